@@ -1,0 +1,152 @@
+//! The configuration: as written (YAML) → validated. Every limit and default lives here.
+
+use std::path::PathBuf;
+
+/// The validated configuration. `Config::default()` is what runs without a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// How samples are told apart by host.
+    pub identity: Identity,
+    /// Distance of two rows; the bundle's where `None`.
+    pub step_ms: Option<i64>,
+    /// Which bundle, under which name.
+    pub model: Model,
+    /// From mse to flag.
+    pub detection: Detection,
+    /// Changes to the bundle's constants of the running statistics, as written.
+    pub standardisation: StandardisationOverrides,
+    /// The features, in the order of the rows' columns; the preset unless given.
+    pub features: Vec<Feature>,
+    /// Event time: lateness and bounds.
+    pub ingest: Ingest,
+    /// What bounds memory.
+    pub limits: Limits,
+    /// Parallelism.
+    pub threads: Threads,
+}
+
+/// How samples are told apart by host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The label whose values are the hosts. Default `instance`.
+    pub label: String,
+    /// Labels that replicas of one sender differ in; dropped before anything else. Default none.
+    pub drop: Vec<String>,
+    /// Further labels of a host that its results carry. Default `job`.
+    pub keep: Vec<String>,
+}
+
+/// Which bundle, under which name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    /// The `.onnx` file; the bundle that is compiled into the binary where `None`.
+    pub bundle: Option<PathBuf>,
+    /// Value of the label `model` of every result. Default `default`.
+    pub alias: String,
+    /// T, where the bundle's graph leaves the number of rows open; the bundle's where `None`.
+    pub window: Option<usize>,
+}
+
+/// From mse to flag. `None` means the bundle's.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Detection {
+    /// The smoothed mse over which a row counts as anomalous.
+    pub limit: Option<f64>,
+    /// Time constant of the smoothing, in rows.
+    pub smoothing_rows: Option<f64>,
+    /// Rows in a row over the limit that raise the flag. Default 3.
+    pub for_rows: u32,
+    /// The score under which the flag is cleared. Default 0.7.
+    pub clear: f64,
+    /// Event time that a host must have been seen before it can be flagged. Default 6 h.
+    pub min_history_ms: i64,
+    /// Share of the bundle's features that may be missing from a window, and from its newest row. Default 0.5.
+    pub max_missing: f64,
+    /// Silence after which a host is stale. Default 5 min.
+    pub stale_after_ms: i64,
+}
+
+/// Constants of [`crate::engine::standardise::Constants`] that the file gives; times in seconds.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StandardisationOverrides {
+    /// Memory of mean and variance.
+    pub memory_s: Option<f64>,
+    /// Rows before anything is standardised.
+    pub warmup_s: Option<f64>,
+    /// Floor of the deviation as a share of the range.
+    pub floor: Option<f64>,
+    /// How long a level shift must hold until it is learnt.
+    pub takeover_hold_s: Option<f64>,
+}
+
+/// A feature as written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Feature {
+    /// Unique; `[a-zA-Z_][a-zA-Z0-9_]*`.
+    pub name: String,
+    /// PromQL.
+    pub expr: String,
+    /// `ratio`, `bytes/s`, …; empty where not given.
+    pub unit: String,
+    /// One line for people; empty where not given.
+    pub help: String,
+    /// Least deviation in the feature's own unit. Default 0: none.
+    pub floor: f64,
+    /// Where the expression stands, for messages: `file:line:column`.
+    pub at: String,
+}
+
+/// Event time: lateness and bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ingest {
+    /// How long a step waits for late samples. Default 10 s.
+    pub lateness_ms: i64,
+    /// How far an instant selector looks back. Default 5 min.
+    pub lookback_ms: i64,
+    /// Samples further than this ahead of the clock are refused. Default 10 min.
+    pub max_future_ms: i64,
+    /// Samples older than this are refused. Default 7 d.
+    pub max_age_ms: i64,
+}
+
+/// What bounds memory. Reaching one moves a counter with a `reason`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body, compressed and decompressed each. Default 32 MiB.
+    pub body_bytes: usize,
+    /// Requests decoded at once; more wait. Default 2 × cores.
+    pub concurrent_requests: usize,
+    /// How long a request waits for a place before it is answered 429. Default 10 s.
+    pub queue_wait_ms: u64,
+    /// Hosts kept. Default 100,000.
+    pub hosts: usize,
+    /// Wanted series kept per host. Default 5,000.
+    pub series_per_host: usize,
+    /// Labels of a series. Default 64.
+    pub labels_per_series: usize,
+    /// Bytes of a label name. Default 256.
+    pub label_name_bytes: usize,
+    /// Bytes of a label value. Default 4,096.
+    pub label_value_bytes: usize,
+    /// Frames of one host that wait for their lateness to pass. Default 256.
+    pub frames_per_host: usize,
+    /// Samples that one host's range selectors may hold. Default 200,000.
+    pub samples_per_host: usize,
+    /// Batches that may wait for a shard. Default 64.
+    pub shard_queue: usize,
+    /// Closed rows that may wait for a scorer. Default 8,192.
+    pub scorer_queue: usize,
+    /// Event time without a sample after which a host is forgotten. Default 24 h.
+    pub host_idle_ms: i64,
+    /// Series of results on `/metrics`; beyond it details are left out. Default 1,000,000.
+    pub result_series: usize,
+}
+
+/// Parallelism.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Threads {
+    /// Threads that own hosts. Default: cores, at most 4.
+    pub shards: usize,
+    /// Threads that score. Default: half the cores, at least 1.
+    pub scorers: usize,
+}

@@ -1,0 +1,70 @@
+//! What the engine gives out: closed rows, completed windows, and what is known of a host.
+
+use std::sync::Arc;
+
+use crate::series::{Labels, TimestampMs};
+
+/// Who a row belongs to; shared, never changed after the host was first seen.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HostId {
+    /// The value of the identity label.
+    pub name: Box<str>,
+    /// The labels that its results carry: the identity label and the configured ones.
+    pub labels: Labels,
+}
+
+/// One closed step of one host. Emitted once per host and step, in order.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Whose.
+    pub host: Arc<HostId>,
+    /// The step, `phase + k·step`.
+    pub t_ms: TimestampMs,
+    /// One value per configured feature, in its own unit; NaN where missing.
+    pub values: Box<[f64]>,
+    /// Present where T rows are there and enough of them is not missing.
+    pub window: Option<Window>,
+}
+
+/// The last T rows of a host as the model sees them. F counts the bundle's features.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// `[T × F]`, oldest row first: standardised, clipped to the bundle's input clip; missing cells are filled.
+    pub input: Box<[f32]>,
+    /// `[F]`: the newest row, standardised, clipped to the target clip; NaN where missing.
+    pub target: Box<[f32]>,
+    /// `[F]`: the mean that the newest row was standardised with, in the feature's unit.
+    pub mean: Box<[f64]>,
+    /// `[F]`: the deviation that the newest row was standardised with, in the feature's unit.
+    pub deviation: Box<[f64]>,
+}
+
+/// What is known of a host beside its rows. Emitted whenever it changed, at most once per `apply`.
+#[derive(Debug, Clone)]
+pub struct HostStatus {
+    /// Whose.
+    pub host: Arc<HostId>,
+    /// Timestamp of its newest frame.
+    pub last_sample_ms: TimestampMs,
+    /// The newest `up`: `Some(false)` where every live `up` series of the host is 0, `None` where there is none.
+    pub up: Option<bool>,
+    /// Rows in its window, at most T.
+    pub window_rows: u32,
+    /// Event time from its first to its newest closed row, gaps that emptied the window not counted.
+    pub history_ms: i64,
+    /// Indices of the configured features that the newest closed row lacks.
+    pub missing: Box<[u16]>,
+    /// Why the newest row was not given as a window although T rows are there.
+    pub not_scored: Option<NotScored>,
+}
+
+/// Why a row without a window has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotScored {
+    /// Fewer than T rows so far.
+    TooFewRows,
+    /// More of the window, or of its newest row, is missing than configured.
+    TooMuchMissing,
+    /// The running statistics of too many features are still in their warm-up.
+    StatisticsWarmingUp,
+}

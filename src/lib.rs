@@ -1,0 +1,12 @@
+//! outlierd: streaming anomaly detection for Prometheus remote write.
+//!
+//! ```text
+//! POST body → decode → shard queue → Engine (features, windows) → window queue → Scorer (ONNX Runtime) → Results → /metrics · API
+//! ```
+
+pub mod config;
+pub mod engine;
+pub mod model;
+pub mod proto;
+pub mod results;
+pub mod series;

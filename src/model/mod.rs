@@ -1,0 +1,3 @@
+//! The bundle, the session that runs it, and the verdicts.
+
+pub mod manifest;

@@ -1,0 +1,86 @@
+//! The vocabulary of time series: labels, samples, timestamps and the stale marker.
+//!
+//! Owns no state and knows no wire format.
+
+use std::fmt;
+
+/// Milliseconds since the Unix epoch, as remote write carries them.
+pub type TimestampMs = i64;
+
+/// The label that holds the metric name.
+pub const METRIC_NAME: &str = "__name__";
+
+/// The NaN that Prometheus writes when a series ends. Compare bits: arithmetic or a cast to f32 turns it into an ordinary NaN.
+pub const STALE_NAN_BITS: u64 = 0x7ff0_0000_0000_0002;
+
+/// Whether `value` is the stale marker (and not an ordinary NaN).
+#[must_use]
+pub fn is_stale(value: f64) -> bool {
+    value.to_bits() == STALE_NAN_BITS
+}
+
+/// One point of a series.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// When it was scraped.
+    pub t_ms: TimestampMs,
+    /// Its value; may be NaN, infinite or the stale marker.
+    pub value: f64,
+}
+
+/// A set of labels, sorted by name, without duplicates.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+
+impl Labels {
+    /// Sorts `pairs` by name. Names must be unique: the caller has checked.
+    #[must_use]
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut labels: Vec<(Box<str>, Box<str>)> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
+        labels.sort_unstable();
+        Self(labels.into_boxed_slice())
+    }
+
+    /// The value of the label `name`; `None` where the set lacks it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.binary_search_by(|(n, _)| n.as_ref().cmp(name)).ok().map(|i| self.0[i].1.as_ref())
+    }
+
+    /// Name and value of every label, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
+    }
+}
+
+impl fmt::Display for Labels {
+    /// `{a="1", b="2"}`, escaped as the Prometheus text format does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (i, (name, value)) in self.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_sorted_and_found() {
+        let labels = Labels::from_pairs([("mode", "idle"), ("cpu", "0")]);
+        assert_eq!(labels.to_string(), r#"{cpu="0", mode="idle"}"#);
+        assert_eq!(labels.get("mode"), Some("idle"));
+        assert_eq!(labels.get("device"), None);
+    }
+
+    #[test]
+    fn only_the_marker_is_stale() {
+        assert!(is_stale(f64::from_bits(STALE_NAN_BITS)));
+        assert!(!is_stale(f64::NAN));
+        assert!(!is_stale(0.0));
+    }
+}

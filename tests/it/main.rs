@@ -1,0 +1,2 @@
+//! The one integration binary: a module per subject.
+mod proto;
