@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod engine;
+pub mod expr;
 pub mod model;
 pub mod proto;
 pub mod results;

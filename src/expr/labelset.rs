@@ -1,0 +1,116 @@
+//! Label sets as small numbers: vectors of one host carry ids, and grouping a series is one array read.
+//!
+//! Owns the interned sets of one shard. The metric name and the identity label are left out before a set comes here: the one
+//! takes no part in matching, the other is the same for all series of a host, so that a fleet shares its sets.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::series::Labels;
+
+/// An interned label set; valid within one [`LabelSets`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LabelSetId(u32);
+
+/// Which labels an aggregation or a match keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Grouping {
+    /// `by (…)`, `on (…)`.
+    By(Vec<String>),
+    /// `without (…)`, `ignoring (…)`.
+    Without(Vec<String>),
+}
+
+impl Grouping {
+    fn keeps(&self, label: &str) -> bool {
+        match self {
+            Self::By(labels) => labels.iter().any(|l| l == label),
+            Self::Without(labels) => !labels.iter().any(|l| l == label),
+        }
+    }
+}
+
+/// Index of a [`Grouping`] in the plan.
+pub type GroupingId = u16;
+
+/// The interned sets of one shard, with the projection of each on each grouping of the plan.
+#[derive(Debug)]
+pub struct LabelSets {
+    groupings: Arc<[Grouping]>,
+    ids: HashMap<Arc<Labels>, u32, foldhash::fast::RandomState>,
+    sets: Vec<Arc<Labels>>,
+    /// `[set × grouping]`: the projected set, [`UNKNOWN`] until asked for.
+    projections: Vec<u32>,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+impl LabelSets {
+    /// No sets yet; `groupings` are the plan's.
+    #[must_use]
+    pub fn new(groupings: Arc<[Grouping]>) -> Self {
+        Self { groupings, ids: HashMap::default(), sets: Vec::new(), projections: Vec::new() }
+    }
+
+    /// The id of `labels`, the same for equal sets.
+    pub fn intern(&mut self, labels: Labels) -> LabelSetId {
+        if let Some(&id) = self.ids.get(&labels) {
+            return LabelSetId(id);
+        }
+        let id = u32::try_from(self.sets.len()).unwrap_or(UNKNOWN);
+        let labels = Arc::new(labels);
+        self.ids.insert(Arc::clone(&labels), id);
+        self.sets.push(labels);
+        self.projections.resize(self.projections.len() + self.groupings.len(), UNKNOWN);
+        LabelSetId(id)
+    }
+
+    /// The labels of `set` that `grouping` keeps.
+    pub fn project(&mut self, set: LabelSetId, grouping: GroupingId) -> LabelSetId {
+        let cell = set.0 as usize * self.groupings.len() + grouping as usize;
+        if self.projections[cell] == UNKNOWN {
+            let groupings = Arc::clone(&self.groupings);
+            let labels = Arc::clone(&self.sets[set.0 as usize]);
+            let kept = labels.iter().filter(|(name, _)| groupings[grouping as usize].keeps(name));
+            self.projections[cell] = self.intern(Labels::from_pairs(kept)).0;
+        }
+        LabelSetId(self.projections[cell])
+    }
+
+    /// The labels behind `set`.
+    #[must_use]
+    pub fn get(&self, set: LabelSetId) -> &Arc<Labels> {
+        &self.sets[set.0 as usize]
+    }
+
+    /// Number of sets, projections included.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Whether nothing was interned yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sets.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_share_an_id_and_project_alike() {
+        let groupings = [Grouping::By(vec!["mode".into()]), Grouping::Without(vec!["mode".into()])];
+        let mut sets = LabelSets::new(groupings.into());
+        let a = sets.intern(Labels::from_pairs([("cpu", "0"), ("mode", "idle")]));
+        let b = sets.intern(Labels::from_pairs([("mode", "idle"), ("cpu", "1")]));
+        assert_eq!(sets.intern(Labels::from_pairs([("mode", "idle"), ("cpu", "0")])), a);
+        assert_eq!(sets.project(a, 0), sets.project(b, 0));
+        let by_mode = sets.project(a, 0);
+        assert_eq!(sets.get(by_mode).to_string(), r#"{mode="idle"}"#);
+        let without_mode = sets.project(b, 1);
+        assert_eq!(sets.get(without_mode).to_string(), r#"{cpu="1"}"#);
+    }
+}

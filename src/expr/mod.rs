@@ -1,0 +1,15 @@
+//! Feature text → plan: PromQL parsed, checked and compiled for incremental evaluation per host.
+//!
+//! Pure: knows no clock, thread, file or network. Whatever is not evaluated is refused here, so that evaluation cannot fail
+//! later for anything but the data (two values where one is asked for).
+
+pub mod eval;
+pub mod labelset;
+#[cfg(test)]
+mod naive;
+mod parse;
+pub mod plan;
+pub mod rollup;
+pub mod selector;
+
+pub use plan::{ExprError, FeatureSource, Plan};

@@ -1,0 +1,280 @@
+//! The compiled features: leaves shared between features, and a program over small per-host vectors for each.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::labelset::{Grouping, GroupingId};
+use super::parse;
+use super::rollup::RangeFunction;
+use super::selector::Selector;
+
+/// A feature as configured.
+#[derive(Debug, Clone, Copy)]
+pub struct FeatureSource<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its PromQL.
+    pub expr: &'a str,
+    /// Where it stands: `file:line:column`.
+    pub at: &'a str,
+}
+
+/// Why an expression is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExprError {
+    /// Where the expression stands: `file:line:column`.
+    pub at: String,
+    /// The feature's name.
+    pub feature: String,
+    /// The construct, and what to write instead where there is something.
+    pub message: String,
+}
+
+impl fmt::Display for ExprError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: feature {}: {}", self.at, self.feature, self.message)
+    }
+}
+
+impl std::error::Error for ExprError {}
+
+/// What turns the samples of one series into one value at a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rollup {
+    /// The newest sample, not older than the lookback.
+    Instant,
+    /// A function over the last `range_ms`.
+    Range(RangeFunction, i64),
+}
+
+/// A selector with its rollup: evaluated once per host and step, whoever asks.
+#[derive(Debug)]
+pub struct Leaf {
+    /// Which series.
+    pub selector: Selector,
+    /// What of them.
+    pub rollup: Rollup,
+}
+
+/// Index of a [`Leaf`] in the plan.
+pub type LeafId = u16;
+
+/// Operators between two numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// `+`
+    Add,
+    /// `-`
+    Subtract,
+    /// `*`
+    Multiply,
+    /// `/`
+    Divide,
+    /// `%`, with the sign of the dividend
+    Modulo,
+    /// `^`
+    Power,
+}
+
+/// Aggregations over the elements of a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aggregation {
+    /// `sum`
+    Sum,
+    /// `avg`
+    Avg,
+    /// `min`
+    Min,
+    /// `max`
+    Max,
+    /// `count`
+    Count,
+}
+
+/// Functions of one vector, element by element.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MapFunction {
+    /// `abs`
+    Abs,
+    /// `sqrt`
+    Sqrt,
+    /// `clamp`, `clamp_min`, `clamp_max`
+    Clamp(f64, f64),
+    /// Unary minus.
+    Negate,
+}
+
+/// A node that gives a vector.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Node {
+    /// The vector of a leaf.
+    Leaf(LeafId),
+    /// `argument` element by element.
+    Map(MapFunction, Box<Node>),
+    /// `vector operator number`, or `number operator vector` where `number_first`.
+    WithNumber {
+        /// The operator.
+        operator: Arithmetic,
+        /// The vector.
+        vector: Box<Node>,
+        /// The number.
+        number: f64,
+        /// Which side the number is on.
+        number_first: bool,
+    },
+    /// One-to-one matching of two vectors.
+    Matched {
+        /// The operator.
+        operator: Arithmetic,
+        /// Left operand.
+        left: Box<Node>,
+        /// Right operand.
+        right: Box<Node>,
+        /// Which labels must agree.
+        matching: GroupingId,
+    },
+    /// `left or right`.
+    Or {
+        /// Left operand.
+        left: Box<Node>,
+        /// Right operand: what it has beyond the left.
+        right: Box<Node>,
+        /// Which labels must agree.
+        matching: GroupingId,
+    },
+    /// An aggregation.
+    Aggregate {
+        /// Which.
+        operator: Aggregation,
+        /// Over what.
+        argument: Box<Node>,
+        /// Into which groups.
+        grouping: GroupingId,
+    },
+}
+
+/// All features, compiled. Immutable; shared by every shard.
+#[derive(Debug)]
+pub struct Plan {
+    /// Every distinct selector with its rollup.
+    pub leaves: Vec<Leaf>,
+    /// One program per feature, in the order given.
+    pub features: Vec<Node>,
+    /// Every distinct grouping of aggregations and matches.
+    pub groupings: Arc<[Grouping]>,
+    /// The metric names that any feature reads, and `up`. An index is the `MetricId` of decode.
+    pub metrics: Vec<String>,
+    /// Leaves by index into `metrics`.
+    leaves_by_metric: Vec<Vec<LeafId>>,
+    /// Leaves whose selector names no metric: every series must be looked at.
+    unnamed_leaves: Vec<LeafId>,
+    /// How far an instant selector looks back.
+    pub lookback_ms: i64,
+    /// The longest range or lookback.
+    pub range_ms_max: i64,
+}
+
+/// Index of `up` in [`Plan::metrics`].
+pub const UP: u16 = 0;
+
+impl Plan {
+    /// Compiles `features`; `identity` is the label whose values are the hosts.
+    ///
+    /// # Errors
+    /// Every feature that is no PromQL, or more of it than is evaluated.
+    pub fn compile(features: &[FeatureSource<'_>], identity: &str, lookback_ms: i64) -> Result<Self, Vec<ExprError>> {
+        let mut builder = Builder::new(identity);
+        let mut programs = Vec::with_capacity(features.len());
+        let mut errors = Vec::new();
+        for feature in features {
+            match parse::compile(feature.expr, &mut builder) {
+                Ok(node) => programs.push(node),
+                Err(message) => {
+                    errors.push(ExprError { at: feature.at.into(), feature: feature.name.into(), message });
+                }
+            }
+        }
+        if errors.is_empty() { Ok(builder.finish(programs, lookback_ms)) } else { Err(errors) }
+    }
+
+    /// The leaves that may select a series of `metric`; to be checked by their selectors.
+    pub fn candidates(&self, metric: u16) -> impl Iterator<Item = LeafId> {
+        let named = self.leaves_by_metric.get(metric as usize).map_or(&[][..], Vec::as_slice);
+        named.iter().chain(&self.unnamed_leaves).copied()
+    }
+
+    /// Whether some selector names no metric, so that decode must keep every series.
+    #[must_use]
+    pub fn wants_every_metric(&self) -> bool {
+        !self.unnamed_leaves.is_empty()
+    }
+}
+
+/// Collects leaves and groupings while expressions are compiled.
+#[derive(Debug)]
+pub(super) struct Builder {
+    pub(super) identity: String,
+    leaves: Vec<Leaf>,
+    leaf_ids: HashMap<String, LeafId>,
+    groupings: Vec<Grouping>,
+}
+
+impl Builder {
+    fn new(identity: &str) -> Self {
+        Self { identity: identity.to_owned(), leaves: Vec::new(), leaf_ids: HashMap::new(), groupings: Vec::new() }
+    }
+
+    /// The leaf for `selector` and `rollup`, shared where it is there already.
+    pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup) -> Result<LeafId, String> {
+        let key = format!("{selector}|{rollup:?}");
+        if let Some(&id) = self.leaf_ids.get(&key) {
+            return Ok(id);
+        }
+        let id = LeafId::try_from(self.leaves.len()).map_err(|_| "more than 65536 different selectors".to_owned())?;
+        self.leaves.push(Leaf { selector, rollup });
+        self.leaf_ids.insert(key, id);
+        Ok(id)
+    }
+
+    /// The id of `grouping`; the identity label and the metric name are left out, since label sets hold neither.
+    pub(super) fn grouping(&mut self, grouping: Grouping) -> Result<GroupingId, String> {
+        let index = self.groupings.iter().position(|g| *g == grouping).unwrap_or_else(|| {
+            self.groupings.push(grouping);
+            self.groupings.len() - 1
+        });
+        GroupingId::try_from(index).map_err(|_| "more than 65536 different groupings".to_owned())
+    }
+
+    fn finish(self, features: Vec<Node>, lookback_ms: i64) -> Plan {
+        let mut metrics = vec!["up".to_owned()];
+        let mut leaves_by_metric: Vec<Vec<LeafId>> = vec![Vec::new()];
+        let mut unnamed_leaves = Vec::new();
+        for (id, leaf) in (0..).zip(&self.leaves) {
+            let Some(name) = leaf.selector.metric.as_deref() else {
+                unnamed_leaves.push(id);
+                continue;
+            };
+            let metric = metrics.iter().position(|m| m == name).unwrap_or_else(|| {
+                metrics.push(name.to_owned());
+                leaves_by_metric.push(Vec::new());
+                metrics.len() - 1
+            });
+            leaves_by_metric[metric].push(id);
+        }
+        let ranges = self.leaves.iter().map(|leaf| match leaf.rollup {
+            Rollup::Instant => lookback_ms,
+            Rollup::Range(_, range_ms) => range_ms,
+        });
+        Plan {
+            range_ms_max: ranges.max().unwrap_or(lookback_ms),
+            leaves: self.leaves,
+            features,
+            groupings: self.groupings.into(),
+            metrics,
+            leaves_by_metric,
+            unnamed_leaves,
+            lookback_ms,
+        }
+    }
+}
