@@ -1,6 +1,24 @@
-//! Running statistics per host and feature.
+//! Running statistics of one feature of one host: what makes values of any unit comparable.
+//!
+//! Pure. Owns no clock and no grid: rows come in order with their time, a missing row does not come at all.
+//! A slow track (days) standardises; a fast one (hours) replaces it after a level shift that lasts.
 
 use serde::{Deserialize, Serialize};
+
+use crate::series::TimestampMs;
+
+/// The range is remembered in this many buckets of time. A ring of daily extremes would need five times the memory; this one
+/// holds the same range until day 25 and forgets an extreme between day 25 and day 30 instead of on day 30 exactly.
+const RANGE_BUCKETS: usize = 6;
+/// The share of the slow variance that survives a takeover, so that a very quiet new level does not alarm at once.
+const VARIANCE_KEPT: f64 = 0.1;
+/// A value is never resolved finer than this share of itself: 4,500 roundings of an f64. It keeps the noise of arithmetic in a
+/// constant feature from counting as deviation, in any unit.
+const RESOLUTION: f64 = 1e-12;
+/// Larger values count as missing: their squares and the f32 extremes must stay finite.
+const MAGNITUDE_MAX: f64 = 1e30;
+/// Extremes of a bucket without rows. Finite, so that every serialisation can hold it.
+const EMPTY: (f32, f32) = (f32::MAX, f32::MIN);
 
 /// Constants of the statistics. Times in seconds of event time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,5 +61,359 @@ impl Default for Constants {
             takeover_hold_s: 12.0 * HOUR_S,
             range_s: 720.0 * HOUR_S,
         }
+    }
+}
+
+impl Constants {
+    /// The same constants for rows `step_ms` apart. No span is shorter than one row; a step under 1 ms counts as 1 ms.
+    #[must_use]
+    pub fn in_rows(&self, step_ms: i64) -> RowConstants {
+        let step_s = step_ms.max(1) as f64 / 1000.0;
+        // `as` saturates, and `max` turns NaN into 1.
+        let rows = |span_s: f64| (span_s / step_s).round().max(1.0) as u32;
+        RowConstants {
+            memory: rows(self.memory_s),
+            warmup: rows(self.warmup_s),
+            winsor: self.winsor,
+            floor: self.floor,
+            floor_young: self.floor_young,
+            young: f64::from(rows(self.young_s)),
+            fast: rows(self.fast_s),
+            takeover_deviations: self.takeover_deviations,
+            takeover_hold: rows(self.takeover_hold_s),
+            bucket_ms: ((self.range_s * 1000.0 / RANGE_BUCKETS as f64).round() as i64).max(step_ms).max(1),
+        }
+    }
+}
+
+/// [`Constants`] in rows of one step, ready for [`Standardiser::observe`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowConstants {
+    /// Memory of mean and variance, in rows.
+    memory: u32,
+    /// Rows before anything is standardised.
+    warmup: u32,
+    /// In deviations.
+    winsor: f64,
+    /// Share of the range.
+    floor: f64,
+    /// Share of the range.
+    floor_young: f64,
+    /// In rows.
+    young: f64,
+    /// Memory of the fast track, in rows.
+    fast: u32,
+    /// In deviations.
+    takeover_deviations: f64,
+    /// In rows.
+    takeover_hold: u32,
+    /// Width of a bucket of the range, in milliseconds of event time.
+    bucket_ms: i64,
+}
+
+/// One value, standardised with what was known before it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Standardised {
+    /// `(x - mean) / deviation`, not clipped.
+    pub z: f64,
+    /// In the feature's unit.
+    pub mean: f64,
+    /// In the feature's unit; over 0.
+    pub deviation: f64,
+}
+
+/// The statistics of one feature of one host; 104 bytes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Standardiser {
+    /// Slow mean, in the feature's unit.
+    mean: f64,
+    /// Slow variance, in the unit squared.
+    variance: f64,
+    /// Mean of the last hours, in the feature's unit.
+    fast_mean: f64,
+    /// Variance of the last hours, in the unit squared.
+    fast_variance: f64,
+    /// The extremes are held relative to this value, so that an f32 resolves them at any level.
+    origin: f64,
+    /// Lowest and highest value less `origin`, per bucket of time; [`EMPTY`] where no row was.
+    extremes: [(f32, f32); RANGE_BUCKETS],
+    /// Number of the newest bucket, `t_ms / bucket_ms`.
+    newest_bucket: i64,
+    /// Rows seen since the start, or since the last takeover and the rows of the fast track.
+    age: u32,
+    /// Rows that the fast mean has been far from the slow one; a row near takes two off.
+    far: u32,
+}
+
+impl Default for Standardiser {
+    fn default() -> Self {
+        Self {
+            mean: 0.0,
+            variance: 0.0,
+            fast_mean: 0.0,
+            fast_variance: 0.0,
+            origin: 0.0,
+            extremes: [EMPTY; RANGE_BUCKETS],
+            newest_bucket: 0,
+            age: 0,
+            far: 0,
+        }
+    }
+}
+
+impl Standardiser {
+    /// Standardises the row's value `x` with the statistics of the rows before it, then learns it. `None` during the warm-up.
+    ///
+    /// `t_ms` is the row's time and never goes back; `floor` is the least deviation in the feature's unit, 0 for none.
+    /// A value that is not finite or beyond ±1e30 counts as missing: `None`, nothing learnt.
+    ///
+    /// ```text
+    /// share     = floor + floor_young · min(1, young / (age + 1))
+    /// deviation = sqrt(variance + max(share · range, floor in units)²)
+    /// ```
+    pub fn observe(&mut self, x: f64, t_ms: TimestampMs, floor: f64, c: &RowConstants) -> Option<Standardised> {
+        debug_assert!(x.is_finite(), "missing values must not reach the statistics");
+        if !x.is_finite() || x.abs() > MAGNITUDE_MAX {
+            return None;
+        }
+        if self.age < c.warmup {
+            self.warm_up(x, t_ms, c);
+            return None;
+        }
+        let standardised = self.standardise(x, floor, c);
+        self.learn(x, standardised.deviation, c);
+        self.extend_range(x, t_ms, c);
+        self.follow(x, standardised.deviation, t_ms, c);
+        Some(standardised)
+    }
+
+    /// Mean and (population) variance of the first rows, by Welford's update.
+    fn warm_up(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
+        if self.age == 0 {
+            self.restart_range(x, t_ms, c);
+        }
+        self.age += 1;
+        let share = 1.0 / f64::from(self.age);
+        let distance = x - self.mean;
+        self.mean += share * distance;
+        self.variance += share * (distance * (x - self.mean) - self.variance);
+        self.extend_range(x, t_ms, c);
+        self.fast_mean = self.mean;
+        self.fast_variance = self.variance;
+    }
+
+    fn standardise(&self, x: f64, floor: f64, c: &RowConstants) -> Standardised {
+        let share = c.floor + c.floor_young * (c.young / (f64::from(self.age) + 1.0)).min(1.0);
+        let least = (share * self.range()).max(floor);
+        // Both zero only for a feature that was 0 for ever and still is: then z is 0 / MIN_POSITIVE = 0.
+        let resolution = RESOLUTION * (x.abs() + self.mean.abs()) + f64::MIN_POSITIVE;
+        let deviation = (self.variance + least * least).sqrt().max(resolution);
+        Standardised { z: (x - self.mean) / deviation, mean: self.mean, deviation }
+    }
+
+    /// The slow track. Winsorised: one row moves it by at most `winsor` deviations' worth.
+    fn learn(&mut self, x: f64, deviation: f64, c: &RowConstants) {
+        self.age = self.age.saturating_add(1);
+        let share = 1.0 / f64::from(self.age.min(c.memory));
+        let bound = c.winsor * deviation;
+        let distance = (x - self.mean).clamp(-bound, bound);
+        self.mean += share * distance;
+        self.variance += share * (distance * distance - self.variance);
+    }
+
+    /// The fast track, and its takeover after it has been far from the slow one for long.
+    fn follow(&mut self, x: f64, deviation: f64, t_ms: TimestampMs, c: &RowConstants) {
+        let share = 1.0 / f64::from(self.age.saturating_add(1).min(c.fast));
+        let distance = x - self.fast_mean;
+        self.fast_mean += share * distance;
+        self.fast_variance += share * (distance * distance * (1.0 - share) - self.fast_variance);
+        let is_far = (self.fast_mean - self.mean).abs() > c.takeover_deviations * deviation;
+        self.far = if is_far { self.far + 1 } else { self.far.saturating_sub(2) };
+        if self.far >= c.takeover_hold {
+            self.mean = self.fast_mean;
+            self.variance = self.fast_variance.max(VARIANCE_KEPT * self.variance);
+            self.age = self.age.min(c.fast);
+            self.far = 0;
+            self.restart_range(self.fast_mean, t_ms, c);
+        }
+    }
+
+    /// Forgets all extremes but `x`.
+    fn restart_range(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
+        self.origin = x;
+        self.newest_bucket = t_ms.div_euclid(c.bucket_ms);
+        self.extremes = [EMPTY; RANGE_BUCKETS];
+        self.extend_range(x, t_ms, c);
+    }
+
+    /// Adds `x` to the bucket of its time; buckets that became too old are emptied for it.
+    fn extend_range(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
+        let bucket = t_ms.div_euclid(c.bucket_ms).max(self.newest_bucket);
+        for passed in 1..=(bucket - self.newest_bucket).min(RANGE_BUCKETS as i64) {
+            self.extremes[slot(self.newest_bucket + passed)] = EMPTY;
+        }
+        self.newest_bucket = bucket;
+        let (low, high) = &mut self.extremes[slot(bucket)];
+        let relative = (x - self.origin) as f32;
+        (*low, *high) = (low.min(relative), high.max(relative));
+    }
+
+    /// Highest less lowest value that is remembered, in the feature's unit.
+    fn range(&self) -> f64 {
+        let (low, high) =
+            self.extremes.iter().fold(EMPTY, |(low, high), bucket| (low.min(bucket.0), high.max(bucket.1)));
+        (f64::from(high) - f64::from(low)).max(0.0)
+    }
+}
+
+fn slot(bucket: i64) -> usize {
+    bucket.rem_euclid(RANGE_BUCKETS as i64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: i64 = 60_000;
+    const DAY_ROWS: usize = 1440;
+
+    /// Standardises a series of one row a minute.
+    fn run(values: impl IntoIterator<Item = f64>) -> Vec<Option<Standardised>> {
+        let c = Constants::default().in_rows(MINUTE_MS);
+        let mut statistics = Standardiser::default();
+        values.into_iter().zip(0..).map(|(x, row)| statistics.observe(x, row * MINUTE_MS, 0.0, &c)).collect()
+    }
+
+    /// Reproducible noise, uniform with mean 0 and deviation 1.
+    fn noise(rows: usize) -> impl Iterator<Item = f64> {
+        let mut state = 7_u64;
+        (0..rows).map(move |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 11) as f64 / (1_u64 << 53) as f64 - 0.5) * 12_f64.sqrt()
+        })
+    }
+
+    #[test]
+    fn a_sequence_computed_by_hand() {
+        let c = RowConstants {
+            memory: 4,
+            warmup: 2,
+            winsor: 5.0,
+            floor: 0.05,
+            floor_young: 0.2,
+            young: 1.0,
+            fast: 2,
+            takeover_deviations: 2.0,
+            takeover_hold: 100,
+            bucket_ms: 1000,
+        };
+        let mut statistics = Standardiser::default();
+        let mut check = |x: f64, floor: f64, expected: Option<(f64, f64, f64)>| {
+            let got = statistics.observe(x, 0, floor, &c).map(|s| (s.z, s.mean, s.deviation));
+            match (got, expected) {
+                (None, None) => {}
+                (Some(got), Some(want)) => {
+                    let close = |a: f64, b: f64| (a - b).abs() < 1e-6;
+                    assert!(close(got.0, want.0) && close(got.1, want.1) && close(got.2, want.2), "{got:?} {want:?}");
+                }
+                _ => panic!("{got:?} instead of {expected:?}"),
+            }
+        };
+        check(0.0, 0.0, None);
+        check(2.0, 0.0, None);
+        // mean 1, variance 1, range 2, share .05 + .2/3: sqrt(1 + .233333²)
+        check(4.0, 0.0, Some((2.921_523, 1.0, 1.026_862)));
+        // mean 1 + 3/3, variance 1 + (9 - 1)/3, range 4, share .05 + .2/4: sqrt(3.666667 + .4²)
+        check(2.0, 0.0, Some((0.0, 2.0, 1.956_187)));
+        // mean 2, variance 3.666667 · 3/4, a floor of 3 units beats the range's: sqrt(2.75 + 9)
+        check(2.0, 3.0, Some((0.0, 2.0, 3.427_827)));
+    }
+
+    #[test]
+    fn nothing_is_standardised_in_the_first_hour() {
+        let z = run(noise(100));
+        assert_eq!(z.iter().position(Option::is_some), Some(60));
+        assert!(z[60..].iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn a_level_shift_is_taken_over_in_12_to_16_hours() {
+        let shift_at = 8 * DAY_ROWS;
+        for deviations in [5.0, 20.0] {
+            let z = run(noise(12 * DAY_ROWS)
+                .enumerate()
+                .map(|(row, x)| 50.0 + x + if row < shift_at { 0.0 } else { deviations }));
+            let last = z.iter().rposition(|s| s.is_some_and(|s| s.z.abs() > 3.0)).unwrap();
+            let hours = (last - shift_at) as f64 / 60.0;
+            assert!((12.0..=16.0).contains(&hours), "{deviations}σ: {hours} h");
+        }
+    }
+
+    #[test]
+    fn a_daily_burst_stays_within_20_from_the_second_one_on() {
+        let z = run((0..10 * DAY_ROWS).map(|row| if row % DAY_ROWS == DAY_ROWS - 1 { 300.0 } else { 0.0 }));
+        assert!(z[DAY_ROWS - 1].unwrap().z > 1e6, "the first change of a constant feature");
+        for day in 1..10 {
+            assert!(z[day * DAY_ROWS + DAY_ROWS - 1].unwrap().z <= 20.0 + 1e-9);
+        }
+    }
+
+    #[test]
+    fn scale_and_shift_change_nothing() {
+        let values: Vec<f64> =
+            noise(3 * DAY_ROWS).enumerate().map(|(row, x)| if row > 3000 { x + 8.0 } else { x }).collect();
+        let reference = run(values.iter().copied());
+        for (scale, shift) in [(1e3, 0.0), (1e9, 0.0), (-1e-9, 0.0), (1.0, 1e6), (1e9, -1e12)] {
+            for (a, b) in reference.iter().zip(run(values.iter().map(|x| scale * x + shift))) {
+                let (Some(a), Some(b)) = (a, b) else { continue };
+                assert!((a.z * f64::signum(scale) - b.z).abs() < 1e-5, "scale {scale}, shift {shift}: {a:?} {b:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_constant_feature_is_zero_at_any_level() {
+        for level in [0.0, 0.3, -1e9, 1e29] {
+            assert!(run(vec![level; 200]).into_iter().flatten().all(|s| s.z == 0.0 && s.deviation > 0.0));
+        }
+    }
+
+    #[test]
+    fn extremes_are_forgotten_after_a_month() {
+        let mut values = vec![0.0; 40 * DAY_ROWS];
+        values[2 * DAY_ROWS] = 1000.0;
+        values.iter_mut().enumerate().for_each(|(row, x)| *x += f64::from(u8::from(row % 2 == 0)));
+        let z = run(values);
+        let deviation = |day: usize| z[day * DAY_ROWS].unwrap().deviation;
+        assert!(deviation(25) > 50.0);
+        assert!(deviation(33) < 2.0);
+    }
+
+    #[test]
+    fn values_that_cannot_be_squared_are_not_learnt() {
+        let c = Constants { warmup_s: 0.0, ..Constants::default() }.in_rows(MINUTE_MS);
+        let mut statistics = Standardiser::default();
+        statistics.observe(1.0, 0, 0.0, &c);
+        let before = statistics.clone();
+        assert_eq!(statistics.observe(1e300, MINUTE_MS, 0.0, &c), None);
+        assert_eq!(statistics, before);
+    }
+
+    #[test]
+    fn any_step_gives_at_least_a_row() {
+        for step_ms in [i64::MIN, 0, 1, 15_000, 86_400_000 * 365] {
+            let c = Constants::default().in_rows(step_ms);
+            assert!(c.memory.min(c.warmup).min(c.fast).min(c.takeover_hold) >= 1 && c.bucket_ms >= 1);
+            let mut statistics = Standardiser::default();
+            for (row, x) in noise(50).enumerate() {
+                let z = statistics.observe(x, row as i64 * step_ms.max(0), 0.0, &c);
+                assert!(z.is_none_or(|s| s.z.is_finite() && s.deviation > 0.0));
+            }
+        }
+    }
+
+    #[test]
+    fn it_is_small() {
+        assert!(size_of::<Standardiser>() <= 104);
     }
 }
