@@ -154,7 +154,7 @@ mod tests {
         check(rate(&series(&[(0, 1.0), (60_000, 2.0)]), 60_000, 60_000), None);
         // A reset adds what the counter had before it.
         let reset = series(&[(0, 100.0), (30_000, 110.0), (60_000, 5.0)]);
-        check(rate(&reset, 60_000, 90_000), Some(15.0 * ((60.0 + 15.0) / 60.0) / 90.0));
+        check(rate(&reset, 60_000, 90_000), Some(15.0 * ((60.0 + 30.0) / 60.0) / 90.0));
     }
 
     fn check(got: Option<f64>, expected: Option<f64>) {
