@@ -5,6 +5,7 @@
 //! ```
 
 pub mod config;
+pub mod decode;
 pub mod engine;
 pub mod expr;
 pub mod model;

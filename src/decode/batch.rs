@@ -1,8 +1,9 @@
-//! What decode hands to a shard: flat columns, so that a block of 10,000 samples is three allocations.
+//! What decode hands to a shard: flat columns, so that a block of 10,000 samples is four allocations.
 //!
-//! Owns its bytes (copied from the request's buffer: only wanted series, a few per cent of a scrape), so nothing borrows
-//! from a pooled buffer and no `unsafe` is needed.
+//! Owns its bytes (copied from the request's buffer: only wanted series), so nothing borrows from a pooled buffer and no
+//! `unsafe` is needed.
 
+use super::wanted::labels_hash;
 use crate::series::Sample;
 
 /// Which wanted metric name a series has: an index into the names that [`super::Wanted`] was built from.
@@ -13,6 +14,8 @@ pub type MetricId = u16;
 pub struct SampleBatch {
     /// Label entries of every series, as protobuf field-1 entries of `TimeSeries` (tag, length, `Label`), back to back.
     bytes: Vec<u8>,
+    /// Hosts, back to back; one for each run of series that have the same.
+    hosts: String,
     /// One entry per series, in order of arrival.
     series: Vec<Series>,
     /// Samples of every series, back to back.
@@ -30,16 +33,111 @@ struct Series {
 }
 
 /// A borrowed series of a batch.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeriesView<'a> {
     /// Keyed hash of `labels`: equal bytes have equal hashes within one process.
     pub labels_hash: u64,
-    /// The label entries as received, unsorted and not validated beyond being well-formed protobuf.
+    /// The label entries as received, unsorted and not validated beyond being well-formed protobuf within the limits;
+    /// [`super::parse_labels`] reads them.
     pub labels: &'a [u8],
     /// Value of the identity label: UTF-8, not empty.
     pub host: &'a str,
     /// Which wanted metric this is.
     pub metric: MetricId,
-    /// Its samples in order of arrival.
+    /// Its samples in order of arrival; at least one.
     pub samples: &'a [Sample],
+}
+
+/// How much a batch will hold.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Size {
+    /// Series.
+    pub(super) series: usize,
+    /// Samples of all series.
+    pub(super) samples: usize,
+    /// Bytes of all label entries.
+    pub(super) label_bytes: usize,
+}
+
+impl SampleBatch {
+    /// An empty batch with room for exactly `size`.
+    pub(super) fn with_room(size: Size) -> Self {
+        Self {
+            bytes: Vec::with_capacity(size.label_bytes),
+            hosts: String::new(),
+            series: Vec::with_capacity(size.series),
+            samples: Vec::with_capacity(size.samples),
+        }
+    }
+
+    /// Appends a series given its label entries. The batch must stay under 4 GiB in each column, which `limits.body_bytes` sees to.
+    pub(super) fn push_entries(&mut self, entries: &[u8], host: &str, metric: MetricId, samples: &[Sample]) {
+        let labels = (self.bytes.len() as u32, entries.len() as u32);
+        self.bytes.extend_from_slice(entries);
+        let host = self.place_host(host);
+        let samples_range = (self.samples.len() as u32, samples.len() as u32);
+        self.samples.extend_from_slice(samples);
+        let labels_hash = labels_hash(entries);
+        self.series.push(Series { labels_hash, labels, host, samples: samples_range, metric });
+    }
+
+    /// Appends a series given its labels (among them `__name__` and the identity label), for sources that are not remote write.
+    pub fn push<'a>(
+        &mut self,
+        labels: impl IntoIterator<Item = (&'a str, &'a str)>,
+        host: &str,
+        metric: MetricId,
+        samples: &[Sample],
+    ) {
+        let mut entries = Vec::new();
+        for (name, value) in labels {
+            super::labels::write_entry(&mut entries, name, value);
+        }
+        self.push_entries(&entries, host, metric, samples);
+    }
+
+    /// Where `host` stands among the hosts: most often it is the last one, as a scrape comes in one piece.
+    fn place_host(&mut self, host: &str) -> (u32, u32) {
+        if let Some(&Series { host: (at, len), .. }) = self.series.last()
+            && self.hosts[at as usize..][..len as usize] == *host
+        {
+            return (at, len);
+        }
+        let at = self.hosts.len() as u32;
+        self.hosts.push_str(host);
+        (at, host.len() as u32)
+    }
+
+    /// The series in order of arrival.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = SeriesView<'_>> {
+        self.series.iter().map(|series| SeriesView {
+            labels_hash: series.labels_hash,
+            labels: range(&self.bytes, series.labels),
+            host: &self.hosts[series.host.0 as usize..][..series.host.1 as usize],
+            metric: series.metric,
+            samples: range(&self.samples, series.samples),
+        })
+    }
+
+    /// How many series it has.
+    #[must_use]
+    pub fn series(&self) -> usize {
+        self.series.len()
+    }
+
+    /// How many samples all its series have.
+    #[must_use]
+    pub fn samples(&self) -> usize {
+        self.samples.len()
+    }
+
+    /// Whether it has no series.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.series.is_empty()
+    }
+}
+
+fn range<T>(column: &[T], (at, len): (u32, u32)) -> &[T] {
+    &column[at as usize..][..len as usize]
 }

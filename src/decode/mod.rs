@@ -1,0 +1,131 @@
+//! From a request's body to one batch of wanted samples per shard.
+//!
+//! ```text
+//! body → decompress (caps) → walk (names first, bounds, limits) → scratch → batches
+//! ```
+//! Owns the caps on what a sender can make us allocate, the name filter and the routing of hosts. A body is handed out whole or
+//! not at all. Never knows what a feature is, keeps nothing between bodies but empty buffers, and reads no clock.
+
+mod batch;
+mod compression;
+mod error;
+mod labels;
+mod metrics;
+mod sample;
+mod scratch;
+mod walk;
+mod wanted;
+mod wire;
+
+pub use batch::{MetricId, SampleBatch, SeriesView};
+pub use compression::Encoding;
+pub use error::{DecodeError, Malformed};
+pub use labels::{InvalidSeries, LabelLimits, parse_labels};
+pub use metrics::Metrics;
+pub use wanted::{UNLISTED, Wanted, labels_hash, shard_of};
+
+use crate::series::TimestampMs;
+use compression::Decompressor;
+use scratch::Scratch;
+
+/// Which samples are believed, by their time. Both ends belong to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBounds {
+    /// Samples before it are too old.
+    pub min_ms: TimestampMs,
+    /// Samples after it are in the future.
+    pub max_ms: TimestampMs,
+}
+
+/// A decoded body.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// One per shard, in order of shards, possibly empty.
+    pub batches: Vec<SampleBatch>,
+    /// What was in the body and what became of it.
+    pub stats: DecodeStats,
+}
+
+/// What was in a body and what became of it. The samples of invalid series are in `received_samples` alone.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeStats {
+    /// Series of any kind.
+    pub series: u64,
+    /// Samples of any kind.
+    pub received_samples: u64,
+    /// Samples in the batches.
+    pub kept_samples: u64,
+    /// Samples of series with an unwanted name.
+    pub ignored_samples: u64,
+    /// Samples of wanted series after [`TimeBounds::max_ms`].
+    pub future_samples: u64,
+    /// Samples of wanted series before [`TimeBounds::min_ms`].
+    pub too_old_samples: u64,
+    /// Skipped series by [`InvalidSeries`].
+    pub invalid_series: [u64; InvalidSeries::ALL.len()],
+    /// Native histograms; none is read.
+    pub histograms: u64,
+    /// Exemplars; none is read.
+    pub exemplars: u64,
+    /// Metadata entries; none is read.
+    pub metadata: u64,
+    /// Bytes of the body.
+    pub compressed_bytes: u64,
+    /// Bytes of the message.
+    pub decompressed_bytes: u64,
+}
+
+/// Decodes one body after the other; holds only buffers, a few MB at most between bodies. One per thread or request slot.
+pub struct Decoder {
+    /// Holds the message.
+    decompressor: Decompressor,
+    /// What has been found in it.
+    scratch: Scratch,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoder {
+    /// A decoder with empty buffers.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { decompressor: Decompressor::new(), scratch: Scratch::default() }
+    }
+
+    /// Decodes a remote write 1.0 body. An empty one has no samples.
+    ///
+    /// # Errors
+    /// If the body as a whole can never be accepted; nothing of it is handed out. Bad series in a good body are skipped and
+    /// counted.
+    pub fn decode(
+        &mut self,
+        body: &[u8],
+        encoding: Encoding,
+        wanted: &Wanted,
+        bounds: TimeBounds,
+    ) -> Result<Decoded, DecodeError> {
+        let decoded = self.decode_untrimmed(body, encoding, wanted, bounds);
+        self.decompressor.trim();
+        self.scratch.trim();
+        decoded
+    }
+
+    fn decode_untrimmed(
+        &mut self,
+        body: &[u8],
+        encoding: Encoding,
+        wanted: &Wanted,
+        bounds: TimeBounds,
+    ) -> Result<Decoded, DecodeError> {
+        let message = self.decompressor.decompress(body, encoding, wanted.body_bytes)?;
+        self.scratch.start(wanted.shards);
+        let mut stats = walk::walk(message, wanted, bounds, &mut self.scratch)?;
+        stats.compressed_bytes = body.len() as u64;
+        stats.decompressed_bytes = message.len() as u64;
+        Ok(Decoded { batches: self.scratch.batches(message), stats })
+    }
+}

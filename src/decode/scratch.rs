@@ -1,0 +1,88 @@
+//! What a walk has found, until the whole body has proved well-formed: then it becomes batches of exactly the right size.
+//!
+//! Reused from body to body; bounded by `limits.body_bytes` (a kept sample takes 9 bytes on the wire and 16 here).
+
+use super::batch::{MetricId, SampleBatch, Size};
+use crate::series::Sample;
+
+/// Columns are kept for the next body up to this many bytes each.
+const RETAINED_BYTES: usize = 1 << 20;
+
+/// Notes about one body.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Samples of the kept series, back to back.
+    pub(super) samples: Vec<Sample>,
+    /// Hosts of the kept series, back to back; one per run of series with the same host.
+    pub(super) hosts: String,
+    /// Label entries of series whose labels are scattered over their message.
+    pub(super) gathered: Vec<u8>,
+    /// The kept series in order of arrival.
+    kept: Vec<Kept>,
+    /// What each shard's batch will hold.
+    sizes: Vec<Size>,
+}
+
+/// A kept series.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) entries: Entries,
+    /// Start and length in [`Scratch::hosts`].
+    pub(super) host: (u32, u32),
+    /// Start and length in [`Scratch::samples`].
+    pub(super) samples: (u32, u32),
+    pub(super) metric: MetricId,
+    pub(super) shard: u16,
+}
+
+/// Where the label entries of a series stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entries {
+    pub(super) at: u32,
+    pub(super) len: u32,
+    /// In [`Scratch::gathered`]; else in the message.
+    pub(super) gathered: bool,
+}
+
+impl Scratch {
+    /// Empties it for a new body.
+    pub(super) fn start(&mut self, shards: usize) {
+        self.samples.clear();
+        self.hosts.clear();
+        self.gathered.clear();
+        self.kept.clear();
+        self.sizes.clear();
+        self.sizes.resize(shards, Size::default());
+    }
+
+    #[inline]
+    pub(super) fn keep(&mut self, series: Kept) {
+        let size = &mut self.sizes[usize::from(series.shard)];
+        size.series += 1;
+        size.samples += series.samples.1 as usize;
+        size.label_bytes += series.entries.len as usize;
+        self.kept.push(series);
+    }
+
+    /// The kept series of `message` as batches, one per shard.
+    pub(super) fn batches(&self, message: &[u8]) -> Vec<SampleBatch> {
+        let mut batches: Vec<_> = self.sizes.iter().map(|&size| SampleBatch::with_room(size)).collect();
+        for series in &self.kept {
+            let source = if series.entries.gathered { &self.gathered } else { message };
+            let entries = &source[series.entries.at as usize..][..series.entries.len as usize];
+            let host = &self.hosts[series.host.0 as usize..][..series.host.1 as usize];
+            let samples = &self.samples[series.samples.0 as usize..][..series.samples.1 as usize];
+            batches[usize::from(series.shard)].push_entries(entries, host, series.metric, samples);
+        }
+        batches
+    }
+
+    /// Gives back what an unusually big body has taken.
+    pub(super) fn trim(&mut self) {
+        self.start(0);
+        self.samples.shrink_to(RETAINED_BYTES / size_of::<Sample>());
+        self.hosts.shrink_to(RETAINED_BYTES);
+        self.gathered.shrink_to(RETAINED_BYTES);
+        self.kept.shrink_to(RETAINED_BYTES / size_of::<Kept>());
+    }
+}

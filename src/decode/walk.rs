@@ -1,0 +1,288 @@
+//! The walk over a decompressed `prometheus.WriteRequest`: names first, so that most series cost a few length hops.
+//!
+//! Reads borrowed bytes and notes what is kept in [`Scratch`]; copies nothing until the whole message has proved well-formed.
+//! Of series that nobody wants, only the structure is read: the insides of their labels and samples are stepped over.
+
+use super::DecodeStats;
+use super::TimeBounds;
+use super::batch::MetricId;
+use super::error::{DecodeError, Malformed};
+use super::labels::{InvalidSeries, parse_label};
+use super::sample::parse_sample;
+use super::scratch::{Entries, Kept, Scratch};
+use super::wanted::{Wanted, shard_of};
+use super::wire::{Reader, WireType, write_field};
+use crate::series::METRIC_NAME;
+
+/// The start of nearly every series: a label entry under 128 bytes whose name is `__name__`. The first byte and the entry's
+/// length come before it, the value's length behind.
+const NAME_LABEL: [u8; 11] = *b"\x0a\x08__name__\x12";
+
+/// Notes in `scratch` what `wanted` keeps of `message`, and counts everything.
+pub(super) fn walk(
+    message: &[u8],
+    wanted: &Wanted,
+    bounds: TimeBounds,
+    scratch: &mut Scratch,
+) -> Result<DecodeStats, DecodeError> {
+    let mut walk =
+        Walk { wanted, bounds, scratch, stats: DecodeStats::default(), last_name: (&[], None), last_host: ((0, 0), 0) };
+    let mut reader = Reader::new(message);
+    while !reader.is_empty() {
+        let at = reader.at();
+        walk.field(&mut reader).map_err(|problem| DecodeError::Protobuf { at, problem })?;
+    }
+    Ok(walk.stats)
+}
+
+/// The state of one message's walk.
+struct Walk<'a, 's> {
+    wanted: &'a Wanted,
+    bounds: TimeBounds,
+    scratch: &'s mut Scratch,
+    stats: DecodeStats,
+    /// The last name looked up and what came out: the series of a metric follow each other.
+    last_name: (&'a [u8], Option<MetricId>),
+    /// Where the last kept host stands in the scratch, and its shard: a scrape has one host.
+    last_host: ((u32, u32), u16),
+}
+
+/// What the labels of a series say.
+#[derive(Default)]
+struct Labels<'a> {
+    /// Value of the first `__name__`.
+    name: Option<&'a [u8]>,
+    /// Value of the first identity label.
+    host: Option<&'a [u8]>,
+    /// The first label that is against the limits.
+    problem: Option<InvalidSeries>,
+}
+
+/// What stands behind the labels of a series.
+#[derive(Default)]
+struct Rest {
+    samples: u64,
+    future: u64,
+    too_old: u64,
+    exemplars: u64,
+    histograms: u64,
+    /// There are labels too: legal, and written by nobody known.
+    labels: bool,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn field(&mut self, reader: &mut Reader<'a>) -> Result<(), Malformed> {
+        match reader.key()? {
+            (1, WireType::Bytes) => {
+                let series = reader.bytes()?;
+                self.series(series, reader.at() - series.len())
+            }
+            (3, WireType::Bytes) => {
+                self.stats.metadata += 1;
+                reader.bytes().map(drop)
+            }
+            (1 | 3, _) => Err(Malformed::FieldType),
+            (_, wire_type) => reader.skip(wire_type),
+        }
+    }
+
+    /// A `TimeSeries`, which starts at byte `at` of the message.
+    fn series(&mut self, series: &'a [u8], at: usize) -> Result<(), Malformed> {
+        if let Some((name, behind)) = leading_name(series)
+            && self.metric(name).is_none()
+        {
+            let rest = skim(behind)?;
+            self.stats.ignored_samples += rest.samples;
+            self.count(&rest);
+            return Ok(());
+        }
+        let first_sample = self.scratch.samples.len();
+        let (labels, end) = self.labels(series)?;
+        let rest = self.rest(&series[end..])?;
+        if rest.labels {
+            self.scratch.samples.truncate(first_sample);
+            return self.scattered(series);
+        }
+        let entries = Entries { at: at as u32, len: end as u32, gathered: false };
+        let metric = labels.name.and_then(|name| self.metric(name));
+        self.settle(entries, &labels, metric, &rest, first_sample);
+        Ok(())
+    }
+
+    /// A series whose labels don't stand together at its start: they are gathered first.
+    #[cold]
+    fn scattered(&mut self, series: &'a [u8]) -> Result<(), Malformed> {
+        let mut gathered = std::mem::take(&mut self.scratch.gathered);
+        let at = gathered.len();
+        let mut reader = Reader::new(series);
+        while !reader.is_empty() {
+            match reader.key()? {
+                (1, WireType::Bytes) => write_field(&mut gathered, 0x0a, reader.bytes()?),
+                (_, wire_type) => reader.skip(wire_type)?,
+            }
+        }
+        let first_sample = self.scratch.samples.len();
+        let (labels, _) = self.labels(&gathered[at..])?;
+        let rest = self.rest(series)?;
+        let entries = Entries { at: at as u32, len: (gathered.len() - at) as u32, gathered: true };
+        let metric = labels.name.and_then(|name| self.wanted.metric(name));
+        self.settle(entries, &labels, metric, &rest, first_sample);
+        self.scratch.gathered = gathered;
+        Ok(())
+    }
+
+    /// Reads the labels at the start of `series`; says where they end.
+    fn labels<'b>(&self, series: &'b [u8]) -> Result<(Labels<'b>, usize), Malformed> {
+        let mut labels = Labels::default();
+        let mut reader = Reader::new(series);
+        let mut index = 0;
+        while reader.next_is(0x0a) {
+            let (name, value) = parse_label(reader.bytes()?)?;
+            if let Err(problem) = self.wanted.labels.check(index, name, value) {
+                labels.problem.get_or_insert(problem);
+            }
+            if name == METRIC_NAME.as_bytes() {
+                labels.name.get_or_insert(value);
+            } else if name == &*self.wanted.identity {
+                labels.host.get_or_insert(value);
+            }
+            index += 1;
+        }
+        Ok((labels, reader.at()))
+    }
+
+    /// Reads what stands behind the labels and notes the samples that are within the bounds.
+    fn rest(&mut self, rest: &[u8]) -> Result<Rest, Malformed> {
+        let mut found = Rest::default();
+        let mut reader = Reader::new(rest);
+        while !reader.is_empty() {
+            let (field, wire_type) = reader.key()?;
+            if field > 4 {
+                reader.skip(wire_type)?;
+                continue;
+            }
+            if wire_type != WireType::Bytes {
+                return Err(Malformed::FieldType);
+            }
+            let content = reader.bytes()?;
+            match field {
+                1 => found.labels = true,
+                2 => {
+                    found.samples += 1;
+                    let sample = parse_sample(content)?;
+                    if sample.t_ms > self.bounds.max_ms {
+                        found.future += 1;
+                    } else if sample.t_ms < self.bounds.min_ms {
+                        found.too_old += 1;
+                    } else {
+                        self.scratch.samples.push(sample);
+                    }
+                }
+                3 => found.exemplars += 1,
+                _ => found.histograms += 1,
+            }
+        }
+        Ok(found)
+    }
+
+    /// Decides on a series that has been read, and counts it. `first_sample` is where its samples start in the scratch.
+    fn settle(
+        &mut self,
+        entries: Entries,
+        labels: &Labels<'_>,
+        metric: Option<MetricId>,
+        rest: &Rest,
+        first_sample: usize,
+    ) {
+        self.count(rest);
+        let kept = (self.scratch.samples.len() - first_sample) as u32;
+        let problem = match (labels.name, metric, labels.problem) {
+            (None | Some([]), ..) => Some(InvalidSeries::NoName),
+            (Some(_), None, _) => {
+                self.stats.ignored_samples += rest.samples;
+                self.scratch.samples.truncate(first_sample);
+                return;
+            }
+            (Some(_), Some(metric), None) => match self.host(labels.host) {
+                Ok((host, shard)) => {
+                    self.stats.future_samples += rest.future;
+                    self.stats.too_old_samples += rest.too_old;
+                    self.stats.kept_samples += u64::from(kept);
+                    if kept > 0 {
+                        self.scratch.keep(Kept { entries, host, samples: (first_sample as u32, kept), metric, shard });
+                    }
+                    None
+                }
+                Err(problem) => Some(problem),
+            },
+            (Some(_), Some(_), problem) => problem,
+        };
+        if let Some(problem) = problem {
+            self.stats.invalid_series[problem as usize] += 1;
+            self.scratch.samples.truncate(first_sample);
+        }
+    }
+
+    /// Where the scratch has the host, and its shard.
+    #[inline]
+    fn host(&mut self, host: Option<&[u8]>) -> Result<((u32, u32), u16), InvalidSeries> {
+        let host = host.filter(|host| !host.is_empty()).ok_or(InvalidSeries::NoIdentity)?;
+        let (at, len) = self.last_host.0;
+        if self.scratch.hosts.as_bytes()[at as usize..][..len as usize] == *host {
+            return Ok(self.last_host);
+        }
+        let host = str::from_utf8(host).map_err(|_| InvalidSeries::InvalidUtf8)?;
+        let at = self.scratch.hosts.len() as u32;
+        self.scratch.hosts.push_str(host);
+        self.last_host = ((at, host.len() as u32), shard_of(host, self.wanted.shards) as u16);
+        Ok(self.last_host)
+    }
+
+    #[inline]
+    fn metric(&mut self, name: &'a [u8]) -> Option<MetricId> {
+        if name != self.last_name.0 {
+            self.last_name = (name, self.wanted.metric(name));
+        }
+        self.last_name.1
+    }
+
+    #[inline]
+    fn count(&mut self, rest: &Rest) {
+        self.stats.series += 1;
+        self.stats.received_samples += rest.samples;
+        self.stats.exemplars += rest.exemplars;
+        self.stats.histograms += rest.histograms;
+    }
+}
+
+/// The value of the first label if that is a `__name__` of usual length, and what follows the label.
+#[inline]
+fn leading_name(series: &[u8]) -> Option<(&[u8], &[u8])> {
+    let ([0x0a, entry_len, label @ .., value_len], behind) = series.split_first_chunk::<14>()? else { return None };
+    // The label's bytes before its value are 12; nothing else may follow the value.
+    if *label != NAME_LABEL || !(1..0x80 - 12).contains(value_len) || *entry_len != *value_len + 12 {
+        return None;
+    }
+    behind.split_at_checked(usize::from(*value_len))
+}
+
+/// Counts what a series has without looking inside.
+#[inline]
+fn skim(series: &[u8]) -> Result<Rest, Malformed> {
+    let mut found = Rest::default();
+    let mut reader = Reader::new(series);
+    while !reader.is_empty() {
+        let (field, wire_type) = reader.key()?;
+        if field <= 4 && wire_type != WireType::Bytes {
+            return Err(Malformed::FieldType);
+        }
+        reader.skip(wire_type)?;
+        match field {
+            2 => found.samples += 1,
+            3 => found.exemplars += 1,
+            4 => found.histograms += 1,
+            _ => {}
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,175 @@
+//! What a process wants from remote write: metric names, the identity label, limits; and which shard a host belongs to.
+//!
+//! Built once per configuration and shared; immutable.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
+
+use anyhow::ensure;
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
+
+use super::batch::MetricId;
+use super::labels::LabelLimits;
+use crate::config::Limits;
+use crate::series::METRIC_NAME;
+
+/// Keys every hash of this process, so that a sender can't choose colliding hosts or series. From the operating system, as
+/// foldhash's own global seed comes from addresses and the clock.
+static SEED: LazyLock<SharedSeed> = LazyLock::new(|| SharedSeed::from_u64(RandomState::new().build_hasher().finish()));
+
+/// Distinguishes hashes of hosts from hashes of series.
+const HOST: u64 = 0x686f_7374;
+const SERIES: u64 = 0x7365_7269_6573;
+
+/// The metric of a series whose name nobody listed; occurs only with [`Wanted::all_names`].
+pub const UNLISTED: MetricId = MetricId::MAX;
+
+/// The shard of `shards` that owns `host`: the same for the life of the process, another in the next.
+#[must_use]
+pub fn shard_of(host: &str, shards: usize) -> usize {
+    let hash = keyed_hash(HOST, host.as_bytes());
+    // The high bits of hash × shards: a modulo without a division.
+    ((u128::from(hash) * shards.max(1) as u128) >> 64) as usize
+}
+
+/// The keyed hash of label entries as [`super::SeriesView::labels_hash`] has it.
+#[must_use]
+pub fn labels_hash(entries: &[u8]) -> u64 {
+    keyed_hash(SERIES, entries)
+}
+
+#[inline]
+fn keyed_hash(domain: u64, bytes: &[u8]) -> u64 {
+    let mut hasher = FoldHasher::with_seed(domain, &SEED);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Which series decode keeps and what it holds them to.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The listed metric names.
+    names: Names,
+    /// Whether series with other names are kept too, as [`UNLISTED`].
+    all_names: bool,
+    /// Name of the label whose values are the hosts; neither empty nor `__name__`.
+    pub(super) identity: Box<[u8]>,
+    /// Into how many batches a body is split; at least 1.
+    pub(super) shards: usize,
+    /// Bytes of a body, compressed and decompressed each.
+    pub(super) body_bytes: usize,
+    /// What a kept series' labels are held to.
+    pub(super) labels: LabelLimits,
+}
+
+impl Wanted {
+    /// Wants the series with one of `names` (whose [`MetricId`]s are their positions) and a label `identity_label`.
+    ///
+    /// # Errors
+    /// On 65,535 or more names, on an identity label that cannot be one, on no shards and on a `body_bytes` of 4 GiB or more.
+    pub fn new<'a>(
+        names: impl IntoIterator<Item = &'a str>,
+        identity_label: &str,
+        shards: usize,
+        limits: &Limits,
+    ) -> anyhow::Result<Self> {
+        ensure!(!identity_label.is_empty(), "the identity label must have a name: set identity.label");
+        ensure!(
+            identity_label != METRIC_NAME,
+            "identity.label cannot be {METRIC_NAME}: name a label that tells hosts apart"
+        );
+        ensure!((1..=usize::from(u16::MAX)).contains(&shards), "threads.shards must be 1 to {}", u16::MAX);
+        ensure!(u32::try_from(limits.body_bytes).is_ok(), "limits.body_bytes must be under 4 GiB");
+        Ok(Self {
+            names: Names::new(names)?,
+            all_names: false,
+            identity: identity_label.as_bytes().into(),
+            shards,
+            body_bytes: limits.body_bytes,
+            labels: LabelLimits::from(limits),
+        })
+    }
+
+    /// Wants every metric name, for plans that select by a pattern or by other labels alone.
+    #[must_use]
+    pub fn all_names(self) -> Self {
+        Self { all_names: true, ..self }
+    }
+
+    /// The metric that `name` is; `None` where it isn't wanted.
+    #[inline]
+    #[must_use]
+    pub fn metric(&self, name: &[u8]) -> Option<MetricId> {
+        self.names.find(name).or(if self.all_names { Some(UNLISTED) } else { None })
+    }
+
+    /// What a kept series' labels are held to.
+    #[must_use]
+    pub fn label_limits(&self) -> LabelLimits {
+        self.labels
+    }
+
+    /// Into how many batches a body is split.
+    #[must_use]
+    pub fn shards(&self) -> usize {
+        self.shards
+    }
+}
+
+/// Metric names in an open-addressed table; fixed, so that nothing a sender does can lengthen a probe.
+#[derive(Debug, Clone)]
+struct Names {
+    /// Position by hash: the hash's upper half and the metric. A quarter full at most.
+    slots: Box<[Option<(u32, MetricId)>]>,
+    /// The names by metric.
+    names: Box<[Box<[u8]>]>,
+}
+
+impl Names {
+    fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> anyhow::Result<Self> {
+        let names: Box<[Box<[u8]>]> = names.into_iter().map(|n| n.as_bytes().into()).collect();
+        ensure!(
+            names.len() < usize::from(UNLISTED),
+            "too many metric names: {}; at most {}",
+            names.len(),
+            UNLISTED - 1
+        );
+        let slots = vec![None; (4 * names.len()).next_power_of_two()].into_boxed_slice();
+        let mut table = Self { slots, names };
+        for metric in 0..table.names.len() {
+            let name = &table.names[metric];
+            if table.find(name).is_some() {
+                continue;
+            }
+            let hash = hash_name(name);
+            let mut slot = hash as usize & (table.slots.len() - 1);
+            while table.slots[slot].is_some() {
+                slot = (slot + 1) & (table.slots.len() - 1);
+            }
+            table.slots[slot] = Some(((hash >> 32) as u32, metric as MetricId));
+        }
+        Ok(table)
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<MetricId> {
+        let hash = hash_name(name);
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        while let Some((tag, metric)) = self.slots[slot] {
+            if tag == (hash >> 32) as u32 && *self.names[usize::from(metric)] == *name {
+                return Some(metric);
+            }
+            slot = (slot + 1) & mask;
+        }
+        None
+    }
+}
+
+#[inline]
+fn hash_name(name: &[u8]) -> u64 {
+    let mut hasher = foldhash::fast::FoldHasher::with_seed(0, SharedSeed::global_fixed());
+    hasher.write(name);
+    hasher.finish()
+}
