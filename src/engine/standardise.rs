@@ -111,6 +111,14 @@ pub struct RowConstants {
     bucket_ms: i64,
 }
 
+impl RowConstants {
+    /// Rows before anything is standardised.
+    #[must_use]
+    pub fn warmup_rows(&self) -> u32 {
+        self.warmup
+    }
+}
+
 /// One value, standardised with what was known before it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Standardised {

@@ -6,7 +6,7 @@
 pub mod eval;
 pub mod labelset;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 mod parse;
 pub mod plan;
 pub mod rollup;

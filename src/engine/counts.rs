@@ -1,0 +1,72 @@
+//! What the engine counted during one `apply`; the caller adds it to its metrics.
+
+/// Something that happened to a sample, a series or a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// A sample came after its frame was applied: dropped.
+    Late,
+    /// A series had a sample at that time already.
+    Duplicate,
+    /// A sample of a host beyond `limits.hosts`: dropped.
+    Hosts,
+    /// A sample of a series beyond `limits.series_per_host`: dropped.
+    SeriesPerHost,
+    /// A frame was applied early because more than `limits.frames_per_host` waited.
+    FramesPerHost,
+    /// A frame was kept from range selectors because they held `limits.samples_per_host` samples.
+    SamplesPerHost,
+    /// A series whose labels are not valid: dropped.
+    InvalidLabels,
+    /// A step was closed.
+    RowClosed,
+    /// A step in a gap so long that the window was emptied.
+    StepSkipped,
+}
+
+/// Every [`Event`], by its discriminant.
+pub const EVENTS: [Event; 9] = [
+    Event::Late,
+    Event::Duplicate,
+    Event::Hosts,
+    Event::SeriesPerHost,
+    Event::FramesPerHost,
+    Event::SamplesPerHost,
+    Event::InvalidLabels,
+    Event::RowClosed,
+    Event::StepSkipped,
+];
+
+impl Event {
+    /// Value of the label `reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Late => "late",
+            Self::Duplicate => "duplicate",
+            Self::Hosts => "hosts",
+            Self::SeriesPerHost => "series_per_host",
+            Self::FramesPerHost => "frames_per_host",
+            Self::SamplesPerHost => "samples_per_host",
+            Self::InvalidLabels => "invalid_labels",
+            Self::RowClosed => "row_closed",
+            Self::StepSkipped => "step_skipped",
+        }
+    }
+}
+
+/// How often each [`Event`] happened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts([u64; EVENTS.len()]);
+
+impl Counts {
+    /// Adds `n` events.
+    pub fn add(&mut self, event: Event, n: u64) {
+        self.0[event as usize] += n;
+    }
+
+    /// How often `event` happened.
+    #[must_use]
+    pub fn get(&self, event: Event) -> u64 {
+        self.0[event as usize]
+    }
+}

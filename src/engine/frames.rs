@@ -1,0 +1,190 @@
+//! The frames of one host that still wait for late samples.
+
+use std::collections::VecDeque;
+
+use crate::series::{TimestampMs, is_stale};
+
+/// Samples of one host with one timestamp.
+#[derive(Debug, Default)]
+pub(super) struct Frame {
+    /// The timestamp.
+    pub(super) t_ms: TimestampMs,
+    /// When its first sample came, on the caller's clock.
+    pub(super) arrived_ms: TimestampMs,
+    /// Series by slot, increasing.
+    slots: Vec<u32>,
+    /// One value per slot.
+    values: Vec<f64>,
+}
+
+/// What became of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Inserted {
+    New,
+    /// The series had a sample at that time already.
+    Duplicate,
+}
+
+impl Frame {
+    /// Slot and value of every sample, by slot.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, f64)> {
+        self.slots.iter().copied().zip(self.values.iter().copied())
+    }
+
+    fn insert(&mut self, slot: u32, value: f64) -> Inserted {
+        if self.slots.last().is_none_or(|last| *last < slot) {
+            self.slots.push(slot);
+            self.values.push(value);
+            return Inserted::New;
+        }
+        match self.slots.binary_search(&slot) {
+            Ok(i) => {
+                self.values[i] = winner(self.values[i], value);
+                Inserted::Duplicate
+            }
+            Err(i) => {
+                self.slots.insert(i, slot);
+                self.values.insert(i, value);
+                Inserted::New
+            }
+        }
+    }
+
+    /// Renumbers the slots; samples of slots that are gone are dropped. `new_slots` keeps the order of slots.
+    fn renumber(&mut self, new_slots: &[Option<u32>]) {
+        let kept: Vec<(u32, f64)> =
+            self.iter().filter_map(|(slot, value)| Some((new_slots[slot as usize]?, value))).collect();
+        (self.slots, self.values) = kept.into_iter().unzip();
+    }
+}
+
+/// Which of two values of one series at one time counts, whatever their order: numbers win over NaN and stale markers, and
+/// the larger number wins, as in VictoriaMetrics' deduplication.
+fn winner(a: f64, b: f64) -> f64 {
+    let rank = |v: f64| if is_stale(v) { 0 } else { 1 + u8::from(!v.is_nan()) };
+    match rank(a).cmp(&rank(b)) {
+        std::cmp::Ordering::Less => b,
+        std::cmp::Ordering::Greater => a,
+        std::cmp::Ordering::Equal => {
+            if b.total_cmp(&a).is_gt() {
+                b
+            } else {
+                a
+            }
+        }
+    }
+}
+
+/// Pending frames, oldest first; at most `limits.frames_per_host` of them.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pending: VecDeque<Frame>,
+}
+
+impl Frames {
+    /// Puts a sample into the frame of its timestamp; a new frame takes its buffers from `spare`.
+    pub(super) fn insert(
+        &mut self,
+        t_ms: TimestampMs,
+        slot: u32,
+        value: f64,
+        now_ms: TimestampMs,
+        spare: &mut Vec<Frame>,
+    ) -> Inserted {
+        // Samples nearly always belong to the newest frame.
+        let after = self.pending.iter().rposition(|frame| frame.t_ms <= t_ms);
+        match after {
+            Some(i) if self.pending[i].t_ms == t_ms => self.pending[i].insert(slot, value),
+            _ => {
+                let mut frame = spare.pop().unwrap_or_default();
+                (frame.t_ms, frame.arrived_ms) = (t_ms, now_ms);
+                let inserted = frame.insert(slot, value);
+                self.pending.insert(after.map_or(0, |i| i + 1), frame);
+                inserted
+            }
+        }
+    }
+
+    /// The oldest frame's time.
+    pub(super) fn oldest_ms(&self) -> Option<TimestampMs> {
+        self.pending.front().map(|frame| frame.t_ms)
+    }
+
+    /// The newest time among frames that came at least `lateness_ms` before `now_ms`.
+    pub(super) fn settled_ms(&self, now_ms: TimestampMs, lateness_ms: i64) -> Option<TimestampMs> {
+        self.pending
+            .iter()
+            .rev()
+            .find(|frame| now_ms.saturating_sub(frame.arrived_ms) >= lateness_ms)
+            .map(|frame| frame.t_ms)
+    }
+
+    /// Takes the oldest frame.
+    pub(super) fn take(&mut self) -> Option<Frame> {
+        self.pending.pop_front()
+    }
+
+    /// Whether a sample of `slot` is pending.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        self.pending.iter().any(|frame| frame.slots.binary_search(&slot).is_ok())
+    }
+
+    /// Number of pending frames.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Renumbers the slots of every pending sample.
+    pub(super) fn renumber(&mut self, new_slots: &[Option<u32>]) {
+        self.pending.iter_mut().for_each(|frame| frame.renumber(new_slots));
+    }
+}
+
+/// Frames kept for reuse per shard: enough for a block of hosts, and little memory.
+const SPARE_FRAMES_MAX: usize = 64;
+
+/// Puts an applied frame's buffers aside for the next one.
+pub(super) fn recycle(mut frame: Frame, spare: &mut Vec<Frame>) {
+    if spare.len() < SPARE_FRAMES_MAX {
+        frame.slots.clear();
+        frame.values.clear();
+        spare.push(frame);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::STALE_NAN_BITS;
+
+    #[test]
+    fn any_order_gives_the_same_frames() {
+        let samples = [(2, 0, 1.0), (1, 1, 2.0), (2, 1, 3.0), (1, 0, 4.0), (1, 1, 5.0), (3, 7, 6.0)];
+        let collect = |order: &[usize]| {
+            let (mut frames, mut spare) = (Frames::default(), Vec::new());
+            for &i in order {
+                let (t_ms, slot, value) = samples[i];
+                frames.insert(t_ms, slot, value, 0, &mut spare);
+            }
+            let mut all = Vec::new();
+            while let Some(frame) = frames.take() {
+                all.push((frame.t_ms, frame.iter().collect::<Vec<_>>()));
+            }
+            all
+        };
+        let expected = vec![(1, vec![(0, 4.0), (1, 5.0)]), (2, vec![(0, 1.0), (1, 3.0)]), (3, vec![(7, 6.0)])];
+        assert_eq!(collect(&[0, 1, 2, 3, 4, 5]), expected);
+        assert_eq!(collect(&[5, 4, 3, 2, 1, 0]), expected);
+        assert_eq!(collect(&[4, 0, 5, 1, 3, 2, 2, 0, 4]), expected);
+    }
+
+    #[test]
+    fn numbers_win_over_stale_markers_and_larger_over_smaller() {
+        let stale = f64::from_bits(STALE_NAN_BITS);
+        assert_eq!(winner(stale, 1.0), 1.0);
+        assert_eq!(winner(1.0, stale), 1.0);
+        assert_eq!(winner(f64::NAN, 1.0), 1.0);
+        assert_eq!(winner(2.0, 1.0), 2.0);
+        assert_eq!(winner(f64::NAN, stale).to_bits(), f64::NAN.to_bits());
+    }
+}

@@ -1,0 +1,279 @@
+//! One host: its frames, its step clock, its rows.
+
+use std::sync::Arc;
+
+use super::counts::Event;
+use super::frames::{self, Frames, Inserted};
+use super::row::{HostId, HostStatus, NotScored, Row, Window};
+use super::slots::{Lookup, NewSeries, Slots};
+use super::standardise::{Standardised, Standardiser};
+use super::window::WindowRing;
+use super::{Output, Shared};
+use crate::expr::eval::Evaluation;
+use crate::series::{Sample, TimestampMs};
+
+/// Everything that the engine keeps of one host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) id: Arc<HostId>,
+    pub(super) slots: Slots,
+    frames: Frames,
+    /// Newest timestamp of any sample.
+    newest_ms: TimestampMs,
+    /// Samples at or before this are late: their step may be closed.
+    watermark_ms: TimestampMs,
+    /// Time of the newest applied frame.
+    applied_ms: TimestampMs,
+    /// The next step to close; `None` before the first frame.
+    next_step_ms: Option<TimestampMs>,
+    /// The first row since the window was last emptied by a gap.
+    first_row_ms: Option<TimestampMs>,
+    window: WindowRing,
+    /// One per scored feature.
+    statistics: Box<[Standardiser]>,
+    /// Configured features that the newest row lacks.
+    missing: Box<[u16]>,
+    not_scored: Option<NotScored>,
+    /// Rows closed since the host was first seen; saturates.
+    n_rows: u32,
+    /// Steps closed since series were last looked through for silent ones.
+    steps_since_expiry: i64,
+    /// Whether the running `apply` has met this host already.
+    pub(super) is_touched: bool,
+}
+
+impl Host {
+    pub(super) fn new(id: Arc<HostId>, shared: &Shared) -> Self {
+        let config = &shared.config;
+        Self {
+            id,
+            slots: Slots::new(&config.plan),
+            frames: Frames::default(),
+            newest_ms: TimestampMs::MIN,
+            watermark_ms: TimestampMs::MIN,
+            applied_ms: TimestampMs::MIN,
+            next_step_ms: None,
+            first_row_ms: None,
+            window: WindowRing::new(config.window_rows, config.scored.len()),
+            statistics: vec![Standardiser::default(); config.scored.len()].into(),
+            missing: Box::default(),
+            not_scored: Some(NotScored::TooFewRows),
+            n_rows: 0,
+            steps_since_expiry: 0,
+            is_touched: false,
+        }
+    }
+
+    /// Newest timestamp of any sample.
+    pub(super) fn newest_ms(&self) -> TimestampMs {
+        self.newest_ms
+    }
+
+    /// The slot of a series whose label bytes are known.
+    pub(super) fn find(&mut self, labels_hash: u64) -> Lookup {
+        self.slots.find(labels_hash)
+    }
+
+    /// Remembers a series, see [`Slots::add`].
+    pub(super) fn add(&mut self, series: &NewSeries, selected: &[u16]) -> Option<u32> {
+        self.slots.add(series, selected)
+    }
+
+    /// Puts a sample into its frame, where it waits for its lateness to pass.
+    pub(super) fn insert(
+        &mut self,
+        slot: u32,
+        sample: Sample,
+        now_ms: TimestampMs,
+        shared: &mut Shared,
+        out: &mut Output,
+    ) {
+        if sample.t_ms <= self.watermark_ms {
+            out.counts.add(Event::Late, 1);
+            return;
+        }
+        self.newest_ms = self.newest_ms.max(sample.t_ms);
+        if self.frames.insert(sample.t_ms, slot, sample.value, now_ms, &mut shared.spare_frames) == Inserted::Duplicate
+        {
+            out.counts.add(Event::Duplicate, 1);
+        }
+        if self.frames.len() > shared.config.limits.frames_per_host {
+            out.counts.add(Event::FramesPerHost, 1);
+            let oldest_ms = self.frames.oldest_ms().unwrap_or(sample.t_ms);
+            self.advance_to(oldest_ms, shared, out);
+        }
+    }
+
+    /// Whether a frame waits that [`Host::advance`] would apply at `now_ms`.
+    pub(super) fn is_due(&self, now_ms: TimestampMs, lateness_ms: i64) -> bool {
+        self.frames.settled_ms(now_ms, lateness_ms).is_some()
+    }
+
+    /// Applies every frame whose lateness has passed, in event time or since it came, and closes the steps that this completes.
+    pub(super) fn advance(&mut self, now_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
+        let lateness_ms = shared.config.lateness_ms;
+        let by_event_time = self.newest_ms.saturating_sub(lateness_ms).saturating_sub(1);
+        let by_arrival = self.frames.settled_ms(now_ms, lateness_ms).unwrap_or(TimestampMs::MIN);
+        let until_ms = by_event_time.max(by_arrival);
+        if until_ms > self.watermark_ms {
+            self.advance_to(until_ms, shared, out);
+        }
+    }
+
+    fn advance_to(&mut self, until_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
+        self.watermark_ms = until_ms;
+        while let Some(oldest_ms) = self.frames.oldest_ms().filter(|t_ms| *t_ms <= until_ms) {
+            // Before the frame is taken: closing a step may renumber the series of every pending frame.
+            self.close_before_frame(oldest_ms, shared, out);
+            let Some(frame) = self.frames.take() else { break };
+            self.applied_ms = frame.t_ms;
+            let keep_ranges = self.slots.n_range_samples() < shared.config.limits.samples_per_host;
+            if !keep_ranges {
+                out.counts.add(Event::SamplesPerHost, 1);
+            }
+            for (slot, value) in frame.iter() {
+                self.slots.apply(slot, Sample { t_ms: frame.t_ms, value }, keep_ranges);
+            }
+            frames::recycle(frame, &mut shared.spare_frames);
+            self.close_before(self.applied_ms.saturating_add(1), shared, out);
+        }
+        // Beyond the newest frame a step is closed only if the gap that it lies in is known to be short, so that how often
+        // this is called makes no difference.
+        let known_ms = match self.frames.oldest_ms() {
+            Some(next_frame_ms) if self.is_long_gap(next_frame_ms, shared) => self.applied_ms,
+            Some(_) | None => until_ms,
+        };
+        self.close_before(known_ms.saturating_add(1), shared, out);
+    }
+
+    /// Whether a frame at `t_ms` would come so late that nothing of the window is left.
+    fn is_long_gap(&self, t_ms: TimestampMs, shared: &Shared) -> bool {
+        self.next_step_ms.is_some_and(|next| self.gap_rows(next, t_ms, shared) > shared.config.window_rows as i64)
+    }
+
+    fn gap_rows(&self, next_step_ms: TimestampMs, t_ms: TimestampMs, shared: &Shared) -> i64 {
+        t_ms.saturating_sub(next_step_ms) / shared.config.step_ms
+    }
+
+    /// Closes the steps before `t_ms`, where all samples before `t_ms` are applied.
+    fn close_before(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
+        while let Some(next_ms) = self.next_step_ms.filter(|next_ms| *next_ms < t_ms) {
+            self.close_step(next_ms, shared, out);
+            self.next_step_ms = Some(next_ms.saturating_add(shared.config.step_ms));
+        }
+    }
+
+    /// Closes the steps before the next frame. The first frame starts the grid, and so does one after a long gap.
+    fn close_before_frame(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
+        match self.next_step_ms {
+            Some(_) if !self.is_long_gap(t_ms, shared) => self.close_before(t_ms, shared, out),
+            skipped_from => {
+                let n_skipped = skipped_from.map_or(0, |next_ms| self.gap_rows(next_ms, t_ms, shared));
+                out.counts.add(Event::StepSkipped, n_skipped as u64);
+                self.window.clear();
+                self.first_row_ms = None;
+                self.next_step_ms = Some(t_ms);
+            }
+        }
+    }
+
+    fn close_step(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
+        let values = self.evaluate(t_ms, shared, out);
+        let window = self.standardise(&values, t_ms, shared);
+        self.first_row_ms.get_or_insert(t_ms);
+        self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
+        self.not_scored = window.as_ref().err().copied();
+        out.counts.add(Event::RowClosed, 1);
+        out.rows.push(Row { host: Arc::clone(&self.id), t_ms, values: values.into(), window: window.ok() });
+        self.expire_series(t_ms, shared);
+    }
+
+    /// One value per configured feature; NaN where it has none or no finite one.
+    fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
+        let plan = Arc::clone(&shared.config.plan);
+        self.slots.evaluate(&plan, t_ms, &mut shared.leaf_vectors);
+        let mut evaluation =
+            Evaluation { leaves: &shared.leaf_vectors, sets: &mut shared.sets, spare: &mut shared.spare_vectors };
+        let features = (0..).zip(&plan.features);
+        let value = |(feature, node)| match evaluation.value(node) {
+            Ok(value) => value.filter(|v| v.is_finite()).unwrap_or(f64::NAN),
+            Err(error) => {
+                out.feature_errors.push((feature, error));
+                f64::NAN
+            }
+        };
+        features.map(value).collect()
+    }
+
+    /// Standardises the scored features of a row, and gives the window that it completes.
+    fn standardise(&mut self, values: &[f64], t_ms: TimestampMs, shared: &mut Shared) -> Result<Window, NotScored> {
+        let config = &shared.config;
+        let n_scored = config.scored.len();
+        let mut row = vec![f32::NAN; n_scored];
+        let mut target = vec![f32::NAN; n_scored];
+        let mut mean = vec![f64::NAN; n_scored];
+        let mut deviation = vec![f64::NAN; n_scored];
+        let mut n_missing = 0;
+        for (i, scored) in config.scored.iter().enumerate() {
+            let x = values[scored.feature as usize];
+            if x.is_nan() {
+                n_missing += 1;
+                continue;
+            }
+            let observed = self.statistics[i].observe(x, t_ms, scored.floor, &config.statistics);
+            if let Some(Standardised { z, mean: mean_before, deviation: deviation_before }) = observed {
+                // Clipped to the wider bound so that an outlier stays finite; the window clips inputs again.
+                row[i] = (z as f32).clamp(-config.target_clip, config.target_clip);
+                target[i] = row[i];
+                (mean[i], deviation[i]) = (mean_before, deviation_before);
+            }
+        }
+        self.window.push(&row);
+        self.n_rows = self.n_rows.saturating_add(1);
+        if self.window.len() < config.window_rows {
+            return Err(NotScored::TooFewRows);
+        }
+        let n_missing_max = config.max_missing * n_scored as f64;
+        if f64::from(n_missing) > n_missing_max {
+            return Err(NotScored::TooMuchMissing);
+        }
+        // A young host's window has rows from before its statistics were warm: that is no fault of the host.
+        let n_rows_young = config.statistics.warmup_rows().saturating_add(config.window_rows as u32);
+        let why = if self.n_rows < n_rows_young { NotScored::StatisticsWarmingUp } else { NotScored::TooMuchMissing };
+        if row.iter().filter(|z| z.is_nan()).count() as f64 > n_missing_max {
+            return Err(NotScored::StatisticsWarmingUp);
+        }
+        let input = self.window.filled(config.input_clip, config.max_missing).ok_or(why)?;
+        Ok(Window { input, target: target.into(), mean: mean.into(), deviation: deviation.into() })
+    }
+
+    /// Forgets series that can no longer be seen by any leaf; looked for once per range, since it costs a pass.
+    fn expire_series(&mut self, t_ms: TimestampMs, shared: &mut Shared) {
+        let config = &shared.config;
+        self.steps_since_expiry += 1;
+        if self.steps_since_expiry * config.step_ms < config.plan.range_ms_max {
+            return;
+        }
+        self.steps_since_expiry = 0;
+        if let Some(new_slots) =
+            self.slots.expire(t_ms.saturating_sub(config.plan.range_ms_max), |slot| self.frames.has(slot))
+        {
+            self.frames.renumber(&new_slots);
+        }
+        self.slots.trim(2 * config.limits.series_per_host);
+    }
+
+    /// What is known of the host now.
+    pub(super) fn status(&self, shared: &Shared) -> HostStatus {
+        let last_row_ms = self.next_step_ms.map_or(0, |next| next - shared.config.step_ms);
+        HostStatus {
+            host: Arc::clone(&self.id),
+            last_sample_ms: self.newest_ms,
+            up: self.slots.up(self.newest_ms.saturating_sub(shared.config.plan.lookback_ms)),
+            window_rows: u32::try_from(self.window.len()).unwrap_or(u32::MAX),
+            history_ms: self.first_row_ms.map_or(0, |first| last_row_ms.saturating_sub(first)),
+            missing: self.missing.clone(),
+            not_scored: self.not_scored,
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The last T standardised rows of one host.
+
+/// Rows for which a missing cell keeps the last value that was there; after that it is 0, the feature's mean.
+/// Two rows bridge a lost scrape without inventing a plateau.
+const CARRY_ROWS: u8 = 2;
+
+/// A ring of standardised rows, oldest first.
+#[derive(Debug)]
+pub(super) struct WindowRing {
+    /// `[T × F]`, a ring of rows; NaN where missing.
+    cells: Box<[f32]>,
+    /// F.
+    n_features: usize,
+    /// T.
+    n_rows_max: usize,
+    /// Rows pushed since the ring was last empty, at most T.
+    n_rows: usize,
+    /// The row that the next push writes.
+    next: usize,
+}
+
+impl WindowRing {
+    /// An empty ring of `n_rows_max` × `n_features`.
+    pub(super) fn new(n_rows_max: usize, n_features: usize) -> Self {
+        Self { cells: vec![f32::NAN; n_rows_max * n_features].into(), n_features, n_rows_max, n_rows: 0, next: 0 }
+    }
+
+    /// Adds a row; NaN where missing.
+    pub(super) fn push(&mut self, row: &[f32]) {
+        let start = self.next * self.n_features;
+        self.cells[start..start + self.n_features].copy_from_slice(row);
+        self.next = (self.next + 1) % self.n_rows_max;
+        self.n_rows = (self.n_rows + 1).min(self.n_rows_max);
+    }
+
+    /// Forgets every row.
+    pub(super) fn clear(&mut self) {
+        self.n_rows = 0;
+        self.next = 0;
+    }
+
+    /// Rows held, at most T.
+    pub(super) fn len(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The rows from the oldest to the newest.
+    fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        let first = (self.next + self.n_rows_max - self.n_rows) % self.n_rows_max;
+        (0..self.n_rows).map(move |k| {
+            let start = (first + k) % self.n_rows_max * self.n_features;
+            &self.cells[start..start + self.n_features]
+        })
+    }
+
+    /// The window as the model sees it, `[T × F]`, clipped to ± `clip` and with missing cells filled. `None` where there are
+    /// fewer than T rows, or more than `max_missing` of the cells is missing.
+    pub(super) fn filled(&self, clip: f32, max_missing: f64) -> Option<Box<[f32]>> {
+        if self.n_rows < self.n_rows_max {
+            return None;
+        }
+        let mut filled = Vec::with_capacity(self.cells.len());
+        let mut carried = vec![(0.0_f32, CARRY_ROWS); self.n_features];
+        let mut n_missing = 0_usize;
+        for row in self.rows() {
+            for (&cell, (last, age)) in row.iter().zip(&mut carried) {
+                if cell.is_nan() {
+                    n_missing += 1;
+                    *age = age.saturating_add(1);
+                    filled.push(if *age <= CARRY_ROWS { *last } else { 0.0 });
+                } else {
+                    (*last, *age) = (cell.clamp(-clip, clip), 0);
+                    filled.push(*last);
+                }
+            }
+        }
+        if n_missing as f64 > max_missing * self.cells.len() as f64 {
+            return None;
+        }
+        Some(filled.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: f32 = f32::NAN;
+
+    fn check(rows: &[[f32; 2]], expected: Option<&[f32]>) {
+        let mut ring = WindowRing::new(4, 2);
+        rows.iter().for_each(|row| ring.push(row));
+        let filled = ring.filled(5.0, 0.5);
+        assert_eq!(filled.as_deref(), expected, "{rows:?}");
+    }
+
+    #[test]
+    fn the_newest_rows_oldest_first() {
+        check(&[[1.0, 2.0]; 3], None);
+        check(
+            &[[0.0, 0.0], [1.0, 1.5], [2.0, 2.5], [3.0, 3.5], [9.0, -9.0]],
+            Some(&[1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 5.0, -5.0]),
+        );
+    }
+
+    #[test]
+    fn a_missing_cell_is_carried_for_two_rows_and_then_the_mean() {
+        check(&[[1.0, 2.0], [1.0, NAN], [1.0, NAN], [1.0, NAN]], Some(&[1.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 0.0]));
+        check(&[[NAN, 2.0], [1.0, 2.0], [NAN, 2.0], [1.0, 2.0]], Some(&[0.0, 2.0, 1.0, 2.0, 1.0, 2.0, 1.0, 2.0]));
+    }
+
+    #[test]
+    fn too_much_missing_is_not_scored() {
+        check(&[[NAN, 2.0], [NAN, 2.0], [NAN, 2.0], [NAN, NAN]], None);
+    }
+}
