@@ -1,6 +1,53 @@
 //! The configuration: as written (YAML) → validated. Every limit and default lives here.
+//!
+//! `yaml` makes a tree with places, `reader` reads typed values and collects problems, `read` knows the keys. Expressions
+//! stay text: `expr` parses them and speaks of their place ([`Feature::at`]).
 
-use std::path::PathBuf;
+mod defaults;
+mod errors;
+mod quantity;
+mod read;
+mod reader;
+mod yaml;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+pub use errors::{ConfigErrors, Place, Problem};
+pub use quantity::{duration_ms, duration_text, size_bytes, size_text};
+
+/// Reads and validates the file at `path`.
+///
+/// # Errors
+/// All that is wrong with it, or that it can't be read.
+pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
+    let file_name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&file_name, &text),
+        Err(error) => {
+            let message = format!("cannot read the file: {error}");
+            Err(ConfigErrors::new(&file_name, "", vec![Problem { place: None, message }]))
+        }
+    }
+}
+
+/// Validates `text`; `file_name` is what messages call it. `%{NAME}` stands for the environment variable `NAME`.
+///
+/// # Errors
+/// All that is wrong with it, each with line, column and what to write instead.
+pub fn parse(file_name: &str, text: &str) -> Result<Config, ConfigErrors> {
+    parse_with(file_name, text, &|name| std::env::var(name).ok())
+}
+
+/// As [`parse`], with another environment: `env` gives the value of a variable.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    read::config(file_name, text, env)
+}
 
 /// The validated configuration. `Config::default()` is what runs without a file.
 #[derive(Debug, Clone, PartialEq)]
@@ -118,6 +165,8 @@ pub struct Limits {
     pub concurrent_requests: usize,
     /// How long a request waits for a place before it is answered 429. Default 10 s.
     pub queue_wait_ms: u64,
+    /// Connections open at once; more wait to be accepted. Default 10,000.
+    pub connections: usize,
     /// Hosts kept. Default 100,000.
     pub hosts: usize,
     /// Wanted series kept per host. Default 5,000.

@@ -1,0 +1,117 @@
+//! What runs without a configuration file.
+
+use super::{
+    Config, Detection, Feature, Identity, Ingest, Limits, Model, StandardisationOverrides, Threads,
+    errors::ConfigErrors, read,
+};
+
+/// The features of a node_exporter host: what is watched unless the file says otherwise.
+const PRESET: &str = include_str!("presets/node-exporter.yaml");
+
+/// The name under which messages speak of [`PRESET`].
+const PRESET_NAME: &str = "node-exporter.yaml (built in)";
+
+const SECOND_MS: i64 = 1_000;
+const MINUTE_MS: i64 = 60 * SECOND_MS;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+/// The features of the built-in preset. A test holds that it has no errors.
+pub(super) fn preset() -> Result<Vec<Feature>, ConfigErrors> {
+    read::features_alone(PRESET_NAME, PRESET)
+}
+
+/// Cores that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { features: preset().unwrap_or_default(), ..Self::without_features() }
+    }
+}
+
+impl Config {
+    /// All defaults but the features.
+    pub(super) fn without_features() -> Self {
+        Self {
+            identity: Identity::default(),
+            step_ms: None,
+            model: Model::default(),
+            detection: Detection::default(),
+            standardisation: StandardisationOverrides::default(),
+            features: Vec::new(),
+            ingest: Ingest::default(),
+            limits: Limits::default(),
+            threads: Threads::default(),
+        }
+    }
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { label: "instance".to_owned(), drop: Vec::new(), keep: vec!["job".to_owned()] }
+    }
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { bundle: None, alias: "default".to_owned(), window: None }
+    }
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            smoothing_rows: None,
+            for_rows: 3,
+            clear: 0.7,
+            min_history_ms: 6 * HOUR_MS,
+            max_missing: 0.5,
+            stale_after_ms: 5 * MINUTE_MS,
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            lateness_ms: 10 * SECOND_MS,
+            lookback_ms: 5 * MINUTE_MS,
+            max_future_ms: 10 * MINUTE_MS,
+            max_age_ms: 7 * DAY_MS,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 32 * MIB,
+            concurrent_requests: 2 * cores(),
+            queue_wait_ms: 10_000,
+            connections: 10_000,
+            hosts: 100_000,
+            series_per_host: 5_000,
+            labels_per_series: 64,
+            label_name_bytes: 256,
+            label_value_bytes: 4 * KIB,
+            frames_per_host: 256,
+            samples_per_host: 200_000,
+            shard_queue: 64,
+            scorer_queue: 8_192,
+            host_idle_ms: DAY_MS,
+            result_series: 1_000_000,
+        }
+    }
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self { shards: cores().min(4), scorers: (cores() / 2).max(1) }
+    }
+}

@@ -1,0 +1,254 @@
+//! As written → validated: which keys there are, what they may hold, and what must hold between them.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use super::errors::{ConfigErrors, Place};
+use super::reader::{Context, Map, is_name};
+use super::yaml::{self, Node};
+use super::{
+    Config, Detection, Feature, Identity, Ingest, Limits, Model, StandardisationOverrides, Threads, defaults, quantity,
+};
+
+const SECOND_MS: i64 = 1_000;
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const YEAR_MS: i64 = 365 * DAY_MS;
+
+/// Features of one configuration; the input of a model is seldom past a hundred.
+const FEATURES_MAX: usize = 1_000;
+
+/// Labels that our own series have.
+const OWN_LABELS: [&str; 3] = ["model", "state", "feature"];
+
+/// Validates `text`; `env` looks environment variables up.
+pub(super) fn config(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
+    let (root, problems) = yaml::read(text);
+    let context = Context::new(text, env, problems);
+    let config = root_map(file, context.map(root.as_ref(), ""));
+    let problems = context.problems();
+    if problems.is_empty() { Ok(config) } else { Err(ConfigErrors::new(file, text, problems)) }
+}
+
+/// Validates a text that has `features` and nothing else: a preset.
+pub(super) fn features_alone(file: &str, text: &str) -> Result<Vec<Feature>, ConfigErrors> {
+    let (root, problems) = yaml::read(text);
+    let context = Context::new(text, &|_| None, problems);
+    let mut map = context.map(root.as_ref(), "");
+    let found = features(file, &mut map);
+    map.finish();
+    let problems = context.problems();
+    if problems.is_empty() { Ok(found.unwrap_or_default()) } else { Err(ConfigErrors::new(file, text, problems)) }
+}
+
+/// Path of every key there is.
+#[cfg(test)]
+pub(super) fn keys() -> Vec<String> {
+    let text = "features: [{name: a, expr: b}]";
+    let (root, problems) = yaml::read(text);
+    let context = Context::new(text, &|_| None, problems);
+    root_map("", context.map(root.as_ref(), ""));
+    context.asked()
+}
+
+fn root_map(file: &str, mut map: Map<'_>) -> Config {
+    let mut config = Config::without_features();
+    identity(map.section("identity"), &mut config.identity);
+    let step_place = map.find("step").map(|entry| entry.place);
+    config.step_ms = map.duration("step", 1..=DAY_MS, "60s");
+    model(map.section("model"), &mut config.model);
+    detection(map.section("detection"), &mut config.detection);
+    standardisation(map.section("standardisation"), &mut config.standardisation);
+    config.features = features(file, &mut map).unwrap_or_else(|| defaults::preset().unwrap_or_default());
+    ingest(map.section("ingest"), &mut config.ingest);
+    limits(map.section("limits"), &mut config.limits);
+    threads(map.section("threads"), &mut config.threads);
+    let context = map.context();
+    map.finish();
+    if let (Some(place), Some(step_ms)) = (step_place, config.step_ms)
+        && step_ms > config.detection.stale_after_ms
+    {
+        let stale_after = quantity::duration_text(config.detection.stale_after_ms);
+        let message = format!(
+            "`step` is longer than `detection.stale_after` ({stale_after}), so every host would be stale between two \
+             rows; raise `detection.stale_after`"
+        );
+        context.problem(place, message);
+    }
+    config
+}
+
+/// Puts `value` into `target` where there is one.
+fn set<T>(target: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *target = value;
+    }
+}
+
+fn identity(mut map: Map<'_>, identity: &mut Identity) {
+    let expected = "a label name, such as instance";
+    set(&mut identity.label, map.parsed("label", expected, |text| is_host_label(text).then(|| text.to_owned())));
+    let label = identity.label.clone();
+    set(&mut identity.drop, label_list(&mut map, "drop", |name| (name == label).then_some("it names the hosts")));
+    let dropped = identity.drop.clone();
+    let refused = |name: &str| {
+        let own = OWN_LABELS.contains(&name).then_some("the results have a label of their own with that name");
+        own.or(dropped.iter().any(|d| d == name).then_some("`identity.drop` removes it"))
+    };
+    set(&mut identity.keep, label_list(&mut map, "keep", refused));
+    identity.keep.retain(|name| *name != identity.label);
+    map.finish();
+}
+
+fn is_host_label(name: &str) -> bool {
+    is_name(name) && name != crate::series::METRIC_NAME && !OWN_LABELS.contains(&name)
+}
+
+/// The label names under `key`; `refused` gives the reason why a name can't stand there.
+fn label_list(
+    map: &mut Map<'_>,
+    key: &'static str,
+    refused: impl Fn(&str) -> Option<&'static str>,
+) -> Option<Vec<String>> {
+    let texts = map.texts(key, "a list of label names, such as [replica]")?;
+    let mut names: Vec<String> = Vec::new();
+    for found in texts {
+        let name = found.text;
+        if !is_name(&name) || name == crate::series::METRIC_NAME {
+            let message = format!("`{name}` is no label name; letters, digits and `_` make one, such as replica");
+            map.context().problem(found.place, message);
+        } else if let Some(reason) = refused(&name) {
+            map.context().problem(found.place, format!("`{name}` can't stand in `identity.{key}`: {reason}"));
+        } else if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
+}
+
+fn model(mut map: Map<'_>, model: &mut Model) {
+    model.bundle = map.text("bundle", "the path of an .onnx file").map(PathBuf::from);
+    set(&mut model.alias, map.text("alias", "a short name, such as default"));
+    model.window = map.whole("window", 2..=10_000, "rows");
+    map.finish();
+}
+
+fn detection(mut map: Map<'_>, detection: &mut Detection) {
+    detection.limit = map.number("limit", "a number above 0, such as 1.0", |n| n > 0.0);
+    detection.smoothing_rows = map.number("smoothing", "a number of rows from 1 to 10000, such as 10", in_rows);
+    let for_rows = map.whole("for", 1..=1_000, "rows").and_then(|rows| u32::try_from(rows).ok());
+    set(&mut detection.for_rows, for_rows);
+    let clear = map.number("clear", "a number above 0 and at most 1, such as 0.7", |n| n > 0.0 && n <= 1.0);
+    set(&mut detection.clear, clear);
+    set(&mut detection.min_history_ms, map.duration("min_history", 0..=YEAR_MS, "6h"));
+    set(&mut detection.max_missing, map.number("max_missing", "a share from 0 to 1, such as 0.5", is_share));
+    set(&mut detection.stale_after_ms, map.duration("stale_after", SECOND_MS..=30 * DAY_MS, "5m"));
+    map.finish();
+}
+
+fn in_rows(n: f64) -> bool {
+    (1.0..=10_000.0).contains(&n)
+}
+
+fn is_share(n: f64) -> bool {
+    (0.0..=1.0).contains(&n)
+}
+
+fn standardisation(mut map: Map<'_>, overrides: &mut StandardisationOverrides) {
+    overrides.memory_s = map.duration("memory", HOUR_MS..=YEAR_MS, "7d").map(seconds);
+    overrides.warmup_s = map.duration("warmup", 0..=30 * DAY_MS, "1h").map(seconds);
+    overrides.floor = map.number("floor", "a share from 0 to 1, such as 0.05", is_share);
+    overrides.takeover_hold_s = map.duration("takeover_hold", 0..=30 * DAY_MS, "12h").map(seconds);
+    map.finish();
+}
+
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / 1_000.0
+}
+
+/// The features that the file gives; `None` where it has no such key.
+fn features(file: &str, map: &mut Map<'_>) -> Option<Vec<Feature>> {
+    let context = map.context();
+    let place = map.find("features").map(|entry| entry.place);
+    let expected = "a list, each item with `name` and `expr`";
+    let items = map.list("features", expected);
+    let place = place?;
+    let Some(items) = items else { return Some(Vec::new()) };
+    if items.is_empty() {
+        context.problem(place, "`features` is empty; list some, or leave the key out to have the preset".to_owned());
+    }
+    if items.len() > FEATURES_MAX {
+        context.problem(place, format!("{} features; at most {FEATURES_MAX} can be watched", items.len()));
+    }
+    let mut first_lines: HashMap<String, usize> = HashMap::new();
+    let found = items.iter().take(FEATURES_MAX).filter_map(|item| feature(file, context, item, &mut first_lines));
+    Some(found.collect())
+}
+
+fn feature<'a>(
+    file: &str,
+    context: &'a Context<'a>,
+    item: &'a Node,
+    first_lines: &mut HashMap<String, usize>,
+) -> Option<Feature> {
+    let mut map = context.map(Some(item), "features[]");
+    let name_place = map.find("name").map(|entry| entry.value.place);
+    let expr_place = map.find("expr").map(|entry| entry.value.place);
+    let of_name = |text: &str| is_name(text).then(|| text.to_owned());
+    let name = map.parsed("name", "a name of letters, digits and `_`, such as cpu_busy", of_name);
+    let feature = Feature {
+        name: name.unwrap_or_default(),
+        expr: map.text("expr", "a PromQL expression").map(|expr| expr.trim().to_owned()).unwrap_or_default(),
+        unit: map.text("unit", "a unit, such as ratio").unwrap_or_default(),
+        help: map.text("help", "one line that says what it is").unwrap_or_default(),
+        floor: map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0).unwrap_or(0.0),
+        at: expr_place.map_or_else(String::new, |p: Place| format!("{file}:{}:{}", p.line, p.column)),
+    };
+    map.finish();
+    for (key, place) in [("name", name_place), ("expr", expr_place)] {
+        if place.is_none() {
+            context.problem(item.place, format!("this feature has no `{key}`"));
+        }
+    }
+    if let Some(line) = first_lines.insert(feature.name.clone(), item.place.line).filter(|_| !feature.name.is_empty()) {
+        let message = format!("a second feature `{}`, the first is in line {line}; rename one", feature.name);
+        context.problem(name_place.unwrap_or(item.place), message);
+    }
+    (!feature.name.is_empty() && !feature.expr.is_empty()).then_some(feature)
+}
+
+fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {
+    set(&mut ingest.lateness_ms, map.duration("lateness", 0..=HOUR_MS, "10s"));
+    set(&mut ingest.lookback_ms, map.duration("lookback", 1..=DAY_MS, "5m"));
+    set(&mut ingest.max_future_ms, map.duration("max_future", 0..=YEAR_MS, "10m"));
+    set(&mut ingest.max_age_ms, map.duration("max_age", SECOND_MS..=100 * YEAR_MS, "7d"));
+    map.finish();
+}
+
+fn limits(mut map: Map<'_>, limits: &mut Limits) {
+    const GIB: u64 = 1 << 30;
+    const MANY: usize = 1_000_000_000;
+    set(&mut limits.body_bytes, map.size("body", 1..=GIB, "32MiB"));
+    set(&mut limits.concurrent_requests, map.whole("concurrent_requests", 1..=100_000, "requests"));
+    let queue_wait = map.duration("queue_wait", 0..=60 * SECOND_MS, "10s").map(i64::unsigned_abs);
+    set(&mut limits.queue_wait_ms, queue_wait);
+    set(&mut limits.connections, map.whole("connections", 1..=1_000_000, "connections"));
+    set(&mut limits.hosts, map.whole("hosts", 1..=MANY, "hosts"));
+    set(&mut limits.series_per_host, map.whole("series_per_host", 1..=MANY, "series"));
+    set(&mut limits.labels_per_series, map.whole("labels_per_series", 1..=10_000, "labels"));
+    set(&mut limits.label_name_bytes, map.size("label_name", 1..=1 << 20, "256B"));
+    set(&mut limits.label_value_bytes, map.size("label_value", 1..=1 << 20, "4KiB"));
+    set(&mut limits.frames_per_host, map.whole("frames_per_host", 1..=MANY, "frames"));
+    set(&mut limits.samples_per_host, map.whole("samples_per_host", 1..=MANY, "samples"));
+    set(&mut limits.shard_queue, map.whole("shard_queue", 1..=1_000_000, "batches"));
+    set(&mut limits.scorer_queue, map.whole("scorer_queue", 1..=MANY, "rows"));
+    set(&mut limits.host_idle_ms, map.duration("host_idle", SECOND_MS..=YEAR_MS, "24h"));
+    set(&mut limits.result_series, map.whole("result_series", 1..=MANY, "series"));
+    map.finish();
+}
+
+fn threads(mut map: Map<'_>, threads: &mut Threads) {
+    set(&mut threads.shards, map.whole("shards", 1..=1_024, "threads"));
+    set(&mut threads.scorers, map.whole("scorers", 1..=1_024, "threads"));
+    map.finish();
+}

@@ -1,0 +1,218 @@
+//! What is accepted, what is refused, and with which words.
+
+use super::*;
+
+fn read(text: &str) -> Result<Config, String> {
+    let env = |name: &str| (name == "SITE").then(|| "eu-1".to_owned());
+    parse_with("o.yaml", text, &env).map_err(|errors| errors.to_string())
+}
+
+/// `text` is refused with exactly the `expected` lines; the snippets are left out where `expected` has none.
+#[track_caller]
+fn check(text: &str, expected: &str) {
+    let rendered = match read(text) {
+        Ok(_) => "accepted".to_owned(),
+        Err(rendered) => rendered,
+    };
+    let snippet = |line: &&str| line.starts_with("  ");
+    if expected.lines().any(|line| snippet(&line)) {
+        return assert_eq!(rendered, expected);
+    }
+    let messages: Vec<&str> = rendered.lines().filter(|line| !snippet(line)).collect();
+    assert_eq!(messages.join("\n"), expected);
+}
+
+#[test]
+fn nothing_written_is_the_default() {
+    for text in ["", "# nothing\n", "---\n", "model:\n  # bundle: x\n", "{}"] {
+        assert_eq!(read(text), Ok(Config::default()), "{text}");
+    }
+    assert!(!Config::default().features.is_empty());
+    assert_eq!(defaults::preset().map_err(|e| e.to_string()).map(|f| f.is_empty()), Ok(false));
+}
+
+#[test]
+fn everything_written_arrives() {
+    let config = read(include_str!("../../docs/configuration.example.yaml")).unwrap();
+    assert_eq!(config.identity.label, "host");
+    assert_eq!(config.identity.drop, ["replica"]);
+    assert_eq!(config.identity.keep, ["job", "cluster"]);
+    assert_eq!(config.step_ms, Some(60_000));
+    assert_eq!(config.model.bundle, Some(PathBuf::from("models/node-exporter.onnx")));
+    assert_eq!(config.model.alias, "eu-1");
+    assert_eq!(config.model.window, Some(60));
+    assert_eq!(config.detection.limit, Some(1.0));
+    assert_eq!(config.detection.smoothing_rows, Some(10.0));
+    assert_eq!(config.detection.for_rows, 3);
+    assert_eq!(config.detection.min_history_ms, 6 * 3_600_000);
+    assert_eq!(config.standardisation.memory_s, Some(604_800.0));
+    assert_eq!(config.features.len(), 2);
+    assert_eq!(config.features[0].name, "cpu_busy");
+    assert_eq!(config.features[0].at, "o.yaml:34:11");
+    assert_eq!(config.features[1].floor, 0.01);
+    assert!(config.features[1].expr.starts_with("1 - node_memory_MemAvailable_bytes\n"));
+    assert_eq!(config.ingest, Ingest::default());
+    assert_eq!(config.limits.body_bytes, 32 << 20);
+    assert_eq!(config.limits.queue_wait_ms, 10_000);
+    assert_eq!(config.threads, Threads { shards: 4, scorers: 2 });
+}
+
+#[test]
+fn messages_show_the_line() {
+    check(
+        "identity:\n  lable: host\nstep: 5 min\n",
+        "o.yaml:2:3: unknown key `identity.lable`; did you mean `label`?\n  \
+           2 |   lable: host\n    |   ^^^^^\n\
+         o.yaml:3:7: `step` must be a duration from 1ms to 1d, such as 60s, not `5 min`\n  \
+           3 | step: 5 min\n    |       ^^^^^",
+    );
+}
+
+#[test]
+fn unknown_and_duplicate_keys() {
+    let known = "known here: identity, step, model, detection, standardisation, features, ingest, limits, threads";
+    check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
+    check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
+    check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");
+    check("step: 1m\nstep: 2m", "o.yaml:2:1: `step` is given twice, first in line 1; keep one of them");
+    check(
+        "step: 1m\nstep: 2m\nmodel: {windw: 3}",
+        "o.yaml:2:1: `step` is given twice, first in line 1; keep one of them\n\
+         o.yaml:3:9: unknown key `model.windw`; did you mean `window`?",
+    );
+    check("[a]: 3", "o.yaml:1:1: a key must be a word");
+}
+
+#[test]
+fn wrong_types_and_values() {
+    check("- step", "o.yaml:1:1: the file must be a mapping: lines of `key: value`");
+    check("model: x", "o.yaml:1:8: `model` must be a mapping: lines of `key: value`");
+    check(
+        "step: [1m]",
+        "o.yaml:1:7: `step` must be a duration from 1ms to 1d, such as 60s; a text that begins with a brace or bracket needs quotes",
+    );
+    check(
+        "step:",
+        "o.yaml:1:1: `step` has no value; write a duration from 1ms to 1d, such as 60s, or leave the line out",
+    );
+    check("step: 0s", "o.yaml:1:7: `step` must be a duration from 1ms to 1d, such as 60s, not `0s`");
+    check("step: 60", "o.yaml:1:7: `step` must be a duration from 1ms to 1d, such as 60s, not `60`");
+    check("detection: {for: 0}", "o.yaml:1:18: `detection.for` must be a whole number of rows from 1 to 1000, not `0`");
+    check(
+        "detection: {for: 3m}",
+        "o.yaml:1:18: `detection.for` must be a whole number of rows from 1 to 1000, not `3m`",
+    );
+    let clear = "`detection.clear` must be a number above 0 and at most 1, such as 0.7, not";
+    check("detection: {clear: 0}", &format!("o.yaml:1:20: {clear} `0`"));
+    check("detection: {clear: 1.5}", &format!("o.yaml:1:20: {clear} `1.5`"));
+    check("detection: {clear: .nan}", &format!("o.yaml:1:20: {clear} `.nan`"));
+    check(
+        "limits: {hosts: 0}",
+        "o.yaml:1:17: `limits.hosts` must be a whole number of hosts from 1 to 1000000000, not `0`",
+    );
+    check(
+        "limits: {body: 2GiB}",
+        "o.yaml:1:16: `limits.body` must be a size from 1B to 1GiB, such as 32MiB, not `2GiB`",
+    );
+    check("identity: {drop: replica}", "o.yaml:1:12: `identity.drop` must be a list of label names, such as [replica]");
+}
+
+#[test]
+fn labels() {
+    check("identity: {label: a-b}", "o.yaml:1:19: `identity.label` must be a label name, such as instance, not `a-b`");
+    check(
+        "identity: {label: model}",
+        "o.yaml:1:19: `identity.label` must be a label name, such as instance, not `model`",
+    );
+    check("identity: {drop: [instance]}", "o.yaml:1:19: `instance` can't stand in `identity.drop`: it names the hosts");
+    check(
+        "identity: {drop: [a], keep: [a, state, '1']}",
+        "o.yaml:1:30: `a` can't stand in `identity.keep`: `identity.drop` removes it\n\
+         o.yaml:1:33: `state` can't stand in `identity.keep`: the results have a label of their own with that name\n\
+         o.yaml:1:40: `1` is no label name; letters, digits and `_` make one, such as replica",
+    );
+    let keep = |text: &str| read(text).map(|config| config.identity.keep);
+    assert_eq!(keep("identity: {keep: [dc, dc, instance]}"), Ok(vec!["dc".to_owned()]));
+}
+
+#[test]
+fn features() {
+    check("features: []", "o.yaml:1:1: `features` is empty; list some, or leave the key out to have the preset");
+    check(
+        "features:\n- name: a\n  expr: {job=\"x\"}",
+        "o.yaml:3:9: `features[].expr` must be a PromQL expression; a text that begins with a brace or bracket needs quotes",
+    );
+    check("features: cpu", "o.yaml:1:1: `features` must be a list, each item with `name` and `expr`");
+    check("features:\n- name: a", "o.yaml:2:3: this feature has no `expr`");
+    check(
+        "features:\n- name: 1a\n  expr: up\n  scale: 3",
+        "o.yaml:2:9: `features[].name` must be a name of letters, digits and `_`, such as cpu_busy, not `1a`\n\
+         o.yaml:4:3: unknown key `features[].scale`; known here: name, expr, unit, help, floor",
+    );
+    check(
+        "features:\n- {name: a, expr: up}\n- {name: a, expr: down}",
+        "o.yaml:3:10: a second feature `a`, the first is in line 2; rename one",
+    );
+    check(
+        "features:\n- {name: a, expr: up, floor: -1}",
+        "o.yaml:2:30: `features[].floor` must be a number of at least 0 in the feature's own unit, not `-1`",
+    );
+    check("features:\n- {name: a, expr: ''}", "o.yaml:2:19: `features[].expr` must be a PromQL expression, not ``");
+}
+
+#[test]
+fn broken_yaml() {
+    check("step: \"1m", "o.yaml:1:7: not valid YAML: while scanning a quoted scalar, found unexpected end of stream");
+    check("step: &a 1m", "o.yaml:1:7: anchors (`&name`) are not read here; write the value where it is meant");
+    check("step: !x 1m", "o.yaml:1:7: tags (`!name`) are not read here; leave it out");
+    check(
+        "model:\n  alias: x\n   window: 3",
+        "o.yaml:3:10: not valid YAML: mapping values are not allowed in this context; check the indentation, and put \
+         quotes around a value with `: ` in it",
+    );
+    check("step: 1m\n---\nstep: 2m", "o.yaml:3:1: a second document; put everything into one, without `---`");
+}
+
+#[test]
+fn environment() {
+    let alias = |text: &str| read(text).map(|config| config.model.alias);
+    assert_eq!(alias("model: {alias: \"%{SITE}\"}"), Ok("eu-1".to_owned()));
+    assert_eq!(alias("model: {alias: \"a-%{SITE}-b-%{SITE}\"}"), Ok("a-eu-1-b-eu-1".to_owned()));
+    assert_eq!(alias("model: {alias: 100%}"), Ok("100%".to_owned()));
+    assert_eq!(alias("model: {alias: \"x%{SITE\"}"), Ok("x%{SITE".to_owned()));
+    check("model:\n  alias: a-%{NOPE}", "o.yaml:2:12: the environment variable `NOPE` is not set");
+    let expr = read("features: [{name: a, expr: 'b %{job=\"x\"}'}]").map(|config| config.features[0].expr.clone());
+    assert_eq!(expr.as_deref(), Ok("b %{job=\"x\"}"));
+}
+
+#[test]
+fn between_keys() {
+    check(
+        "step: 10m",
+        "o.yaml:1:1: `step` is longer than `detection.stale_after` (5m), so every host would be stale between two rows; \
+         raise `detection.stale_after`",
+    );
+}
+
+#[test]
+fn a_long_line_is_cut_around_the_place() {
+    let text = format!("model: {{alias: \"{}%{{NOPE}}{}\"}}", "a".repeat(200), "b".repeat(200));
+    let rendered = read(&text).unwrap_err();
+    let lines: Vec<&str> = rendered.lines().collect();
+    assert_eq!(lines[1], format!("  1 | …{}%{{NOPE}}{}…", "a".repeat(50), "b".repeat(43)));
+    assert_eq!(lines[2], format!("    | {}^^^^^^^", " ".repeat(51)));
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let errors = load(Path::new("no/such/file.yaml")).unwrap_err();
+    assert!(errors.to_string().starts_with("no/such/file.yaml: cannot read the file: "), "{errors}");
+}
+
+#[test]
+fn every_key_is_documented() {
+    let documentation = include_str!("../../docs/configuration.md");
+    let missing: Vec<String> =
+        read::keys().into_iter().filter(|key| !documentation.contains(&format!("`{key}`"))).collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
