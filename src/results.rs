@@ -1,9 +1,219 @@
 //! The newest verdict and state of each host, for every reader.
+//!
+//! Owns the only `DashMap`. A host is written by two threads, each its own half: the shard writes the status, the scorer
+//! writes rows. Readers get owned snapshots; no guard leaves this file. What the numbers mean is `state`'s.
 
+pub mod metrics_text;
+pub mod state;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::engine::row::HostId;
+use dashmap::DashMap;
+
+use crate::engine::row::{HostId, HostStatus};
 use crate::series::TimestampMs;
+
+pub use state::{Assessment, State};
+
+/// Every host's newest verdict, status and last rows.
+#[derive(Debug)]
+pub struct Results {
+    meta: Arc<Meta>,
+    /// By the host's name. Bounded by the engine's limit of hosts: [`Results::record_status`] alone adds one.
+    hosts: DashMap<Box<str>, Entry>,
+}
+
+/// What readers need to know beside the hosts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    /// The configured features: the columns of every row.
+    pub features: Vec<FeatureInfo>,
+    /// For each of the bundle's features the index of the configured one.
+    pub scored: Vec<usize>,
+    /// Value of the label `model`.
+    pub model_alias: String,
+    /// T: rows of a window.
+    pub window: usize,
+    /// Distance of two rows.
+    pub step_ms: i64,
+    /// Event time that a host must have been seen before its flag counts.
+    pub min_history_ms: i64,
+    /// Silence, by the clock of arrival, after which a host is stale.
+    pub stale_after_ms: i64,
+    /// The mse limit, where no host has one of its own.
+    pub limit: f64,
+}
+
+/// A feature as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureInfo {
+    /// Unique.
+    pub name: String,
+    /// PromQL.
+    pub expr: String,
+    /// `ratio`, `bytes/s`, …; may be empty.
+    pub unit: String,
+    /// One line; may be empty.
+    pub help: String,
+}
+
+/// What one host's threads wrote.
+#[derive(Debug)]
+struct Entry {
+    labels_text: Arc<str>,
+    status: Arc<HostStatus>,
+    /// When the newest frame arrived, by our clock.
+    arrived_ms: TimestampMs,
+    /// The newest row with a verdict.
+    scored: Option<Arc<ScoredRow>>,
+    /// The last rows, oldest first, at most as many as [`Results::record_row`] is told to keep.
+    rows: VecDeque<Arc<PastRow>>,
+}
+
+/// A host as a reader sees it: a consistent copy.
+#[derive(Debug, Clone)]
+pub struct HostView {
+    /// Its labels as the text format has them, escaped, with `model`, without braces.
+    pub labels_text: Arc<str>,
+    /// What its shard says.
+    pub status: Arc<HostStatus>,
+    /// When its newest frame arrived, by our clock.
+    pub arrived_ms: TimestampMs,
+    /// Its newest row with a verdict.
+    pub scored: Option<Arc<ScoredRow>>,
+}
+
+/// A row of history. Single precision: 60 rows of 100,000 hosts must fit, and a chart shows no more.
+#[derive(Debug, PartialEq)]
+pub struct PastRow {
+    /// The step.
+    pub t_ms: TimestampMs,
+    /// One value per configured feature; NaN where missing.
+    pub values: Box<[f32]>,
+    /// Present where the row was scored.
+    pub verdict: Option<PastVerdict>,
+}
+
+/// What is kept of a verdict.
+#[derive(Debug, PartialEq)]
+pub struct PastVerdict {
+    /// Smoothed mse.
+    pub mse: f64,
+    /// `mse / limit`.
+    pub score: f64,
+    /// The flag as the model raised it; see [`Verdict::flag`].
+    pub flag: bool,
+    /// `[F]` in the order of the bundle; NaN where the feature was missing.
+    pub expected: Box<[f32]>,
+}
+
+impl Results {
+    /// Without hosts.
+    #[must_use]
+    pub fn new(meta: Arc<Meta>) -> Self {
+        Self { meta, hosts: DashMap::new() }
+    }
+
+    /// What readers need to know beside the hosts.
+    #[must_use]
+    pub fn meta(&self) -> &Arc<Meta> {
+        &self.meta
+    }
+
+    /// Called by the host's shard thread; adds the host where it is new.
+    pub fn record_status(&self, status: &HostStatus, now_ms: TimestampMs) {
+        let status = Arc::new(status.clone());
+        if let Some(mut entry) = self.hosts.get_mut(status.host.name.as_ref()) {
+            if entry.status.last_sample_ms != status.last_sample_ms {
+                entry.arrived_ms = now_ms;
+            }
+            entry.status = status;
+            return;
+        }
+        let labels_text = metrics_text::labels_text(&status.host.labels, &self.meta.model_alias).into();
+        let name = status.host.name.clone();
+        let entry = Entry { labels_text, status, arrived_ms: now_ms, scored: None, rows: VecDeque::new() };
+        self.hosts.insert(name, entry);
+    }
+
+    /// Called by the host's scorer thread, rows in order; keeps the last `keep_rows`. A row of a host that has no status is
+    /// dropped: it was forgotten while its last row was on the way.
+    pub fn record_row(&self, row: ScoredRow, keep_rows: usize) {
+        let Some(mut entry) = self.hosts.get_mut(row.host.name.as_ref()) else { return };
+        while entry.rows.len() >= keep_rows.max(1) {
+            entry.rows.pop_front();
+        }
+        entry.rows.push_back(Arc::new(PastRow::from(&row)));
+        if row.verdict.is_some() {
+            entry.scored = Some(Arc::new(row));
+        }
+    }
+
+    /// Called by the host's shard thread when it drops the host.
+    pub fn forget(&self, host: &str) {
+        self.hosts.remove(host);
+    }
+
+    /// Number of hosts.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.hosts.len()
+    }
+
+    /// Whether there is no host.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
+    /// Every host, sorted by name.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<HostView> {
+        let mut views: Vec<HostView> = self.hosts.iter().map(|entry| entry.view()).collect();
+        views.sort_unstable_by(|a, b| a.status.host.name.cmp(&b.status.host.name));
+        views
+    }
+
+    /// One host with its last rows, oldest first.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<(HostView, Vec<Arc<PastRow>>)> {
+        let entry = self.hosts.get(name)?;
+        Some((entry.view(), entry.rows.iter().cloned().collect()))
+    }
+}
+
+impl Entry {
+    fn view(&self) -> HostView {
+        HostView {
+            labels_text: Arc::clone(&self.labels_text),
+            status: Arc::clone(&self.status),
+            arrived_ms: self.arrived_ms,
+            scored: self.scored.clone(),
+        }
+    }
+}
+
+impl HostView {
+    /// The host's state and what may be shown of its verdict.
+    #[must_use]
+    pub fn assess<'a>(&'a self, meta: &'a Meta, now_ms: TimestampMs) -> Assessment<'a> {
+        state::assess(&self.status, self.arrived_ms, self.scored.as_deref(), meta, now_ms)
+    }
+}
+
+impl From<&ScoredRow> for PastRow {
+    fn from(row: &ScoredRow) -> Self {
+        let single = |values: &[f64]| values.iter().map(|v| *v as f32).collect();
+        let verdict = row.verdict.as_ref().map(|verdict| PastVerdict {
+            mse: verdict.mse,
+            score: verdict.score,
+            flag: verdict.flag,
+            expected: single(&verdict.expected),
+        });
+        Self { t_ms: row.t_ms, values: single(&row.values), verdict }
+    }
+}
 
 /// A closed row after scoring: the unit of history that `/api/v1/hosts/{host}` returns.
 #[derive(Debug, Clone)]
@@ -37,3 +247,6 @@ pub struct Verdict {
     /// sums to 1, 0 where missing.
     pub contributions: Box<[f64]>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! What is known of a host → its state, why, and what of its verdict may be shown. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::engine::row::{HostStatus, NotScored};
+use crate::series::TimestampMs;
+
+use super::{Meta, ScoredRow, Verdict};
+
+/// Names of missing features that a reason lists.
+const FEATURES_NAMED: usize = 3;
+
+/// What we know of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Not judged yet: too few rows, or too little history.
+    Warming,
+    /// Judged, not flagged.
+    Ok,
+    /// Flagged.
+    Anomalous,
+    /// Too many features are missing to be judged.
+    Partial,
+    /// Nothing arrives.
+    Stale,
+    /// `up` is 0: the scrape fails.
+    Down,
+}
+
+/// A host's state and what of its verdict may be shown.
+#[derive(Debug)]
+pub struct Assessment<'a> {
+    /// The state.
+    pub state: State,
+    /// Why; empty where the state says it all.
+    pub reason: Reason<'a>,
+    /// `None` unless the host is judged: a flag is never a false 0.
+    pub flag: Option<bool>,
+    /// The newest scored row with its verdict; `None` where they would be out of date.
+    pub scored: Option<(&'a ScoredRow, &'a Verdict)>,
+}
+
+/// Why a host is in its state; `Display` gives the words.
+#[derive(Debug, Clone, Copy)]
+pub enum Reason<'a> {
+    /// Nothing to add.
+    None,
+    /// Nothing has arrived for so many milliseconds.
+    Silent(i64),
+    /// The scrape fails.
+    UpIsZero,
+    /// Too few rows: how many there are, and must be.
+    Rows(u32, usize),
+    /// The running statistics have just begun.
+    Statistics,
+    /// Too much is missing: indices of features, and what they are called.
+    Missing(&'a [u16], &'a Meta),
+    /// A window is there, its verdict isn't yet.
+    NoVerdict,
+    /// The newest verdict is older than a host may be silent: by so many milliseconds of event time.
+    ScoringBehind(i64),
+    /// Too little history: milliseconds that there are, and must be.
+    History(i64, i64),
+    /// How long the flag has been up at the newest scored row, in milliseconds of event time.
+    Flagged(i64),
+}
+
+/// The state of a host. `arrived_ms` and `now_ms` are of our clock, everything else is event time; `scored` is the newest
+/// row that has a verdict.
+#[must_use]
+pub fn assess<'a>(
+    status: &'a HostStatus,
+    arrived_ms: TimestampMs,
+    scored: Option<&'a ScoredRow>,
+    meta: &'a Meta,
+    now_ms: TimestampMs,
+) -> Assessment<'a> {
+    let scored = scored.and_then(|row| Some((row, row.verdict.as_ref()?)));
+    let unjudged = |state, reason| Assessment { state, reason, flag: None, scored: None };
+    let silent_ms = now_ms.saturating_sub(arrived_ms);
+    if silent_ms > meta.stale_after_ms {
+        return unjudged(State::Stale, Reason::Silent(silent_ms));
+    }
+    if status.up == Some(false) {
+        return unjudged(State::Down, Reason::UpIsZero);
+    }
+    if status.not_scored == Some(NotScored::TooMuchMissing) {
+        return unjudged(State::Partial, Reason::Missing(&status.missing, meta));
+    }
+    if status.not_scored == Some(NotScored::TooFewRows) || (status.window_rows as usize) < meta.window {
+        return unjudged(State::Warming, Reason::Rows(status.window_rows, meta.window));
+    }
+    if status.not_scored == Some(NotScored::StatisticsWarmingUp) {
+        return unjudged(State::Warming, Reason::Statistics);
+    }
+    let Some((row, verdict)) = scored else { return unjudged(State::Warming, Reason::NoVerdict) };
+    let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
+    if behind_ms > meta.stale_after_ms.saturating_add(meta.step_ms) {
+        return unjudged(State::Warming, Reason::ScoringBehind(behind_ms));
+    }
+    if status.history_ms < meta.min_history_ms {
+        let reason = Reason::History(status.history_ms, meta.min_history_ms);
+        return Assessment { state: State::Warming, reason, flag: None, scored };
+    }
+    let flagged_ms = verdict.flagged_since_ms.map(|since| row.t_ms.saturating_sub(since));
+    let (state, reason) = match (verdict.flag, flagged_ms) {
+        (false, _) => (State::Ok, Reason::None),
+        (true, None) => (State::Anomalous, Reason::None),
+        (true, Some(for_ms)) => (State::Anomalous, Reason::Flagged(for_ms)),
+    };
+    Assessment { state, reason, flag: Some(verdict.flag), scored }
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 6] = [Self::Warming, Self::Ok, Self::Anomalous, Self::Partial, Self::Stale, Self::Down];
+
+    /// The word that labels and the API have.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warming => "warming",
+            Self::Ok => "ok",
+            Self::Anomalous => "anomalous",
+            Self::Partial => "partial",
+            Self::Stale => "stale",
+            Self::Down => "down",
+        }
+    }
+}
+
+impl FromStr for State {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Reason<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::None => Ok(()),
+            Self::Silent(ms) => write!(f, "nothing received for {}", Span(ms)),
+            Self::UpIsZero => f.write_str("up is 0: the scrape fails"),
+            Self::Rows(have, need) => write!(f, "{have} of {need} rows"),
+            Self::Statistics => f.write_str("mean and deviation of its features are still being learnt"),
+            Self::Missing(missing, meta) => write_missing(f, missing, meta),
+            Self::NoVerdict => f.write_str("waits for its first score"),
+            Self::ScoringBehind(ms) => write!(f, "scoring is {} behind", Span(ms)),
+            Self::History(have_ms, need_ms) => write!(f, "{} of {} history", Span(have_ms), Span(need_ms)),
+            Self::Flagged(for_ms) => write!(f, "for {}", Span(for_ms)),
+        }
+    }
+}
+
+fn write_missing(f: &mut fmt::Formatter<'_>, missing: &[u16], meta: &Meta) -> fmt::Result {
+    if missing.is_empty() {
+        return f.write_str("too much of its window is missing");
+    }
+    write!(f, "{} of {} features missing: ", missing.len(), meta.features.len())?;
+    for (i, index) in missing.iter().take(FEATURES_NAMED).enumerate() {
+        let name = meta.features.get(usize::from(*index)).map_or("?", |feature| feature.name.as_str());
+        write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;
+    }
+    match missing.len().saturating_sub(FEATURES_NAMED) {
+        0 => Ok(()),
+        more => write!(f, " and {more} more"),
+    }
+}
+
+/// Milliseconds as people say them: the two largest units, such as `2h 10m`.
+struct Span(i64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.max(0) / 1_000;
+        let units =
+            [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
+        let Some(first) = units.iter().position(|(n, _)| *n > 0) else { return f.write_str("0s") };
+        write!(f, "{}{}", units[first].0, units[first].1)?;
+        match units.get(first + 1) {
+            Some((n, unit)) if *n > 0 => write!(f, " {n}{unit}"),
+            _ => Ok(()),
+        }
+    }
+}

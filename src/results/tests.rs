@@ -1,0 +1,192 @@
+//! States with their reasons, the table, and the exact text of a page.
+
+use super::*;
+use crate::engine::row::NotScored;
+use crate::series::Labels;
+
+const NOW_MS: i64 = 1_700_000_000_000;
+const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+fn meta() -> Meta {
+    let feature =
+        |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
+    Meta {
+        features: ["cpu", "mem", "disk", "net"].map(feature).into(),
+        scored: vec![0, 2],
+        model_alias: "default".into(),
+        window: 60,
+        step_ms: MINUTE_MS,
+        min_history_ms: 6 * HOUR_MS,
+        stale_after_ms: 5 * MINUTE_MS,
+        limit: 1.0,
+    }
+}
+
+fn host(name: &str) -> Arc<HostId> {
+    Arc::new(HostId { name: name.into(), labels: Labels::from_pairs([("instance", name), ("job", "node")]) })
+}
+
+/// A host that can be judged.
+fn status(name: &str) -> HostStatus {
+    HostStatus {
+        host: host(name),
+        last_sample_ms: NOW_MS - 1_500,
+        up: Some(true),
+        window_rows: 60,
+        history_ms: 7 * HOUR_MS,
+        missing: Box::default(),
+        not_scored: None,
+    }
+}
+
+fn scored(name: &str, t_ms: i64, flag: bool) -> ScoredRow {
+    let verdict = Verdict {
+        mse: 1.5,
+        limit: 1.0,
+        score: 1.5,
+        flag,
+        flagged_since_ms: flag.then_some(t_ms - 2 * MINUTE_MS),
+        expected: [0.25, f64::NAN].into(),
+        contributions: [1.0, 0.0].into(),
+    };
+    ScoredRow { host: host(name), t_ms, values: [0.75, 4e9, f64::NAN, 0.0].into(), verdict: Some(verdict) }
+}
+
+#[test]
+fn states_with_reasons() {
+    use NotScored::{StatisticsWarmingUp, TooFewRows, TooMuchMissing};
+    let meta = meta();
+    let row = scored("a", NOW_MS - MINUTE_MS, false);
+    let flagged = scored("a", NOW_MS - MINUTE_MS, true);
+    let old = scored("a", NOW_MS - 10 * MINUTE_MS, true);
+    let ok = || status("a");
+    let missing = |n: u16| HostStatus { missing: (0..n).collect(), not_scored: Some(TooMuchMissing), ..ok() };
+    // State, reason, flag, and whether the verdict is shown.
+    #[track_caller]
+    fn check(meta: &Meta, status: &HostStatus, silent_ms: i64, scored: Option<&ScoredRow>, expected: &str) {
+        let seen = state::assess(status, NOW_MS - silent_ms, scored, meta, NOW_MS);
+        let rendered =
+            format!("{} | {} | {:?} | {}", seen.state.as_str(), seen.reason, seen.flag, seen.scored.is_some());
+        assert_eq!(rendered, expected);
+    }
+    let check = |status: &HostStatus, silent_ms, scored, expected| check(&meta, status, silent_ms, scored, expected);
+    check(&ok(), 0, Some(&row), "ok |  | Some(false) | true");
+    check(&ok(), 0, Some(&flagged), "anomalous | for 2m | Some(true) | true");
+    check(&ok(), 5 * MINUTE_MS, Some(&row), "ok |  | Some(false) | true");
+    check(&ok(), 5 * MINUTE_MS + 1, Some(&flagged), "stale | nothing received for 5m | None | false");
+    check(&ok(), -MINUTE_MS, Some(&row), "ok |  | Some(false) | true");
+    let down = HostStatus { up: Some(false), ..ok() };
+    check(&down, 0, Some(&flagged), "down | up is 0: the scrape fails | None | false");
+    check(&down, HOUR_MS, Some(&flagged), "stale | nothing received for 1h | None | false");
+    check(&HostStatus { up: None, ..ok() }, 0, Some(&row), "ok |  | Some(false) | true");
+    check(&missing(2), 0, Some(&row), "partial | 2 of 4 features missing: cpu, mem | None | false");
+    check(&missing(4), 0, Some(&row), "partial | 4 of 4 features missing: cpu, mem, disk and 1 more | None | false");
+    check(&missing(0), 0, Some(&row), "partial | too much of its window is missing | None | false");
+    let rows = HostStatus { window_rows: 31, not_scored: Some(TooFewRows), ..ok() };
+    check(&rows, 0, None, "warming | 31 of 60 rows | None | false");
+    let statistics = HostStatus { not_scored: Some(StatisticsWarmingUp), ..ok() };
+    check(&statistics, 0, None, "warming | mean and deviation of its features are still being learnt | None | false");
+    check(&ok(), 0, None, "warming | waits for its first score | None | false");
+    check(&ok(), 0, Some(&old), "warming | scoring is 9m 58s behind | None | false");
+    let young = HostStatus { history_ms: 2 * HOUR_MS + 10 * MINUTE_MS + 5_000, ..ok() };
+    check(&young, 0, Some(&flagged), "warming | 2h 10m of 6h history | None | true");
+    for state in State::ALL {
+        assert_eq!(state.as_str().parse(), Ok(state));
+    }
+}
+
+#[test]
+fn the_table() {
+    let results = Results::new(Arc::new(meta()));
+    results.record_row(scored("a", 0, false), 60);
+    assert!(results.is_empty(), "a row alone makes no host");
+    results.record_status(&status("b"), 5);
+    results.record_status(&status("a"), 5);
+    results.record_status(&status("a"), 9);
+    let names = || results.hosts().iter().map(|h| h.status.host.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(), ["a", "b"]);
+    assert_eq!(results.hosts()[0].arrived_ms, 5, "the same frame again is no arrival");
+    results.record_status(&HostStatus { last_sample_ms: NOW_MS, ..status("a") }, 11);
+    assert_eq!(results.hosts()[0].arrived_ms, 11);
+    for t_ms in 0..5 {
+        results.record_row(scored("a", t_ms, false), 3);
+    }
+    results.record_row(ScoredRow { verdict: None, ..scored("a", 5, false) }, 3);
+    let (view, rows) = results.host("a").unwrap();
+    assert_eq!(rows.iter().map(|row| row.t_ms).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(view.scored.map(|row| row.t_ms), Some(4));
+    results.forget("a");
+    assert_eq!((results.host("a").is_none(), results.len()), (true, 1));
+}
+
+fn text(results: &Results, series_max: usize) -> String {
+    metrics_text::page(results, NOW_MS, series_max).map(|piece| String::from_utf8(piece.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn the_exact_page() {
+    let results = Results::new(Arc::new(meta()));
+    assert_eq!(text(&results, 100).lines().count(), 3, "without hosts there are no empty families");
+    results.record_status(&status("a"), NOW_MS);
+    results.record_row(scored("a", NOW_MS - MINUTE_MS, true), 60);
+    let awkward = HostId { name: "b".into(), labels: Labels::from_pairs([("instance", "b\\\"\n")]) };
+    results.record_status(&HostStatus { host: Arc::new(awkward), window_rows: 31, ..status("b") }, NOW_MS);
+    let expected = r#"# HELP outlierd_host_anomaly 1 where the host is anomalous; absent where it can't be judged.
+# TYPE outlierd_host_anomaly gauge
+outlierd_host_anomaly{instance="a",job="node",model="default"} 1
+# HELP outlierd_host_mse Smoothed mean squared error of the newest window.
+# TYPE outlierd_host_mse gauge
+outlierd_host_mse{instance="a",job="node",model="default"} 1.5
+# HELP outlierd_host_threshold The mse limit that the host is compared with.
+# TYPE outlierd_host_threshold gauge
+outlierd_host_threshold{instance="a",job="node",model="default"} 1
+# HELP outlierd_host_score mse / threshold; above 1 is anomalous.
+# TYPE outlierd_host_score gauge
+outlierd_host_score{instance="a",job="node",model="default"} 1.5
+# HELP outlierd_host_state Always 1; the label says the host's state.
+# TYPE outlierd_host_state gauge
+outlierd_host_state{instance="a",job="node",model="default",state="anomalous"} 1
+outlierd_host_state{instance="b\\\"\n",model="default",state="warming"} 1
+# HELP outlierd_host_last_sample_timestamp_seconds Timestamp of the host's newest sample.
+# TYPE outlierd_host_last_sample_timestamp_seconds gauge
+outlierd_host_last_sample_timestamp_seconds{instance="a",job="node",model="default"} 1699999998.5
+outlierd_host_last_sample_timestamp_seconds{instance="b\\\"\n",model="default"} 1699999998.5
+# HELP outlierd_host_window_rows Rows in the host's window.
+# TYPE outlierd_host_window_rows gauge
+outlierd_host_window_rows{instance="a",job="node",model="default"} 60
+outlierd_host_window_rows{instance="b\\\"\n",model="default"} 31
+# HELP outlierd_feature_contribution Share of the error of an anomalous host that is this feature's.
+# TYPE outlierd_feature_contribution gauge
+outlierd_feature_contribution{instance="a",job="node",model="default",feature="cpu"} 1
+outlierd_feature_contribution{instance="a",job="node",model="default",feature="disk"} 0
+# HELP outlierd_feature_value Value of the feature of an anomalous host.
+# TYPE outlierd_feature_value gauge
+outlierd_feature_value{instance="a",job="node",model="default",feature="cpu"} 0.75
+# HELP outlierd_feature_expected Value that the model expected of the feature of an anomalous host.
+# TYPE outlierd_feature_expected gauge
+outlierd_feature_expected{instance="a",job="node",model="default",feature="cpu"} 0.25
+# HELP outlierd_results_compact 1 where the series of hosts were too many, so that only flag, mse and state are here.
+# TYPE outlierd_results_compact gauge
+outlierd_results_compact 0
+"#;
+    assert_eq!(text(&results, 100), expected);
+    let compact = text(&results, 5);
+    let names: Vec<&str> = compact.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+    let expected = ["outlierd_host_anomaly", "outlierd_host_mse", "outlierd_host_state", "outlierd_results_compact"];
+    assert_eq!(names, expected.map(|name| format!("{name} gauge")));
+    assert!(compact.ends_with("outlierd_results_compact 1\n"));
+}
+
+#[test]
+fn a_large_page_comes_in_pieces() {
+    let results = Results::new(Arc::new(meta()));
+    for i in 0..2_000 {
+        results.record_status(&status(&format!("host-{i:04}")), NOW_MS);
+    }
+    let pieces: Vec<usize> = metrics_text::page(&results, NOW_MS, 1_000_000).map(|piece| piece.len()).collect();
+    assert!(pieces.len() > 3 && pieces.iter().all(|len| *len < 66 << 10), "{pieces:?}");
+    let whole = text(&results, 1_000_000);
+    assert_eq!(whole.matches("# TYPE ").count(), 11);
+    assert_eq!(whole.matches("outlierd_host_state{").count(), 2_000);
+}
