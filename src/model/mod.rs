@@ -1,3 +1,4 @@
 //! The bundle, the session that runs it, and the verdicts.
 
 pub mod manifest;
+pub mod onnx;

@@ -1,0 +1,146 @@
+//! The graphs that we write compute in ONNX Runtime what an LSTM is.
+#![allow(clippy::unwrap_used, clippy::panic)] // clippy exempts functions with #[test] alone
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::value::TensorRef;
+use outlierd::engine::standardise::Constants;
+use outlierd::model::manifest::{Detection, FORMAT, Kind, Manifest, ManifestFeature, Training};
+use outlierd::model::onnx::{Dims, LstmLayer, LstmWeights, write_bundle, write_graph};
+
+#[test]
+fn onnx_runtime_agrees_with_the_formulas() {
+    let environment = environment();
+    let check = |features: usize, hidden: &[usize], predicts_change: bool, batch: usize, rows: usize| {
+        let weights = random_weights(features, hidden, predicts_change);
+        let bytes = write_bundle(&weights, &manifest(features)).unwrap();
+        let mut session = session(environment, &bytes).unwrap();
+        let windows = random(3, batch * rows * features, 5.0);
+        let expected: Vec<f32> = windows.chunks(rows * features).flat_map(|window| forward(&weights, window)).collect();
+        let input = TensorRef::from_array_view(([batch, rows, features], &windows[..])).unwrap();
+        let outputs = session.run(ort::inputs!["window" => input]).unwrap();
+        let (shape, got) = outputs["expected"].try_extract_tensor::<f32>().unwrap();
+        assert_eq!(&shape[..], [batch as i64, features as i64]);
+        let difference = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(difference < 1e-5, "F {features}, H {hidden:?}: differs by {difference}");
+    };
+    check(1, &[1], false, 1, 1);
+    check(5, &[8], false, 3, 7);
+    check(5, &[8], true, 3, 7);
+    check(37, &[32], true, 64, 59);
+    check(6, &[8, 5], false, 2, 30);
+    check(6, &[8, 5, 7], true, 2, 30);
+}
+
+#[test]
+fn declared_dimensions_are_in_the_file() {
+    let environment = environment();
+    let weights = random_weights(4, &[3], false);
+    let shape = |dims: Dims| {
+        let session = session(environment, &write_graph(&weights, &manifest(9), dims).unwrap()).unwrap();
+        session.inputs()[0].dtype().tensor_shape().unwrap().to_vec()
+    };
+    assert_eq!(shape(Dims::default()), [-1, -1, 4]);
+    assert_eq!(shape(Dims { batch: Some(2), rows: Some(29) }), [2, 29, 4]);
+}
+
+/// The only one of this process: ONNX Runtime allows no second, so every test that scores takes it from here.
+pub fn environment() -> &'static Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".outlierd/onnxruntime/libonnxruntime.so");
+        let library = std::env::var_os("ORT_DYLIB_PATH").map_or(fetched, PathBuf::from);
+        match ort::init_from(&library) {
+            Ok(builder) => builder.with_telemetry(false).build().unwrap(),
+            Err(error) => panic!("cannot load {}: {error}\nrun scripts/get-onnxruntime.sh", library.display()),
+        }
+    })
+}
+
+fn session(environment: &Environment, bytes: &[u8]) -> ort::Result<Session> {
+    Session::builder(environment)?.with_intra_threads(1)?.commit_from_memory(bytes)
+}
+
+/// The LSTM's definition, step by step, for one window: `[rows × F]` → `[F]`.
+fn forward(weights: &LstmWeights, window: &[f32]) -> Vec<f32> {
+    let features = weights.head_b.len();
+    let mut sequence: Vec<Vec<f32>> = window.chunks(features).map(<[f32]>::to_vec).collect();
+    for layer in &weights.layers {
+        let hidden = layer.b_ih.len() / 4;
+        let (mut h, mut c) = (vec![0.0; hidden], vec![0.0; hidden]);
+        for x in &mut sequence {
+            let gates: Vec<f32> = (0..4 * hidden)
+                .map(|g| layer.b_ih[g] + layer.b_hh[g] + dot(&layer.w_ih, g, x) + dot(&layer.w_hh, g, &h))
+                .collect();
+            for n in 0..hidden {
+                let [i, f, g, o] = [0, 1, 2, 3].map(|gate| gates[gate * hidden + n]);
+                c[n] = sigmoid(f) * c[n] + sigmoid(i) * g.tanh();
+                h[n] = sigmoid(o) * c[n].tanh();
+            }
+            x.clone_from(&h);
+        }
+    }
+    let state = sequence.last().unwrap();
+    let newest = &window[window.len() - features..];
+    let start = |n: usize| weights.head_b[n] + if weights.predicts_change { newest[n] } else { 0.0 };
+    (0..features).map(|n| start(n) + dot(&weights.head_w, n, state)).collect()
+}
+
+/// Row `row` of `matrix`, whose width is that of `x`, times `x`.
+fn dot(matrix: &[f32], row: usize, x: &[f32]) -> f32 {
+    matrix[row * x.len()..].iter().zip(x).map(|(a, b)| a * b).sum()
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn random_weights(features: usize, hidden: &[usize], predicts_change: bool) -> LstmWeights {
+    let mut width = features;
+    let mut layers = Vec::new();
+    for (n, &h) in hidden.iter().enumerate() {
+        let seed = 10 * n as u64;
+        layers.push(LstmLayer {
+            w_ih: random(seed, 4 * h * width, 0.5),
+            w_hh: random(seed + 1, 4 * h * h, 0.5),
+            b_ih: random(seed + 2, 4 * h, 1.0),
+            b_hh: random(seed + 3, 4 * h, 1.0),
+        });
+        width = h;
+    }
+    LstmWeights {
+        layers,
+        head_w: random(98, features * width, 1.0),
+        head_b: random(99, features, 1.0),
+        predicts_change,
+    }
+}
+
+/// Reproducible, uniform in ± `bound`.
+fn random(seed: u64, len: usize, bound: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        ((state >> 40) as f32 / (1_u32 << 24) as f32 - 0.5) * 2.0 * bound
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn manifest(features: usize) -> Manifest {
+    Manifest {
+        format: FORMAT,
+        name: "test".to_owned(),
+        kind: Kind::Forecast,
+        step_ms: 60_000,
+        window: 60,
+        features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None }).collect(),
+        input_clip: 5.0,
+        target_clip: 20.0,
+        standardisation: Constants::default(),
+        detection: Detection::default(),
+        training: Training { id: "0".to_owned(), data: "none".to_owned(), n_hosts: 0, n_windows: 0, seed: 0 },
+    }
+}
