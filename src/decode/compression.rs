@@ -84,9 +84,7 @@ impl Decompressor {
         if declared / SNAPPY_RATIO_MAX > body.len() {
             return Err(DecodeError::DeclaredImplausible { declared, bytes: body.len() });
         }
-        if self.buffer.len() < declared {
-            self.buffer.resize(declared, 0);
-        }
+        grow(&mut self.buffer, declared);
         Snappy::new().decompress(body, &mut self.buffer[..declared]).map_err(DecodeError::Snappy)
     }
 
@@ -104,7 +102,7 @@ impl Decompressor {
             if written == self.buffer.len() && written <= limit {
                 // One byte over the limit, to tell a message that ends there from one that goes on.
                 let grown = (2 * written).max(FIRST_BYTES).min(limit.saturating_add(1));
-                self.buffer.resize(grown, 0);
+                grow(&mut self.buffer, grown);
             }
             let room = self.buffer.len().min(limit.saturating_add(1));
             let mut output = OutBuffer::around(&mut self.buffer[written..room]);
@@ -128,5 +126,115 @@ impl Decompressor {
     pub(super) fn trim(&mut self) {
         self.buffer.truncate(RETAINED_BYTES);
         self.buffer.shrink_to(RETAINED_BYTES);
+    }
+}
+
+/// To `len` and not a byte more: growing by doubling could pass the limit.
+fn grow(buffer: &mut Vec<u8>, len: usize) {
+    if let Some(more) = len.checked_sub(buffer.len()) {
+        buffer.reserve_exact(more);
+        buffer.resize(len, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 32 << 20;
+
+    fn snappy(message: &[u8]) -> Vec<u8> {
+        snap::raw::Encoder::new().compress_vec(message).unwrap()
+    }
+
+    fn zstd(message: &[u8]) -> Vec<u8> {
+        zstd::bulk::compress(message, 1).unwrap()
+    }
+
+    /// A frame that doesn't declare its size.
+    fn zstd_stream(message: &[u8]) -> Vec<u8> {
+        zstd::stream::encode_all(message, 1).unwrap()
+    }
+
+    #[test]
+    fn bombs_are_refused() {
+        let check = |body: &[u8], buffer_max: usize, expected: &str| {
+            let mut decompressor = Decompressor::new();
+            let error = decompressor.decompress(body, Encoding::of(body), LIMIT).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+            assert!(
+                decompressor.buffer.capacity() <= buffer_max,
+                "{} bytes for {expected}",
+                decompressor.buffer.capacity()
+            );
+        };
+        // The 47 bytes of client_golang's pull request 1917.
+        let published = [
+            &[0x97, 0xea, 0xb4, 0x89, 0x0a, 0x17, 0x0a, 0x08][..],
+            b"__name__\x12\x0btest_metric\x12\x10\x09\0\0\0\0\0\0\xf0\x3f\x10\xd4\x8f\xc9\xb2\xa3\x33",
+        ]
+        .concat();
+        assert_eq!(published.len(), 47);
+        let declared =
+            "bytes when decompressed; the limit is 33554432 (limits.body_bytes): send smaller blocks or raise it";
+        check(&published, 0, &format!("the body declares 2704094487 {declared}"));
+        // 32 MiB, which is within the limit, declared by five bytes.
+        let implausible = "which 5 bytes of snappy cannot hold: send snappy in block format, or zstd";
+        let tiny = [0x80, 0x80, 0x80, 0x10, 0x00];
+        check(&tiny, 0, &format!("the body declares 33554432 bytes when decompressed, {implausible}"));
+
+        let zeros = vec![0; 100 << 20];
+        check(&snappy(&zeros), 0, &format!("the body declares 104857600 {declared}"));
+        let over = "the body has more than 33554432 bytes when decompressed (limits.body_bytes): \
+                    send smaller blocks or raise the limit";
+        check(&zstd(&zeros), LIMIT + 1, over);
+        check(&zstd_stream(&zeros), LIMIT + 1, over);
+        let as_received = "the body has 104857600 bytes; the limit is 33554432 (limits.body_bytes)";
+        check(&zeros, 0, &format!("{as_received}: send smaller blocks or raise it"));
+    }
+
+    #[test]
+    fn the_limit_itself_is_allowed() {
+        let limit = 1 << 20;
+        for (bytes, fits) in [(limit - 1, true), (limit, true), (limit + 1, false)] {
+            let message: Vec<_> = (0..bytes).map(|i| (i * i >> 8) as u8).collect();
+            for body in [snappy(&message), zstd(&message), zstd_stream(&message)] {
+                let mut decompressor = Decompressor::new();
+                let decompressed = decompressor.decompress(&body, Encoding::of(&body), limit);
+                assert_eq!(decompressed.is_ok(), fits, "{bytes}");
+                assert!(decompressed.map_or(true, |d| d == message), "{bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_zstd_window_beyond_the_bound_is_refused() {
+        let mut encoder = zstd::stream::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(27).unwrap();
+        std::io::Write::write_all(&mut encoder, &[0; 1000]).unwrap();
+        let body = encoder.finish().unwrap();
+        let error = Decompressor::new().decompress(&body, Encoding::Zstd, LIMIT).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot decompress the body as zstd (Frame requires too much memory for decoding)"
+        );
+    }
+
+    #[test]
+    fn several_zstd_frames_are_one_message() {
+        let skippable = [0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9];
+        let body = [&skippable[..], &zstd(b"one "), &zstd_stream(b"message")].concat();
+        let mut decompressor = Decompressor::new();
+        assert_eq!(decompressor.decompress(&body, Encoding::Snappy, LIMIT).unwrap(), b"one message");
+        assert!(decompressor.decompress(&body[..body.len() - 1], Encoding::Zstd, LIMIT).is_err());
+        assert_eq!(decompressor.decompress(&snappy(b"next"), Encoding::Zstd, LIMIT).unwrap(), b"next");
+    }
+
+    #[test]
+    fn a_big_body_is_forgotten() {
+        let mut decompressor = Decompressor::new();
+        decompressor.decompress(&snappy(&vec![1; 20 << 20]), Encoding::Snappy, LIMIT).unwrap();
+        decompressor.trim();
+        assert_eq!(decompressor.buffer.capacity(), RETAINED_BYTES);
     }
 }
