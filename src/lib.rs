@@ -4,10 +4,12 @@
 //! POST body → decode → shard queue → Engine (features, windows) → window queue → Scorer (ONNX Runtime) → Results → /metrics · API
 //! ```
 
+pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod engine;
 pub mod expr;
+pub mod http;
 pub mod model;
 pub mod proto;
 pub mod results;

@@ -1,0 +1,13 @@
+//! The wall clock. Only `cmd` and `http` ask it; everything else is given the time.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::series::TimestampMs;
+
+/// Now, in milliseconds since the Unix epoch.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]
+pub fn now_ms() -> TimestampMs {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    TimestampMs::try_from(since_epoch.as_millis()).unwrap_or(TimestampMs::MAX)
+}

@@ -1,0 +1,152 @@
+//! `GET /api/v1/hosts/{host}`: all that is known of one host.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use warp::reply::Response;
+
+use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
+
+use super::hosts::Line;
+use super::{Read, reply};
+
+#[derive(Debug, Serialize)]
+struct Details<'a> {
+    #[serde(flatten)]
+    line: Line<'a>,
+    model: &'a str,
+    step_ms: i64,
+    features: Vec<Feature<'a>>,
+    rows: Vec<Row>,
+    contributions: Vec<Contribution<'a>>,
+    missing: Vec<Missing<'a>>,
+    /// Reserved: `/api/v1/events` is not there yet.
+    events: [(); 0],
+}
+
+#[derive(Debug, Serialize)]
+struct Feature<'a> {
+    name: &'a str,
+    expr: &'a str,
+    unit: &'a str,
+    help: &'a str,
+}
+
+/// Columns are the configured features; a number that is missing is null.
+#[derive(Debug, Serialize)]
+struct Row {
+    t_ms: i64,
+    values: Vec<Option<f32>>,
+    expected: Option<Vec<Option<f32>>>,
+    mse: Option<f64>,
+    score: Option<f64>,
+    flag: Option<bool>,
+}
+
+#[derive(Debug, Serialize)]
+struct Contribution<'a> {
+    feature: &'a str,
+    share: f64,
+    actual: Option<f64>,
+    expected: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Missing<'a> {
+    feature: &'a str,
+    reason: &'static str,
+}
+
+/// `name` is a segment of the path, percent-encoded.
+pub(super) fn show(read: &Read, name: &str) -> Response {
+    let Some(name) = percent_decoded(name) else {
+        return reply::bad_data("the name of the host is not percent-encoded UTF-8");
+    };
+    let Some((view, rows)) = read.results.host(&name) else {
+        return reply::not_found(&format!("there is no host {name:?}; /api/v1/hosts?search= finds names"));
+    };
+    let meta = read.results.meta();
+    let seen = view.assess(meta, (read.now_ms)());
+    let features = meta.features.iter();
+    reply::success(&Details {
+        line: Line::new(&view, &seen),
+        model: &meta.model_alias,
+        step_ms: meta.step_ms,
+        features: features.map(|f| Feature { name: &f.name, expr: &f.expr, unit: &f.unit, help: &f.help }).collect(),
+        rows: history(&view, &rows, meta),
+        contributions: seen.scored.map(|(row, verdict)| contributions(row, verdict, meta)).unwrap_or_default(),
+        missing: missing(&view, meta),
+        events: [],
+    })
+}
+
+fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &Meta) -> Vec<Row> {
+    let newest_ms = rows.last().map_or(0, |row| row.t_ms);
+    let shown = |row: &Arc<PastRow>| {
+        let verdict = row.verdict.as_ref();
+        // A flag counts once the host has been seen for long enough, then as now.
+        let history_ms = view.status.history_ms - (newest_ms - row.t_ms);
+        Row {
+            t_ms: row.t_ms,
+            values: row.values.iter().copied().map(present).collect(),
+            expected: verdict.map(|v| by_column(&v.expected, meta)),
+            mse: verdict.map(|v| v.mse),
+            score: verdict.map(|v| v.score),
+            flag: verdict.map(|v| v.flag).filter(|_| history_ms >= meta.min_history_ms),
+        }
+    };
+    rows.iter().map(shown).collect()
+}
+
+/// From the bundle's order to the configured one.
+fn by_column(expected: &[f32], meta: &Meta) -> Vec<Option<f32>> {
+    let mut columns = vec![None; meta.features.len()];
+    for (value, column) in expected.iter().zip(&meta.scored) {
+        if let Some(place) = columns.get_mut(*column) {
+            *place = present(*value);
+        }
+    }
+    columns
+}
+
+fn present(value: f32) -> Option<f32> {
+    (!value.is_nan()).then_some(value)
+}
+
+/// The largest share first.
+fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a Meta) -> Vec<Contribution<'a>> {
+    let number = |value: Option<&f64>| value.copied().filter(|v| !v.is_nan());
+    let of_feature = |(i, column): (usize, &usize)| {
+        let contribution = Contribution {
+            feature: &meta.features.get(*column)?.name,
+            share: number(verdict.contributions.get(i))?,
+            actual: number(row.values.get(*column)),
+            expected: number(verdict.expected.get(i)),
+        };
+        Some(contribution)
+    };
+    let mut all: Vec<Contribution<'a>> = meta.scored.iter().enumerate().filter_map(of_feature).collect();
+    all.sort_by(|a, b| b.share.total_cmp(&a.share));
+    all
+}
+
+fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
+    let features = view.status.missing.iter().filter_map(|i| meta.features.get(usize::from(*i)));
+    features.map(|f| Missing { feature: &f.name, reason: "no value in the newest row" }).collect()
+}
+
+/// `None` where an escape is broken or the result is no UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let high = char::from(rest.next()?).to_digit(16)?;
+        let low = char::from(rest.next()?).to_digit(16)?;
+        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    String::from_utf8(bytes).ok()
+}
