@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod demo;
 pub mod engine;
 pub mod expr;
 pub mod http;

@@ -1,0 +1,191 @@
+//! Reads the service's API while the fleet sends, and remembers which rows were flagged and why.
+//!
+//! Owns the findings. The API keeps the last T rows of a host, so it must be read at least once per T rows.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use reqwest::Client;
+use serde::de::DeserializeOwned;
+
+use super::api::{Answer, Contribution, HostDetail, Hosts, Row};
+use crate::series::TimestampMs;
+
+/// Two flags closer than this are one alert.
+pub const MERGE_MS: i64 = 15 * 60_000;
+
+/// How long [`Watch::settle`] waits for the service to score what was sent.
+const SETTLE_ATTEMPTS: u32 = 200;
+const SETTLE_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a flagged host said of itself, as it was first seen.
+#[derive(Debug, Clone)]
+pub struct Reason {
+    /// The newest row when it was read.
+    pub t_ms: TimestampMs,
+    /// The largest contributions first, with their units.
+    pub top: Vec<(Contribution, String)>,
+}
+
+/// A stretch of flagged rows of one host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alert {
+    /// First flagged row.
+    pub from_ms: TimestampMs,
+    /// Last flagged row.
+    pub to_ms: TimestampMs,
+}
+
+/// What was seen of one host.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// Flag and score of every scored row.
+    rows: BTreeMap<TimestampMs, (bool, f64)>,
+    /// One for each reading in which the host was flagged.
+    pub reasons: Vec<Reason>,
+    /// Its state when it was last read.
+    pub state: String,
+}
+
+impl Findings {
+    fn note(&mut self, detail: HostDetail) {
+        self.rows.extend(detail.rows.iter().filter_map(scored));
+        if let Some(newest) = detail.rows.iter().rfind(|row| row.score.is_some())
+            && newest.flag == Some(true)
+        {
+            let unit = |name: &str| detail.features.iter().find(|f| f.name == name).map_or("", |f| &f.unit).to_owned();
+            let mut top = detail.contributions;
+            top.sort_by(|a, b| b.share.total_cmp(&a.share));
+            let top = top.into_iter().take(3).map(|c| (c.clone(), unit(&c.feature))).collect();
+            self.reasons.push(Reason { t_ms: newest.t_ms, top });
+        }
+        self.state = detail.state;
+    }
+
+    /// Rows that were scored.
+    #[must_use]
+    pub fn n_scored(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The flagged stretches in order; those closer than [`MERGE_MS`] are one.
+    #[must_use]
+    pub fn alerts(&self) -> Vec<Alert> {
+        let mut alerts: Vec<Alert> = Vec::new();
+        for (&t_ms, _) in self.rows.iter().filter(|(_, (flag, _))| *flag) {
+            match alerts.last_mut() {
+                Some(alert) if t_ms - alert.to_ms <= MERGE_MS => alert.to_ms = t_ms,
+                _ => alerts.push(Alert { from_ms: t_ms, to_ms: t_ms }),
+            }
+        }
+        alerts
+    }
+
+    /// The highest score between two moments.
+    #[must_use]
+    pub fn peak(&self, from_ms: TimestampMs, to_ms: TimestampMs) -> Option<f64> {
+        self.rows.range(from_ms..=to_ms).map(|(_, (_, score))| *score).reduce(f64::max)
+    }
+}
+
+fn scored(row: &Row) -> Option<(TimestampMs, (bool, f64))> {
+    Some((row.t_ms, (row.flag.unwrap_or(false), row.score?)))
+}
+
+/// The reader of one service.
+#[derive(Debug)]
+pub struct Watch {
+    client: Client,
+    base: String,
+    /// By host.
+    findings: BTreeMap<String, Findings>,
+}
+
+impl Watch {
+    /// `base` is the service, such as `http://127.0.0.1:9201`.
+    #[must_use]
+    pub fn new(client: Client, base: &str) -> Self {
+        Self { client, base: base.to_owned(), findings: BTreeMap::new() }
+    }
+
+    /// Waits until a healthy `host` has a scored row no older than `t_ms`, so that the service is not overrun. Gives up
+    /// silently after ten seconds: before its warm-up a host has no scored rows.
+    pub async fn settle(&mut self, host: &str, t_ms: TimestampMs) -> anyhow::Result<()> {
+        for _ in 0..SETTLE_ATTEMPTS {
+            let newest = self.detail(host).await?.and_then(|detail| detail.rows.last().map(|row| row.t_ms));
+            if newest.is_some_and(|newest| newest >= t_ms) {
+                return Ok(());
+            }
+            tokio::time::sleep(SETTLE_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Reads every known host once and returns how many are flagged.
+    pub async fn poll(&mut self) -> anyhow::Result<usize> {
+        let hosts: Hosts = self.get("/api/v1/hosts?limit=100000").await?.context("the service has no /api/v1/hosts")?;
+        for host in &hosts.hosts {
+            if let Some(detail) = self.detail(&host.host).await? {
+                self.findings.entry(host.host.clone()).or_default().note(detail);
+            }
+        }
+        Ok(hosts.hosts.iter().filter(|host| host.state == "anomalous").count())
+    }
+
+    /// What was seen of `host`.
+    #[must_use]
+    pub fn findings(&self, host: &str) -> Option<&Findings> {
+        self.findings.get(host)
+    }
+
+    async fn detail(&self, host: &str) -> anyhow::Result<Option<HostDetail>> {
+        self.get(&format!("/api/v1/hosts/{host}")).await
+    }
+
+    /// `None` where the service answers 404.
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<Option<T>> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.client.get(&url).send().await.with_context(|| format!("cannot reach {url}"))?;
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        ensure!(answer.status().is_success(), "{url} answered {}", answer.status());
+        let body = answer.bytes().await?;
+        let answer: Answer<T> =
+            serde_json::from_slice(&body).with_context(|| format!("cannot read the answer of {url}"))?;
+        Ok(Some(answer.data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_close_to_each_other_are_one_alert() {
+        let mut findings = Findings::default();
+        for minute in [1, 2, 3, 12, 40] {
+            findings.rows.insert(minute * 60_000, (true, 2.0));
+        }
+        findings.rows.insert(5 * 60_000, (false, 0.5));
+        let alert = |from: i64, to: i64| Alert { from_ms: from * 60_000, to_ms: to * 60_000 };
+        assert_eq!(findings.alerts(), [alert(1, 12), alert(40, 40)]);
+        assert_eq!(findings.peak(4 * 60_000, 6 * 60_000), Some(0.5));
+    }
+
+    #[test]
+    fn an_answer_is_read() {
+        let json = r#"{"status":"success","data":{"host":"a","state":"anomalous","model":"default",
+            "features":[{"name":"cpu","expr":"x","unit":"ratio"}],
+            "rows":[{"t_ms":1,"values":[0.5],"expected":null,"mse":null,"score":null,"flag":null},
+                    {"t_ms":2,"values":[null],"expected":[0.1],"mse":3.0,"score":3.0,"flag":true}],
+            "contributions":[{"feature":"cpu","share":1.0,"actual":0.9,"expected":0.1}],"missing":[],"events":[]}}"#;
+        let answer: Answer<HostDetail> = serde_json::from_str(json).unwrap();
+        let mut findings = Findings::default();
+        findings.note(answer.data);
+        assert_eq!(findings.alerts(), [Alert { from_ms: 2, to_ms: 2 }]);
+        assert_eq!(findings.reasons[0].top[0].1, "ratio");
+        assert_eq!((findings.n_scored(), findings.state.as_str()), (1, "anomalous"));
+    }
+}
