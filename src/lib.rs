@@ -5,6 +5,7 @@
 //! ```
 
 pub mod clock;
+pub mod cmd;
 pub mod config;
 pub mod decode;
 pub mod demo;

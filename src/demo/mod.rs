@@ -14,5 +14,5 @@ pub mod fleet;
 pub mod host;
 pub mod random;
 pub mod remote_write;
-// pub mod report;
+pub mod report;
 pub mod watch;

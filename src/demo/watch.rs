@@ -63,10 +63,10 @@ impl Findings {
         self.state = detail.state;
     }
 
-    /// Rows that were scored.
+    /// Rows from `since_ms` on that were scored.
     #[must_use]
-    pub fn n_scored(&self) -> usize {
-        self.rows.len()
+    pub fn n_scored_since(&self, since_ms: TimestampMs) -> usize {
+        self.rows.range(since_ms..).count()
     }
 
     /// The flagged stretches in order; those closer than [`MERGE_MS`] are one.
@@ -186,6 +186,6 @@ mod tests {
         findings.note(answer.data);
         assert_eq!(findings.alerts(), [Alert { from_ms: 2, to_ms: 2 }]);
         assert_eq!(findings.reasons[0].top[0].1, "ratio");
-        assert_eq!((findings.n_scored(), findings.state.as_str()), (1, "anomalous"));
+        assert_eq!((findings.n_scored_since(0), findings.state.as_str()), (1, "anomalous"));
     }
 }

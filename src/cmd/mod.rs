@@ -1,0 +1,3 @@
+//! The commands: wiring in the order of the data flow.
+
+pub mod demo;
