@@ -2,3 +2,4 @@
 mod decode;
 mod onnx;
 mod proto;
+mod tidy;
