@@ -36,6 +36,8 @@ pub struct Host {
 pub struct HostDetail {
     /// `ok`, `anomalous`, `down`, …
     pub state: String,
+    /// Timestamp of its newest sample.
+    pub last_sample_ms: TimestampMs,
     /// The configured features, in the order of a row's values.
     pub features: Vec<Feature>,
     /// The last T rows, oldest first.

@@ -34,6 +34,11 @@ pub enum Verdict {
     },
     /// The host has the state that it should have.
     State(&'static str),
+    /// Nothing was heard since the fault began; so long by simulated time.
+    Unheard {
+        /// From the newest sample to the end.
+        for_ms: i64,
+    },
     /// It has another one.
     WrongState(String),
 }
@@ -66,7 +71,10 @@ pub fn judge(fault: &Fault, instance: &str, findings: &Findings, end_ms: Timesta
         }
         (Expected::Nothing, ..) => Verdict::Quiet,
         (Expected::State(state), ..) if findings.state == state => Verdict::State(state),
-        (Expected::State(_), ..) => Verdict::WrongState(findings.state.clone()),
+        (Expected::Silence, ..) if findings.last_sample_ms <= fault.from_ms => {
+            Verdict::Unheard { for_ms: end_ms - findings.last_sample_ms }
+        }
+        (Expected::State(_) | Expected::Silence, ..) => Verdict::WrongState(findings.state.clone()),
     };
     let first_reason = findings.reasons.iter().find(|reason| (fault.from_ms..=until_ms).contains(&reason.t_ms));
     Outcome {
@@ -156,13 +164,17 @@ impl Report {
             Verdict::Quiet => ("not flagged, right".to_owned(), "32"),
             Verdict::Flagged { for_ms } => (format!("flagged {} min", for_ms / MINUTE_MS), "33"),
             Verdict::State(state) => (format!("state {state}"), "32"),
+            Verdict::Unheard { for_ms } => (format!("unheard for {}", duration(*for_ms)), "32"),
             Verdict::WrongState(state) => (format!("state {state}, WRONG"), "31"),
         };
         let began = format!("{} ago", duration(self.end_ms - fault.from_ms));
         let lasted =
             if fault.to_ms > self.end_ms { "still on".to_owned() } else { duration(fault.to_ms - fault.from_ms) };
         let peak = outcome.peak.map_or_else(|| "-".to_owned(), significant);
-        let reasons: Vec<String> = outcome.top.iter().map(|(c, unit)| reason(c, unit)).collect();
+        let mut reasons: Vec<String> = outcome.top.iter().map(|(c, unit)| reason(c, unit)).collect();
+        if let Verdict::Unheard { .. } = outcome.verdict {
+            reasons = vec!["becomes stale after 5 minutes by the real clock".to_owned()];
+        }
         let [a, b, c, d, e, f] = WIDTHS;
         let _ = write!(out, "{:<a$}{:<b$}{began:<c$}{lasted:<d$}", fault.kind.title(), outcome.instance);
         let _ = write!(out, "{}{peak:<f$}", style.paint(code, &format!("{result:<e$}")));

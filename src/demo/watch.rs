@@ -46,6 +46,8 @@ pub struct Findings {
     pub reasons: Vec<Reason>,
     /// Its state when it was last read.
     pub state: String,
+    /// Timestamp of its newest sample when it was last read.
+    pub last_sample_ms: TimestampMs,
 }
 
 impl Findings {
@@ -61,6 +63,7 @@ impl Findings {
             self.reasons.push(Reason { t_ms: newest.t_ms, top });
         }
         self.state = detail.state;
+        self.last_sample_ms = detail.last_sample_ms;
     }
 
     /// Rows from `since_ms` on that were scored.
@@ -124,7 +127,7 @@ impl Watch {
 
     /// Reads every known host once and returns how many are flagged.
     pub async fn poll(&mut self) -> anyhow::Result<usize> {
-        let hosts: Hosts = self.get("/api/v1/hosts?limit=100000").await?.context("the service has no /api/v1/hosts")?;
+        let hosts: Hosts = self.get("/api/v1/hosts?limit=10000").await?.context("the service has no /api/v1/hosts")?;
         for host in &hosts.hosts {
             if let Some(detail) = self.detail(&host.host).await? {
                 self.findings.entry(host.host.clone()).or_default().note(detail);
@@ -176,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let json = r#"{"status":"success","data":{"host":"a","state":"anomalous","model":"default",
+        let json = r#"{"status":"success","data":{"host":"a","state":"anomalous","last_sample_ms":7,"model":"default",
             "features":[{"name":"cpu","expr":"x","unit":"ratio"}],
             "rows":[{"t_ms":1,"values":[0.5],"expected":null,"mse":null,"score":null,"flag":null},
                     {"t_ms":2,"values":[null],"expected":[0.1],"mse":3.0,"score":3.0,"flag":true}],

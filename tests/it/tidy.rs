@@ -1,4 +1,5 @@
 //! The shape of the source tree: sizes, file heads, and which module may know what. Every message says what to do.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fmt::Write as _;
 use std::path::Path;
