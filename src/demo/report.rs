@@ -147,6 +147,7 @@ impl Report {
         let worst = self.outcomes.iter().rfind(|o| matches!(o.verdict, Verdict::Found { .. }));
         let one = worst.or(self.outcomes.last()).map_or("{host}", |outcome| &outcome.instance);
         for (path, what) in [
+            ("/".to_owned(), "a page for people"),
             ("/api/v1/hosts".to_owned(), "every host, its state and score"),
             (format!("/api/v1/hosts/{one}"), "one host: its rows, what was expected, what is to blame"),
             ("/metrics".to_owned(), "the same as Prometheus series, to scrape and alert on"),
