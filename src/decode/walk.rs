@@ -11,7 +11,7 @@ use super::labels::{InvalidSeries, parse_label};
 use super::sample::parse_sample;
 use super::scratch::{Entries, Kept, Scratch};
 use super::wanted::{Wanted, shard_of};
-use super::wire::{Reader, WireType, write_field};
+use super::wire::{Reader, WireType, short_field, write_field};
 use crate::series::METRIC_NAME;
 
 /// The start of nearly every series: a label entry under 128 bytes whose name is `__name__`. The first byte and the entry's
@@ -270,6 +270,12 @@ fn leading_name(series: &[u8]) -> Option<(&[u8], &[u8])> {
 #[inline]
 fn skim(series: &[u8]) -> Result<Rest, Malformed> {
     let mut found = Rest::default();
+    let mut series = series;
+    // Labels and samples as nearly all are, without the generality below.
+    while let Some((key @ (0x0a | 0x12), _, behind)) = short_field(series) {
+        found.samples += u64::from(key == 0x12);
+        series = behind;
+    }
     let mut reader = Reader::new(series);
     while !reader.is_empty() {
         let (field, wire_type) = reader.key()?;

@@ -44,17 +44,20 @@ impl<'a> Reader<'a> {
     /// A varint of 1 to 10 bytes.
     #[inline]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
-        match self.message.get(self.at) {
-            Some(&byte) if byte < 0x80 => {
+        match self.message[self.at..] {
+            [byte @ ..0x80, ..] => {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
-            Some(_) => self.long_varint(),
-            None => Err(Malformed::Truncated),
+            [low, high @ ..0x80, ..] => {
+                self.at += 2;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_varint(),
         }
     }
 
-    #[inline]
+    #[cold]
     fn long_varint(&mut self) -> Result<u64, Malformed> {
         let rest = &self.message[self.at..];
         let mut value = 0;
@@ -121,6 +124,18 @@ impl<'a> Reader<'a> {
             WireType::Fixed32 => self.take(4).map(drop),
         }
     }
+}
+
+/// Splits off a leading length-delimited field in the form that nearly all have: a field number under 16 and a length under 128.
+/// Gives its key, its content and what follows.
+#[inline]
+pub(super) fn short_field(message: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let [key @ ..0x80, len @ ..0x80, behind @ ..] = message else { return None };
+    if key & 7 != 2 {
+        return None;
+    }
+    let (content, behind) = behind.split_at_checked(usize::from(*len))?;
+    Some((*key, content, behind))
 }
 
 /// Appends a length-delimited field.
