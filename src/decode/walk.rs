@@ -88,13 +88,15 @@ impl<'a> Walk<'a, '_> {
 
     /// A `TimeSeries`, which starts at byte `at` of the message.
     fn series(&mut self, series: &'a [u8], at: usize) -> Result<(), Malformed> {
-        if let Some((name, behind)) = leading_name(series)
-            && self.metric(name).is_none()
-        {
-            let rest = skim(behind)?;
-            self.stats.ignored_samples += rest.samples;
-            self.count(&rest);
-            return Ok(());
+        let mut metric = None;
+        if let Some((name, behind)) = leading_name(series) {
+            metric = self.metric(name);
+            if metric.is_none() {
+                let rest = skim(behind)?;
+                self.stats.ignored_samples += rest.samples;
+                self.count(&rest);
+                return Ok(());
+            }
         }
         let first_sample = self.scratch.samples.len();
         let (labels, end) = self.labels(series)?;
@@ -104,7 +106,7 @@ impl<'a> Walk<'a, '_> {
             return self.scattered(series);
         }
         let entries = Entries { at: at as u32, len: end as u32, gathered: false };
-        let metric = labels.name.and_then(|name| self.metric(name));
+        let metric = metric.or_else(|| self.metric(labels.name?));
         self.settle(entries, &labels, metric, &rest, first_sample);
         Ok(())
     }
@@ -134,10 +136,21 @@ impl<'a> Walk<'a, '_> {
     /// Reads the labels at the start of `series`; says where they end.
     fn labels<'b>(&self, series: &'b [u8]) -> Result<(Labels<'b>, usize), Malformed> {
         let mut labels = Labels::default();
-        let mut reader = Reader::new(series);
-        let mut index = 0;
-        while reader.next_is(0x0a) {
-            let (name, value) = parse_label(reader.bytes()?)?;
+        let mut rest = series;
+        for index in 0.. {
+            let label;
+            (label, rest) = match short_field(rest) {
+                Some((0x0a, label, behind)) => (label, behind),
+                Some(_) => break,
+                None => {
+                    let mut reader = Reader::new(rest);
+                    if !reader.next_is(0x0a) {
+                        break;
+                    }
+                    (reader.bytes()?, &rest[reader.at()..])
+                }
+            };
+            let (name, value) = parse_label(label)?;
             if let Err(problem) = self.wanted.labels.check(index, name, value) {
                 labels.problem.get_or_insert(problem);
             }
@@ -146,9 +159,8 @@ impl<'a> Walk<'a, '_> {
             } else if name == &*self.wanted.identity {
                 labels.host.get_or_insert(value);
             }
-            index += 1;
         }
-        Ok((labels, reader.at()))
+        Ok((labels, series.len() - rest.len()))
     }
 
     /// Reads what stands behind the labels and notes the samples that are within the bounds.
