@@ -1,5 +1,7 @@
 //! Decode of real vmagent blocks end to end: decompress, walk, filter, batches. `cargo bench --bench decode`.
 
+#![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
+
 use std::hint::black_box;
 use std::path::Path;
 
@@ -7,7 +9,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use outlierd::config::Limits;
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 
-/// What a node_exporter preset reads; `*` stands for each of the alternatives in braces.
+/// What a node_exporter preset reads: 10,871 of the 30,000 samples.
 const PRESET: &[&str] = &[
     "node_cpu_seconds_total",
     "node_load1",
@@ -61,6 +63,7 @@ const PRESET: &[&str] = &[
     "up",
 ];
 
+/// 99 of the 30,000 samples.
 const FEW: &[&str] = &["node_load1", "node_memory_MemAvailable_bytes", "up"];
 
 const ANY_TIME: TimeBounds = TimeBounds { min_ms: 0, max_ms: i64::MAX };
@@ -102,13 +105,9 @@ fn decode(c: &mut Criterion) {
     let mut run = |name: &str, blocks: &[Vec<u8>], encoding, wanted: &Wanted| {
         let mut decoder = Decoder::new();
         let mut samples = 0;
-        let mut kept = 0;
         for block in blocks {
-            let stats = decoder.decode(block, encoding, wanted, ANY_TIME).unwrap().stats;
-            samples += stats.received_samples;
-            kept += stats.kept_samples;
+            samples += decoder.decode(block, encoding, wanted, ANY_TIME).unwrap().stats.received_samples;
         }
-        eprintln!("{name}: {kept} of {samples} samples kept");
         group.throughput(Throughput::Elements(samples));
         group.bench_function(name, |b| {
             b.iter(|| {

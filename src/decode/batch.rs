@@ -141,3 +141,31 @@ impl SampleBatch {
 fn range<T>(column: &[T], (at, len): (u32, u32)) -> &[T] {
     &column[at as usize..][..len as usize]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::{LabelLimits, parse_labels};
+
+    #[test]
+    fn what_was_pushed_comes_out() {
+        let long = "x".repeat(300);
+        let labels = [("mode", "idle"), ("__name__", "cpu"), ("comment", &long), ("instance", "a:9100")];
+        let samples = [Sample { t_ms: 1, value: 2.0 }, Sample { t_ms: 3, value: 4.0 }];
+        let mut batch = SampleBatch::default();
+        assert!(batch.is_empty());
+        for (host, samples) in [("a:9100", &samples[..]), ("a:9100", &samples[..1]), ("b:9100", &samples[1..])] {
+            batch.push(labels, host, 7, samples);
+        }
+        assert_eq!((batch.series(), batch.samples(), batch.hosts.as_str()), (3, 4, "a:9100b:9100"));
+
+        let series: Vec<_> = batch.iter().collect();
+        assert_eq!(series.iter().map(|s| s.host).collect::<Vec<_>>(), ["a:9100", "a:9100", "b:9100"]);
+        assert_eq!(series.iter().map(|s| s.samples).collect::<Vec<_>>(), [&samples[..], &samples[..1], &samples[1..]]);
+        assert!(series.iter().all(|s| s.metric == 7 && s.labels_hash == labels_hash(series[0].labels)));
+        let limits = LabelLimits { labels_per_series: 4, name_bytes: 8, value_bytes: 300 };
+        let mut parsed = Vec::new();
+        parse_labels(series[2].labels, limits, &mut parsed).unwrap();
+        assert_eq!(parsed, [("__name__", "cpu"), ("comment", &long), ("instance", "a:9100"), ("mode", "idle")]);
+    }
+}

@@ -197,7 +197,7 @@ mod tests {
     fn the_limit_itself_is_allowed() {
         let limit = 1 << 20;
         for (bytes, fits) in [(limit - 1, true), (limit, true), (limit + 1, false)] {
-            let message: Vec<_> = (0..bytes).map(|i| (i * i >> 8) as u8).collect();
+            let message: Vec<_> = (0..bytes).map(|i| ((i * i) >> 8) as u8).collect();
             for body in [snappy(&message), zstd(&message), zstd_stream(&message)] {
                 let mut decompressor = Decompressor::new();
                 let decompressed = decompressor.decompress(&body, Encoding::of(&body), limit);

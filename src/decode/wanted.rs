@@ -173,3 +173,71 @@ fn hash_name(name: &[u8]) -> u64 {
     hasher.write(name);
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(body_bytes: usize) -> Limits {
+        Limits {
+            body_bytes,
+            concurrent_requests: 1,
+            queue_wait_ms: 1,
+            hosts: 1,
+            series_per_host: 1,
+            labels_per_series: 1,
+            label_name_bytes: 1,
+            label_value_bytes: 1,
+            frames_per_host: 1,
+            samples_per_host: 1,
+            shard_queue: 1,
+            scorer_queue: 1,
+            host_idle_ms: 1,
+            result_series: 1,
+        }
+    }
+
+    #[test]
+    fn names_are_found_by_position() {
+        let names: Vec<_> = (0..3_000).map(|i| format!("metric_{i}_total")).collect();
+        // A repeated name keeps its first position.
+        let listed = names.iter().chain(&names[..2]).map(String::as_str);
+        let wanted = Wanted::new(listed, "instance", 1, &limits(1)).unwrap();
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(wanted.metric(name.as_bytes()), Some(i as MetricId));
+        }
+        for other in ["", "metric_", "metric_3000_total", "metric_1_total_"] {
+            assert_eq!(wanted.metric(other.as_bytes()), None);
+        }
+        let all = wanted.all_names();
+        assert_eq!((all.metric(b"metric_1_total"), all.metric(b"other")), (Some(1), Some(UNLISTED)));
+        let none = Wanted::new([], "instance", 1, &limits(1)).unwrap();
+        assert_eq!(none.metric(b"up"), None);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused() {
+        let check = |names: usize, identity: &str, shards: usize, body_bytes: usize| {
+            let names = vec!["up"; names];
+            assert!(Wanted::new(names, identity, shards, &limits(body_bytes)).is_err());
+        };
+        check(1, "", 1, 1);
+        check(1, "__name__", 1, 1);
+        check(1, "instance", 0, 1);
+        check(1, "instance", 70_000, 1);
+        check(1, "instance", 1, 1 << 32);
+        check(65_535, "instance", 1, 1);
+    }
+
+    #[test]
+    fn hosts_spread_over_the_shards_and_stay() {
+        let mut hosts = [0; 4];
+        for i in 0..4_000 {
+            let host = format!("node-{i}.example:9100");
+            assert_eq!(shard_of(&host, 4), shard_of(&host, 4));
+            hosts[shard_of(&host, 4)] += 1;
+        }
+        assert!(hosts.iter().all(|n| (850..1_150).contains(n)), "{hosts:?}");
+        assert_eq!(shard_of("a", 1), 0);
+    }
+}

@@ -1,5 +1,7 @@
 //! Decode against captured bodies, against the naive reading of the prost types, and against hostile bytes.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::path::Path;
 
 use outlierd::config::Limits;
