@@ -14,8 +14,8 @@ use super::wanted::{Wanted, shard_of};
 use super::wire::{Reader, WireType, short_field, write_field};
 use crate::series::METRIC_NAME;
 
-/// The start of nearly every series: a label entry under 128 bytes whose name is `__name__`. The first byte and the entry's
-/// length come before it, the value's length behind.
+/// The inside of a `__name__` label up to its value's length: name's key and length, name, value's key. Nearly every series starts
+/// with one.
 const NAME_LABEL: [u8; 11] = *b"\x0a\x08__name__\x12";
 
 /// Notes in `scratch` what `wanted` keeps of `message`, and counts everything.
@@ -58,7 +58,7 @@ struct Labels<'a> {
     problem: Option<InvalidSeries>,
 }
 
-/// What stands behind the labels of a series.
+/// How much of what stands behind the labels of a series. `future` and `too_old` stay 0 where samples were not looked into.
 #[derive(Default)]
 struct Rest {
     samples: u64,

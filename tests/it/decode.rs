@@ -525,6 +525,15 @@ fn a_decoder_forgets_a_refused_body() {
 }
 
 #[test]
+fn threads_may_pass_decoders_on_and_share_what_is_wanted() {
+    fn send<T: Send>() {}
+    fn sync<T: Send + Sync>() {}
+    send::<Decoder>();
+    send::<Decoded>();
+    sync::<Wanted>();
+}
+
+#[test]
 fn metrics_add_up() {
     let registry = prometheus::Registry::new();
     let metrics = outlierd::decode::Metrics::new(&registry).unwrap();
