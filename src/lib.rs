@@ -16,3 +16,5 @@ pub mod model;
 pub mod proto;
 pub mod results;
 pub mod series;
+#[cfg(feature = "train")]
+pub mod train;

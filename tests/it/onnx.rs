@@ -9,21 +9,16 @@ use ort::session::Session;
 use ort::value::TensorRef;
 use outlierd::engine::standardise::Constants;
 use outlierd::model::manifest::{Detection, FORMAT, Kind, Manifest, ManifestFeature, Training};
-use outlierd::model::onnx::{Dims, LstmLayer, LstmWeights, write_bundle, write_graph};
+use outlierd::model::onnx::{Dims, LstmLayer, LstmWeights, read_manifest, write_bundle, write_graph};
 
 #[test]
 fn onnx_runtime_agrees_with_the_formulas() {
-    let environment = environment();
     let check = |features: usize, hidden: &[usize], predicts_change: bool, batch: usize, rows: usize| {
         let weights = random_weights(features, hidden, predicts_change);
         let bytes = write_bundle(&weights, &manifest(features)).unwrap();
-        let mut session = session(environment, &bytes).unwrap();
         let windows = random(3, batch * rows * features, 5.0);
         let expected: Vec<f32> = windows.chunks(rows * features).flat_map(|window| forward(&weights, window)).collect();
-        let input = TensorRef::from_array_view(([batch, rows, features], &windows[..])).unwrap();
-        let outputs = session.run(ort::inputs!["window" => input]).unwrap();
-        let (shape, got) = outputs["expected"].try_extract_tensor::<f32>().unwrap();
-        assert_eq!(&shape[..], [batch as i64, features as i64]);
+        let got = run(&bytes, [batch, rows, features], &windows);
         let difference = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(difference < 1e-5, "F {features}, H {hidden:?}: differs by {difference}");
     };
@@ -47,6 +42,38 @@ fn declared_dimensions_are_in_the_file() {
     assert_eq!(shape(Dims { batch: Some(2), rows: Some(29) }), [2, 29, 4]);
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn onnx_runtime_agrees_with_the_network_that_was_trained() {
+    use candle_core::{Device, Tensor};
+    use outlierd::train::{lstm::Network, random::Random};
+
+    let (batch, rows, features) = (5, 20, 7);
+    for predicts_change in [false, true] {
+        let network = Network::new(features, 16, predicts_change, &mut Random::new(3)).unwrap();
+        let bytes = write_bundle(&network.weights().unwrap(), &manifest(features)).unwrap();
+        let windows = random(5, batch * rows * features, 5.0);
+        let whole = Tensor::from_slice(&windows, (batch, rows, features), &Device::Cpu).unwrap();
+        let steps: Vec<Tensor> = (0..rows).map(|n| whole.narrow(1, n, 1).unwrap().squeeze(1).unwrap()).collect();
+        let expected = network.expect_last(&steps).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let got = run(&bytes, [batch, rows, features], &windows);
+        assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+}
+
+#[test]
+fn the_shipped_bundle_is_whole() {
+    let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/node-exporter.onnx")).unwrap();
+    assert!(bytes.len() < 200_000);
+    let manifest = read_manifest(&bytes).unwrap();
+    assert_eq!((manifest.kind, manifest.features.len(), manifest.step_ms), (Kind::Forecast, 37, 60_000));
+    let seen = manifest.window - 1;
+    let quiet = run(&bytes, [1, seen, 37], &vec![0.0; seen * 37]);
+    assert!(quiet.iter().all(|z| z.abs() < 0.5), "a host where nothing happens is expected to stay so: {quiet:?}");
+    let wild = run(&bytes, [64, seen, 37], &random(1, 64 * seen * 37, manifest.input_clip));
+    assert!(wild.iter().all(|z| z.is_finite()));
+}
+
 /// The only one of this process: ONNX Runtime allows no second, so every test that scores takes it from here.
 pub fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -62,6 +89,16 @@ pub fn environment() -> &'static Environment {
 
 fn session(environment: &Environment, bytes: &[u8]) -> ort::Result<Session> {
     Session::builder(environment)?.with_intra_threads(1)?.commit_from_memory(bytes)
+}
+
+/// `[batch × F]` from `windows`, `[batch × rows × F]`.
+fn run(bundle: &[u8], shape: [usize; 3], windows: &[f32]) -> Vec<f32> {
+    let mut session = session(environment(), bundle).unwrap();
+    let input = TensorRef::from_array_view((shape, windows)).unwrap();
+    let outputs = session.run(ort::inputs!["window" => input]).unwrap();
+    let (got_shape, got) = outputs["expected"].try_extract_tensor::<f32>().unwrap();
+    assert_eq!(&got_shape[..], [shape[0] as i64, shape[2] as i64]);
+    got.to_vec()
 }
 
 /// The LSTM's definition, step by step, for one window: `[rows × F]` → `[F]`.
