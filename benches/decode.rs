@@ -1,6 +1,5 @@
 //! Decode of real vmagent blocks end to end: decompress, walk, filter, batches. `cargo bench --bench decode`.
-
-#![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // a bench that cannot start says why by panicking
 
 use std::hint::black_box;
 use std::path::Path;
@@ -69,22 +68,7 @@ const FEW: &[&str] = &["node_load1", "node_memory_MemAvailable_bytes", "up"];
 const ANY_TIME: TimeBounds = TimeBounds { min_ms: 0, max_ms: i64::MAX };
 
 fn limits() -> Limits {
-    Limits {
-        body_bytes: 32 << 20,
-        concurrent_requests: 4,
-        queue_wait_ms: 10_000,
-        hosts: 100_000,
-        series_per_host: 5_000,
-        labels_per_series: 64,
-        label_name_bytes: 256,
-        label_value_bytes: 4_096,
-        frames_per_host: 256,
-        samples_per_host: 200_000,
-        shard_queue: 64,
-        scorer_queue: 8_192,
-        host_idle_ms: 86_400_000,
-        result_series: 1_000_000,
-    }
+    Limits::default()
 }
 
 fn capture(name: &str) -> Vec<u8> {

@@ -179,22 +179,7 @@ mod tests {
     use super::*;
 
     fn limits(body_bytes: usize) -> Limits {
-        Limits {
-            body_bytes,
-            concurrent_requests: 1,
-            queue_wait_ms: 1,
-            hosts: 1,
-            series_per_host: 1,
-            labels_per_series: 1,
-            label_name_bytes: 1,
-            label_value_bytes: 1,
-            frames_per_host: 1,
-            samples_per_host: 1,
-            shard_queue: 1,
-            scorer_queue: 1,
-            host_idle_ms: 1,
-            result_series: 1,
-        }
+        Limits { body_bytes, ..Limits::default() }
     }
 
     #[test]

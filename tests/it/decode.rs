@@ -18,22 +18,7 @@ const ANY_TIME: TimeBounds = TimeBounds { min_ms: i64::MIN, max_ms: i64::MAX };
 const SHARDS: usize = 3;
 
 fn limits() -> Limits {
-    Limits {
-        body_bytes: 32 << 20,
-        concurrent_requests: 4,
-        queue_wait_ms: 10_000,
-        hosts: 100_000,
-        series_per_host: 5_000,
-        labels_per_series: 64,
-        label_name_bytes: 256,
-        label_value_bytes: 4_096,
-        frames_per_host: 256,
-        samples_per_host: 200_000,
-        shard_queue: 64,
-        scorer_queue: 8_192,
-        host_idle_ms: 86_400_000,
-        result_series: 1_000_000,
-    }
+    Limits::default()
 }
 
 fn wanted(names: &[&str], limits: &Limits) -> Wanted {

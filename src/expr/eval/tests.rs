@@ -4,7 +4,10 @@ use super::*;
 use crate::expr::plan::{FeatureSource, Plan};
 use crate::series::{Labels, METRIC_NAME};
 
-const SERIES: &[(&str, &[(&str, &str)], f64)] = &[
+/// Name, labels, value.
+type Series = (&'static str, &'static [(&'static str, &'static str)], f64);
+
+const SERIES: &[Series] = &[
     ("cpu", &[("cpu", "0"), ("mode", "idle")], 0.9),
     ("cpu", &[("cpu", "0"), ("mode", "user")], 0.1),
     ("cpu", &[("cpu", "1"), ("mode", "idle")], 0.5),
