@@ -1,6 +1,6 @@
-//! The wall clock. Only `cmd` and `http` ask it; everything else is given the time.
+//! The clocks. Only the edges ask them; everything else is given the time.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::series::TimestampMs;
 
@@ -10,4 +10,11 @@ use crate::series::TimestampMs;
 pub fn now_ms() -> TimestampMs {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     TimestampMs::try_from(since_epoch.as_millis()).unwrap_or(TimestampMs::MAX)
+}
+
+/// A point to measure durations from.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the monotonic clock")]
+pub fn monotonic() -> Instant {
+    Instant::now()
 }

@@ -3,6 +3,20 @@
 //! ```text
 //! POST body → decode → shard queue → Engine (features, windows) → window queue → Scorer (ONNX Runtime) → Results → /metrics · API
 //! ```
+//!
+//! Modules in reading order: [`cmd`] (the commands), [`service`] (the wiring of the stages), [`http`] (requests in, pages out),
+//! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
+//! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
+//! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
+//!
+//! Invariants:
+//! - [`expr`], [`engine`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
+//! - what an engine gives out depends on the plan and its inputs alone, and any order or repetition of samples within the
+//!   lateness gives identical rows; a closed step is never rewritten;
+//! - immutable things are shared (`Arc`): configuration, plan, bundle; mutable things have one owner: hosts live in their shard,
+//!   a session and the verdict states in their scoring thread;
+//! - every queue, buffer and table has a limit in [`config`], and reaching it moves a counter with a reason;
+//! - a request is refused as a whole with nothing applied, or answered 204 with bad series skipped and counted.
 
 pub mod clock;
 pub mod cmd;
@@ -12,9 +26,12 @@ pub mod demo;
 pub mod engine;
 pub mod expr;
 pub mod http;
+pub mod ingest;
 pub mod model;
 pub mod proto;
 pub mod results;
 pub mod series;
+pub mod service;
+pub mod shard;
 #[cfg(feature = "train")]
 pub mod train;

@@ -1,19 +1,23 @@
 //! `outlierd demo`: the service, a simulated fleet that writes to it, and what it found.
 //!
-//! Wiring only; the parts are in `crate::demo`. Reads the clock once to end the simulated history at the present, and then
-//! to send in real time.
+//! Wiring only; the parts are in `crate::demo`. Asks the clock to end the simulated history at the present, and then to send
+//! in real time.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 
+use crate::clock;
+use crate::config::Config;
 use crate::demo::fault::timetable;
 use crate::demo::fleet::{Fleet, SCRAPE_INTERVAL_MS};
 use crate::demo::remote_write::{Blocks, Sender};
 use crate::demo::report::{Report, Style, belongs, duration, judge};
 use crate::demo::watch::Watch;
 use crate::series::TimestampMs;
+use crate::service::{Plans, Service};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -44,12 +48,32 @@ pub struct Args {
     /// Send to a service that runs already, such as `http://127.0.0.1:9201`, instead of starting one
     #[arg(long, value_name = "URL")]
     pub target: Option<String>,
+    /// The ONNX Runtime library. Without it the usual places are looked through.
+    #[arg(long = "onnxruntime.path", value_name = "FILE")]
+    pub onnxruntime_path: Option<PathBuf>,
+}
+
+/// Starts the service with its defaults, unless a target is given, and demonstrates it.
+///
+/// # Errors
+/// The service cannot start, or does not answer.
+pub async fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(base) = &args.target {
+        return demonstrate(args, base.trim_end_matches('/')).await;
+    }
+    let plans = Plans::new(Config::default())?;
+    let listener = super::serve::listen(&args.listen_address.to_string()).await?;
+    let base = format!("http://{}", listener.local_addr().context("cannot tell the address")?);
+    let service = Service::start(&plans, listener, args.onnxruntime_path.as_deref())?;
+    let demonstrated = demonstrate(args, &base).await;
+    service.stop().await?;
+    demonstrated
 }
 
 /// Runs the demonstration against the service at `base`; returns after the report with `once`, else at Ctrl-C.
-pub async fn run(args: &Args, base: &str) -> anyhow::Result<()> {
+async fn demonstrate(args: &Args, base: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
-    let end_ms = now_ms()?;
+    let end_ms = clock::now_ms();
     let start_ms = end_ms - HISTORY_MS;
     let n_hosts = usize::from(args.hosts);
     let fleet = Fleet::new(n_hosts, args.seed, start_ms, timetable(end_ms, n_hosts));
@@ -83,7 +107,7 @@ struct Demo {
 impl Demo {
     /// Sends the history in chunks, as fast as the service takes it, and reads what it says after each.
     async fn replay(&mut self, start_ms: TimestampMs, end_ms: TimestampMs, terminal: bool) -> anyhow::Result<()> {
-        let began_ms = now_ms()?;
+        let began_ms = clock::now_ms();
         let mut chunk_end_ms = start_ms;
         let leader = self.leader();
         while chunk_end_ms < end_ms {
@@ -92,7 +116,7 @@ impl Demo {
             // The newest step waits for the lateness to pass, and the one before for the next scrape.
             self.watch.settle(&leader, chunk_end_ms - 3 * SCRAPE_INTERVAL_MS).await?;
             let n_flagged = self.watch.poll().await?;
-            let seconds = (now_ms()? - began_ms) as f64 / 1e3;
+            let seconds = (clock::now_ms() - began_ms) as f64 / 1e3;
             let line = format!(
                 "{:>6} of {} simulated, {:>5.1} s, {} samples, {:.0} k samples/s, {n_flagged} hosts flagged",
                 duration(chunk_end_ms - start_ms),
@@ -113,9 +137,9 @@ impl Demo {
     /// Sends every scrape as it falls due.
     async fn follow(&mut self) -> anyhow::Result<()> {
         loop {
-            let wait_ms = self.fleet.next_ms() - now_ms()?;
+            let wait_ms = self.fleet.next_ms() - clock::now_ms();
             tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0) + 1)).await;
-            self.send_until(now_ms()?).await?;
+            self.send_until(clock::now_ms()).await?;
         }
     }
 
@@ -175,12 +199,6 @@ fn thousands(n: u64) -> String {
     let groups: Vec<&str> =
         digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")
-}
-
-#[expect(clippy::disallowed_methods, reason = "src/cmd is where the clock is read")]
-fn now_ms() -> anyhow::Result<TimestampMs> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock stands before 1970")?;
-    i64::try_from(since_epoch.as_millis()).context("the clock stands too far in the future")
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
 //! The commands: wiring in the order of the data flow.
 
+pub mod check_config;
 pub mod demo;
+pub mod serve;

@@ -1,4 +1,8 @@
 //! The bundle, the session that runs it, and the verdicts.
 
+pub mod bundle;
 pub mod manifest;
 pub mod onnx;
+pub mod scorer;
+pub mod session;
+pub mod verdict;

@@ -284,20 +284,30 @@ impl Drop for Process {
     }
 }
 
-/// Two busy shells per CPU, so that every run queue grows; killed when dropped.
-struct Load(Vec<Child>);
+/// A machine that is busy in ways that show even where others use it: two shells per CPU that fork all the time, and open
+/// connections. Ended when dropped.
+struct Load {
+    shells: Vec<Child>,
+    /// Both ends of each; they are counted as long as they are held.
+    _connections: Vec<(TcpStream, TcpStream)>,
+}
+
+/// Far more than a machine that runs tests has by itself, far fewer than the files that a process may open.
+const CONNECTIONS: usize = 300;
 
 impl Load {
     fn start() -> Self {
         let n = 2 * std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(16);
-        let busy = || Command::new("sh").args(["-c", "while :; do :; done"]).stdin(Stdio::null()).spawn().unwrap();
-        Self((0..n).map(|_| busy()).collect())
+        let busy = || Command::new("sh").args(["-c", "while :; do (:); done"]).stdin(Stdio::null()).spawn().unwrap();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let connect = || (TcpStream::connect(listener.local_addr().unwrap()).unwrap(), listener.accept().unwrap().0);
+        Self { shells: (0..n).map(|_| busy()).collect(), _connections: (0..CONNECTIONS).map(|_| connect()).collect() }
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
-        for child in &mut self.0 {
+        for child in &mut self.shells {
             let _ = child.kill();
             let _ = child.wait();
         }

@@ -1,0 +1,32 @@
+//! `outlierd check-config`: everything that `serve` would refuse, without serving.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use crate::service::Plans;
+
+/// Flags of `check-config`.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// The configuration file.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// Checks the file, its expressions and its bundle.
+///
+/// # Errors
+/// Every mistake at once.
+pub fn run(flags: &Flags) -> anyhow::Result<()> {
+    let plans = Plans::new(super::serve::load(Some(&flags.file))?)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{}: ok, {} features, {} of them scored by {}",
+        flags.file.display(),
+        plans.config.features.len(),
+        plans.scored.len(),
+        plans.bundle.source
+    )?;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! `outlierd serve`: the service, until a signal.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::{self, Config};
+use crate::service::{Plans, Service};
+
+/// Flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// The configuration file. Without it the built-in preset and bundle run.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// Where to listen: host:port, or :port for every interface.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9201")]
+    pub listen_address: String,
+    /// The ONNX Runtime library. Without it the usual places are looked through.
+    #[arg(long = "onnxruntime.path", value_name = "FILE")]
+    pub onnxruntime_path: Option<PathBuf>,
+}
+
+/// Runs the service until SIGTERM or SIGINT, then drains it.
+///
+/// # Errors
+/// The configuration, the bundle, ONNX Runtime or the address cannot be used.
+pub async fn run(flags: Flags) -> anyhow::Result<()> {
+    // Before anything else, so that a signal during the start is not lost.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let plans = Plans::new(load(flags.config_file.as_deref())?)?;
+    let listener = listen(&flags.listen_address).await?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let service = Service::start(&plans, listener, flags.onnxruntime_path.as_deref())?;
+    tracing::info!(
+        %address,
+        bundle = plans.bundle.source,
+        features = plans.config.features.len(),
+        scored = plans.scored.len(),
+        window = plans.window(),
+        step_ms = plans.step_ms(),
+        "listening"
+    );
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+    }
+    service.stop().await
+}
+
+/// The configuration in `file`, or the defaults.
+///
+/// # Errors
+/// Every mistake in the file at once.
+pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
+    match file {
+        Some(file) => Ok(config::load(file)?),
+        None => Ok(Config::default()),
+    }
+}
+
+/// Binds `address`; `:port` means every interface.
+///
+/// # Errors
+/// The address is none, or is taken.
+pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
+    let whole = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
+    TcpListener::bind(&whole)
+        .await
+        .with_context(|| format!("cannot listen on {address}: choose another with --web.listen-address"))
+}

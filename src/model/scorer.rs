@@ -1,0 +1,246 @@
+//! Scoring threads: rows in, verdicts into the results table.
+//!
+//! A thread owns its session, its batch buffers and the verdict state of its hosts. A host's rows always come to the same
+//! thread, in order.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
+use ndarray::{Array3, Axis, Slice};
+use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
+use tokio::sync::oneshot;
+
+use super::session::Session;
+use super::verdict::{Decision, VerdictState};
+use crate::clock;
+use crate::engine::row::{HostId, Row};
+use crate::results::{Results, ScoredRow};
+
+/// Windows run at once: ONNX Runtime's LSTM is fastest per window between 16 and 64, and slower again beyond.
+pub const BATCH_WINDOWS: usize = 64;
+
+/// Rows per message from a shard: what makes the queue's limit in rows one in messages.
+pub const ROWS_PER_MESSAGE: usize = 64;
+
+/// What a shard sends to its scorer.
+#[derive(Debug)]
+pub enum Message {
+    /// Closed rows, in order for each host; at most [`ROWS_PER_MESSAGE`].
+    Rows(Vec<Row>),
+    /// Hosts that are gone.
+    Forget(Vec<Arc<HostId>>),
+    /// To be answered when everything sent before is in the results.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// One scoring thread's state.
+#[derive(Debug)]
+pub struct Scorer {
+    session: Session,
+    decision: Decision,
+    results: Arc<Results>,
+    /// `[BATCH_WINDOWS, T, F]`.
+    windows: Array3<f32>,
+    /// `[batch × F]`.
+    expected: Vec<f32>,
+    states: HashMap<Arc<str>, VerdictState>,
+    metrics: Metrics,
+}
+
+impl Scorer {
+    /// A scorer of windows of `window_rows` × `n_features`.
+    #[must_use]
+    pub fn new(
+        session: Session,
+        decision: Decision,
+        results: Arc<Results>,
+        window_rows: usize,
+        n_features: usize,
+        metrics: Metrics,
+    ) -> Self {
+        let windows = Array3::zeros((BATCH_WINDOWS, window_rows, n_features));
+        Self { session, decision, results, windows, expected: Vec::new(), states: HashMap::new(), metrics }
+    }
+
+    /// Takes messages until every sender is gone. Rows that wait are scored together.
+    pub fn run(mut self, messages: &Receiver<Message>) {
+        let mut rows: Vec<Row> = Vec::new();
+        while let Ok(first) = messages.recv() {
+            let mut next = Some(first);
+            while let Some(message) = next {
+                match message {
+                    Message::Rows(more) => rows.extend(more),
+                    other => {
+                        self.score(&mut rows);
+                        self.answer(other);
+                    }
+                }
+                next = if rows.len() < BATCH_WINDOWS { messages.try_recv().ok() } else { None };
+            }
+            self.score(&mut rows);
+        }
+    }
+
+    fn answer(&mut self, message: Message) {
+        match message {
+            Message::Forget(hosts) => {
+                for host in hosts {
+                    self.states.remove(host.name.as_ref());
+                    self.results.forget(&host.name);
+                }
+            }
+            // Whoever asked may have stopped waiting: nothing depends on the answer.
+            Message::Barrier(done) => {
+                done.send(()).ok();
+            }
+            Message::Rows(_) => {}
+        }
+    }
+
+    /// Scores the rows that have a window, and records all of them in order.
+    fn score(&mut self, rows: &mut Vec<Row>) {
+        let mut rest = std::mem::take(rows).into_iter().peekable();
+        while rest.peek().is_some() {
+            let batch: Vec<Row> = rest.by_ref().take(BATCH_WINDOWS).collect();
+            self.score_batch(batch);
+        }
+    }
+
+    fn score_batch(&mut self, rows: Vec<Row>) {
+        let started = clock::monotonic();
+        let n_windows = rows.iter().filter(|row| row.window.is_some()).count();
+        let is_scored = match self.expect(&rows, n_windows) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "cannot score a batch; its rows have no verdict");
+                self.metrics.failed.inc_by(n_windows as u64);
+                false
+            }
+        };
+        let n_features = self.windows.shape()[2];
+        let expected = std::mem::take(&mut self.expected);
+        let mut expected_rows = expected.chunks_exact(n_features);
+        for row in rows {
+            let expected = row.window.as_ref().and_then(|_| expected_rows.next()).filter(|_| is_scored);
+            self.record(row, expected);
+        }
+        self.expected = expected;
+        if n_windows > 0 && is_scored {
+            self.metrics.scored.inc_by(n_windows as u64);
+            self.metrics.batch.observe(n_windows as f64);
+            self.metrics.seconds.observe(started.elapsed().as_secs_f64());
+        }
+    }
+
+    /// What the model expects of each row that has a window, in order, into `self.expected`.
+    fn expect(&mut self, rows: &[Row], n_windows: usize) -> anyhow::Result<()> {
+        self.expected.clear();
+        if n_windows == 0 {
+            return Ok(());
+        }
+        for (window, mut slice) in rows.iter().filter_map(|row| row.window.as_ref()).zip(self.windows.outer_iter_mut())
+        {
+            let cells = slice.as_slice_mut().context("the batch is not contiguous")?;
+            anyhow::ensure!(cells.len() == window.input.len(), "a window has {} cells", window.input.len());
+            cells.copy_from_slice(&window.input);
+        }
+        self.session.run(self.windows.slice_axis(Axis(0), Slice::from(..n_windows)), &mut self.expected)
+    }
+
+    fn record(&mut self, row: Row, expected: Option<&[f32]>) {
+        let verdict = row.window.as_ref().zip(expected).map(|(window, expected)| {
+            if !self.states.contains_key(row.host.name.as_ref()) {
+                self.states.insert(row.host.name.as_ref().into(), VerdictState::default());
+            }
+            let state = self.states.entry(row.host.name.as_ref().into()).or_default();
+            state.judge(window, expected, row.t_ms, &self.decision)
+        });
+        let keep_rows = self.windows.shape()[1];
+        let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
+        self.results.record_row(scored, keep_rows);
+    }
+}
+
+/// A shard's end of the queue to its scorer.
+#[derive(Debug, Clone)]
+pub struct ScorerQueue {
+    messages: Sender<Message>,
+    metrics: Metrics,
+}
+
+/// How long a shard waits for room before it sheds: the queue holds many seconds of work, so a scorer that is still behind
+/// after this much longer will not catch up by waiting.
+const SHED_AFTER: Duration = Duration::from_secs(2);
+
+impl ScorerQueue {
+    /// A queue that sends to `messages`.
+    #[must_use]
+    pub fn new(messages: Sender<Message>, metrics: Metrics) -> Self {
+        Self { messages, metrics }
+    }
+
+    /// Hands rows over. Waits while the queue is full; after [`SHED_AFTER`] the rows are dropped and counted.
+    pub fn send_rows(&self, rows: &mut Vec<Row>) {
+        while !rows.is_empty() {
+            let chunk: Vec<Row> = rows.drain(..rows.len().min(ROWS_PER_MESSAGE)).collect();
+            if let Err(SendTimeoutError::Timeout(Message::Rows(shed))) =
+                self.messages.send_timeout(Message::Rows(chunk), SHED_AFTER)
+            {
+                self.metrics.shed.inc_by(shed.len() as u64);
+                tracing::warn!(
+                    rows = shed.len(),
+                    "scoring cannot keep up, rows are shed; raise threads.scorers or use a longer step"
+                );
+            }
+        }
+    }
+
+    /// Hands anything else over; waits for room. Lost only if the scorer is gone.
+    pub fn send(&self, message: Message) {
+        if self.messages.send(message).is_err() {
+            tracing::error!("a scoring thread is gone");
+        }
+    }
+}
+
+/// Counters of scoring; clones share them.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    scored: IntCounter,
+    failed: IntCounter,
+    shed: IntCounter,
+    batch: Histogram,
+    seconds: Histogram,
+}
+
+impl Metrics {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// They are registered already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            scored: IntCounter::new("outlierd_windows_scored_total", "Windows that were scored.")?,
+            failed: IntCounter::new("outlierd_windows_failed_total", "Windows that ONNX Runtime could not score.")?,
+            shed: IntCounter::new("outlierd_rows_shed_total", "Rows dropped because scoring could not keep up.")?,
+            batch: Histogram::with_opts(
+                HistogramOpts::new("outlierd_scoring_batch_windows", "Windows scored in one run.")
+                    .buckets(vec![1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0]),
+            )?,
+            seconds: Histogram::with_opts(
+                HistogramOpts::new("outlierd_scoring_duration_seconds", "Duration of one run.")
+                    .buckets(vec![0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0]),
+            )?,
+        };
+        for counter in [&metrics.scored, &metrics.failed, &metrics.shed] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        for histogram in [&metrics.batch, &metrics.seconds] {
+            registry.register(Box::new(histogram.clone()))?;
+        }
+        Ok(metrics)
+    }
+}

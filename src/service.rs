@@ -1,0 +1,311 @@
+//! The running service: every stage, wired from back to front since each needs the next one's queue.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::decode::Wanted;
+use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
+use crate::expr::{FeatureSource, Plan};
+use crate::http;
+use crate::ingest::Ingest;
+use crate::model::bundle::Bundle;
+use crate::model::scorer::{self, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
+use crate::model::session::{Runtime, Session};
+use crate::model::verdict::Decision;
+use crate::results::{FeatureInfo, Meta, Results};
+use crate::shard::{self, Shards};
+use crate::{clock, decode};
+
+/// How long requests in flight may take once the service stops.
+const DRAIN_MS: u64 = 5_000;
+/// How often shards are told the time.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Everything that a configuration and its bundle come to, checked against each other.
+#[derive(Debug)]
+pub struct Plans {
+    /// What runs.
+    pub config: Config,
+    /// The model.
+    pub bundle: Bundle,
+    /// The compiled features.
+    pub plan: Arc<Plan>,
+    /// For each of the bundle's features the index of the configured one.
+    pub scored: Vec<u16>,
+}
+
+impl Plans {
+    /// Compiles the features, loads the bundle and matches the two.
+    ///
+    /// # Errors
+    /// Every expression that is refused; a bundle that cannot be used, or that needs a feature that isn't configured.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        let sources: Vec<FeatureSource<'_>> =
+            config.features.iter().map(|f| FeatureSource { name: &f.name, expr: &f.expr, at: &f.at }).collect();
+        let plan = Plan::compile(&sources, &config.identity.label, config.ingest.lookback_ms).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            anyhow::anyhow!("{}", lines.join("\n"))
+        })?;
+        let bundle = match &config.model.bundle {
+            Some(path) => Bundle::load(path)?,
+            None => Bundle::built_in()?,
+        };
+        let scored = match_features(&config, &bundle)?;
+        Ok(Self { config, bundle, plan: Arc::new(plan), scored })
+    }
+
+    /// T.
+    #[must_use]
+    pub fn window(&self) -> usize {
+        self.config.model.window.unwrap_or(self.bundle.manifest.window)
+    }
+
+    /// Distance of two rows.
+    #[must_use]
+    pub fn step_ms(&self) -> i64 {
+        self.config.step_ms.unwrap_or(self.bundle.manifest.step_ms)
+    }
+
+    /// What each shard's engine is built with.
+    #[must_use]
+    pub fn engine(&self) -> EngineConfig {
+        let (config, manifest) = (&self.config, &self.bundle.manifest);
+        let limits = &config.limits;
+        let mut statistics = manifest.standardisation.clone();
+        let overrides = &config.standardisation;
+        for (target, given) in [
+            (&mut statistics.memory_s, overrides.memory_s),
+            (&mut statistics.warmup_s, overrides.warmup_s),
+            (&mut statistics.floor, overrides.floor),
+            (&mut statistics.takeover_hold_s, overrides.takeover_hold_s),
+        ] {
+            *target = given.unwrap_or(*target);
+        }
+        let scored = |&feature: &u16| ScoredFeature { feature, floor: config.features[feature as usize].floor };
+        EngineConfig {
+            plan: Arc::clone(&self.plan),
+            identity: config.identity.label.clone(),
+            drop: config.identity.drop.clone(),
+            keep: config.identity.keep.clone(),
+            step_ms: self.step_ms(),
+            lateness_ms: config.ingest.lateness_ms,
+            window_rows: self.window(),
+            scored: self.scored.iter().map(scored).collect(),
+            input_clip: manifest.input_clip,
+            target_clip: manifest.target_clip,
+            statistics: statistics.in_rows(self.step_ms()),
+            max_missing: config.detection.max_missing,
+            limits: EngineLimits {
+                hosts: limits.hosts.div_ceil(config.threads.shards),
+                series_per_host: limits.series_per_host,
+                frames_per_host: limits.frames_per_host,
+                samples_per_host: limits.samples_per_host,
+                labels: decode::LabelLimits::from(limits),
+                host_idle_ms: limits.host_idle_ms,
+            },
+        }
+    }
+
+    /// How errors become a flag.
+    #[must_use]
+    pub fn decision(&self) -> Decision {
+        let (detection, bundle) = (&self.config.detection, &self.bundle.manifest.detection);
+        Decision {
+            limit: detection.limit.unwrap_or(bundle.limit),
+            smoothing_rows: detection.smoothing_rows.unwrap_or(bundle.smoothing_rows),
+            for_rows: detection.for_rows,
+            clear: detection.clear,
+            reset_after_ms: self.window() as i64 * self.step_ms(),
+        }
+    }
+
+    /// What readers of the results are told.
+    #[must_use]
+    pub fn meta(&self) -> Meta {
+        let config = &self.config;
+        let feature = |f: &crate::config::Feature| FeatureInfo {
+            name: f.name.clone(),
+            expr: f.expr.clone(),
+            unit: f.unit.clone(),
+            help: f.help.clone(),
+        };
+        Meta {
+            features: config.features.iter().map(feature).collect(),
+            scored: self.scored.iter().map(|&i| usize::from(i)).collect(),
+            model_alias: config.model.alias.clone(),
+            window: self.window(),
+            step_ms: self.step_ms(),
+            min_history_ms: config.detection.min_history_ms,
+            stale_after_ms: config.detection.stale_after_ms,
+            limit: self.decision().limit,
+        }
+    }
+}
+
+/// For each feature of the bundle the configured one of the same name.
+fn match_features(config: &Config, bundle: &Bundle) -> anyhow::Result<Vec<u16>> {
+    let mut scored = Vec::new();
+    let mut missing = Vec::new();
+    for wanted in &bundle.manifest.features {
+        let Some(index) = config.features.iter().position(|f| f.name == wanted.name) else {
+            missing.push(wanted.name.as_str());
+            continue;
+        };
+        scored.push(u16::try_from(index).context("more than 65535 features are configured")?);
+        let expr = &config.features[index].expr;
+        if let Some(trained_with) = wanted.expr.as_ref().filter(|trained_with| *trained_with != expr) {
+            tracing::warn!(feature = wanted.name, expr, trained_with, "the bundle was trained with another expression");
+        }
+    }
+    if !missing.is_empty() {
+        bail!(
+            "{} scores features that are not configured: {}; add them to `features`, or train a bundle on the configured ones",
+            bundle.source,
+            missing.join(", ")
+        );
+    }
+    Ok(scored)
+}
+
+/// A running service.
+#[derive(Debug)]
+pub struct Service {
+    shards: Shards,
+    /// Set to stop everything that waits for it.
+    stop: watch::Sender<bool>,
+    server: tokio::task::JoinHandle<()>,
+    ticker: tokio::task::JoinHandle<()>,
+    /// Shards, then scorers: the order in which they end.
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts every stage and serves on `listener`. `runtime` is `--onnxruntime.path`.
+    ///
+    /// # Errors
+    /// ONNX Runtime or the bundle cannot be used, or a thread cannot be started.
+    pub fn start(plans: &Plans, listener: TcpListener, runtime: Option<&Path>) -> anyhow::Result<Self> {
+        let runtime = Runtime::load(runtime)?;
+        tracing::info!(library = %runtime.library.display(), "loaded ONNX Runtime");
+        let config = &plans.config;
+        let registry = Registry::new();
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let results = Arc::new(Results::new(Arc::new(plans.meta())));
+
+        let (queues, scorer_threads) = start_scorers(plans, runtime, &results, &registry)?;
+        let names = config.features.iter().map(|f| f.name.clone()).collect();
+        let shard_metrics = Arc::new(shard::Metrics::new(&registry, names)?);
+        let wait = Duration::from_millis(config.limits.queue_wait_ms);
+        let (shards, mut threads) =
+            Shards::start(&plans.engine(), queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
+        threads.extend(scorer_threads);
+
+        let names = plans.plan.metrics.iter().map(String::as_str);
+        let mut wanted = Wanted::new(names, &config.identity.label, config.threads.shards, &config.limits)?;
+        if plans.plan.wants_every_metric() {
+            wanted = wanted.all_names();
+        }
+        let ingest = Arc::new(Ingest::new(wanted, config.ingest.clone(), shards.clone(), &registry)?);
+        let write = move |body: bytes::Bytes, encoding| {
+            let ingest = Arc::clone(&ingest);
+            async move { ingest.write(&body, encoding).await }
+        };
+        let ready = Arc::new(AtomicBool::new(false));
+        let deps = http::Deps {
+            results,
+            registry,
+            ready: Arc::clone(&ready),
+            now_ms: clock::now_ms,
+            write,
+            limits: config.limits.clone(),
+        };
+        let routes = http::routes(deps)?;
+        let (stop, stopped) = watch::channel(false);
+        let connections = config.limits.connections;
+        let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
+        let ticker = tokio::spawn(tick(shards.clone(), stopped));
+        ready.store(true, Ordering::Release);
+        Ok(Self { shards, stop, server, ticker, threads })
+    }
+
+    /// Returns when all samples answered so far are in the results, scored.
+    pub async fn settle(&self) {
+        self.shards.settle().await;
+    }
+
+    /// Stops front to back: no new requests, then the shards, then the scorers, each after finishing what it has.
+    ///
+    /// # Errors
+    /// A stage panicked, which is a bug.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        let started = clock::monotonic();
+        self.stop.send_replace(true);
+        self.server.await.context("the server failed")?;
+        self.ticker.await.context("the ticker failed")?;
+        tracing::info!(after_ms = started.elapsed().as_millis() as u64, "requests are done");
+        // The last senders go here: each thread ends when nobody can send to it any more.
+        drop(self.shards);
+        let threads = self.threads;
+        let join = move || threads.into_iter().try_for_each(|thread| thread.join());
+        let joined = tokio::task::spawn_blocking(join).await.context("cannot wait for the threads")?;
+        tracing::info!(after_ms = started.elapsed().as_millis() as u64, "shards and scorers are done");
+        joined.map_err(|_| anyhow::anyhow!("a thread panicked"))
+    }
+}
+
+/// Starts the scoring threads and gives each shard the queue to its own.
+fn start_scorers(
+    plans: &Plans,
+    runtime: &Runtime,
+    results: &Arc<Results>,
+    registry: &Registry,
+) -> anyhow::Result<(Vec<ScorerQueue>, Vec<JoinHandle<()>>)> {
+    let config = &plans.config;
+    let metrics = scorer::Metrics::new(registry)?;
+    let n_scorers = config.threads.scorers.clamp(1, config.threads.shards);
+    let n_messages = (config.limits.scorer_queue / n_scorers / ROWS_PER_MESSAGE).max(1);
+    let mut senders = Vec::new();
+    let mut threads = Vec::new();
+    for i in 0..n_scorers {
+        let session = Session::open(runtime, &plans.bundle, plans.window())?;
+        let (window, n_features) = (plans.window(), plans.scored.len());
+        let scorer = Scorer::new(session, plans.decision(), Arc::clone(results), window, n_features, metrics.clone());
+        let (sender, receiver) = crossbeam_channel::bounded(n_messages);
+        let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
+        threads.push(thread.context("cannot start a scoring thread")?);
+        senders.push(ScorerQueue::new(sender, metrics.clone()));
+    }
+    let queues = (0..config.threads.shards).map(|shard| senders[shard % n_scorers].clone()).collect();
+    Ok((queues, threads))
+}
+
+async fn serve(listener: TcpListener, routes: http::Routes, connections: usize, stopped: watch::Receiver<bool>) {
+    http::serve(listener, routes, connections, until(stopped), DRAIN_MS).await;
+}
+
+async fn tick(shards: Shards, stopped: watch::Receiver<bool>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut stopped = std::pin::pin!(until(stopped));
+    loop {
+        tokio::select! {
+            _ = interval.tick() => shards.tick(clock::now_ms()),
+            () = &mut stopped => return,
+        }
+    }
+}
+
+/// Resolves once the service stops.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the service is gone, which is a stop too.
+    drop(stopped.wait_for(|stopped| *stopped).await);
+}

@@ -1,0 +1,267 @@
+//! The shards: threads that own one [`Engine`] each, and the queue before them.
+//!
+//! A push is applied to every shard that it concerns or to none: room is reserved everywhere before anything is sent.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::decode::{InvalidSeries, SampleBatch};
+use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
+use crate::model::scorer::{Message, ScorerQueue};
+use crate::results::Results;
+use crate::series::TimestampMs;
+
+/// What a shard's thread takes.
+#[derive(Debug)]
+enum Command {
+    Samples {
+        batch: SampleBatch,
+        now_ms: TimestampMs,
+        done: oneshot::Sender<()>,
+    },
+    Tick {
+        now_ms: TimestampMs,
+    },
+    /// To be answered when everything sent before is in the results.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// The queues to all shards.
+#[derive(Debug, Clone)]
+pub struct Shards {
+    commands: Vec<mpsc::Sender<Command>>,
+    wait: Duration,
+}
+
+/// Why a push was not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushError {
+    /// A queue stayed full; nothing was applied.
+    Full,
+    /// The shards have stopped.
+    Stopped,
+}
+
+impl Shards {
+    /// Starts a thread per scorer queue in `scorers`, each with its own engine; `queue` commands may wait for each.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn start(
+        config: &EngineConfig,
+        scorers: Vec<ScorerQueue>,
+        queue: usize,
+        wait: Duration,
+        results: &Arc<Results>,
+        metrics: &Arc<Metrics>,
+    ) -> anyhow::Result<(Self, Vec<JoinHandle<()>>)> {
+        let mut commands = Vec::new();
+        let mut threads = Vec::new();
+        for (i, scorer) in scorers.into_iter().enumerate() {
+            let (sender, receiver) = mpsc::channel(queue);
+            let mut shard = Shard {
+                engine: Engine::new(config.clone()),
+                scorer,
+                results: Arc::clone(results),
+                metrics: Arc::clone(metrics),
+                out: Output::default(),
+                n_hosts: 0,
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("shard-{i}"))
+                .spawn(move || shard.run(receiver))
+                .context("cannot start a shard's thread")?;
+            commands.push(sender);
+            threads.push(thread);
+        }
+        Ok((Self { commands, wait }, threads))
+    }
+
+    /// Applies one batch per shard; returns when all are applied.
+    ///
+    /// # Errors
+    /// Nothing was applied, see [`PushError`].
+    pub async fn push(&self, batches: Vec<SampleBatch>, now_ms: TimestampMs) -> Result<(), PushError> {
+        let concerned = self.commands.iter().zip(batches).filter(|(_, batch)| !batch.is_empty());
+        // Reserved in the order of shards, so that two pushes cannot wait for each other.
+        let reserve = async {
+            let mut reserved = Vec::new();
+            for (commands, batch) in concerned {
+                reserved.push((commands.reserve().await.map_err(|_| PushError::Stopped)?, batch));
+            }
+            Ok(reserved)
+        };
+        let reserved = tokio::time::timeout(self.wait, reserve).await.map_err(|_| PushError::Full)??;
+        let mut applied = Vec::new();
+        for (permit, batch) in reserved {
+            let (done, is_done) = oneshot::channel();
+            permit.send(Command::Samples { batch, now_ms, done });
+            applied.push(is_done);
+        }
+        for is_done in applied {
+            is_done.await.map_err(|_| PushError::Stopped)?;
+        }
+        Ok(())
+    }
+
+    /// Tells every shard the time; one whose queue is full will learn it from its samples.
+    pub fn tick(&self, now_ms: TimestampMs) {
+        for commands in &self.commands {
+            // A full queue has samples in it, which carry the time themselves.
+            drop(commands.try_send(Command::Tick { now_ms }));
+        }
+    }
+
+    /// Returns when everything pushed before is in the results.
+    pub async fn settle(&self) {
+        for commands in &self.commands {
+            let (done, is_done) = oneshot::channel();
+            if commands.send(Command::Barrier(done)).await.is_ok() {
+                // An error means that the shard stopped: then nothing is left to wait for.
+                drop(is_done.await);
+            }
+        }
+    }
+}
+
+/// One shard's thread.
+struct Shard {
+    engine: Engine,
+    scorer: ScorerQueue,
+    results: Arc<Results>,
+    metrics: Arc<Metrics>,
+    out: Output,
+    /// Hosts that the gauge counts for this shard.
+    n_hosts: i64,
+}
+
+impl Shard {
+    fn run(&mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(command) = commands.blocking_recv() {
+            match command {
+                Command::Samples { batch, now_ms, done } => {
+                    self.engine.apply(Input::Samples { batch: &batch, now_ms }, &mut self.out);
+                    self.publish(now_ms);
+                    // The sender may have gone away; its samples are applied all the same.
+                    done.send(()).ok();
+                }
+                Command::Tick { now_ms } => {
+                    self.engine.apply(Input::Tick { now_ms }, &mut self.out);
+                    self.publish(now_ms);
+                }
+                Command::Barrier(done) => self.scorer.send(Message::Barrier(done)),
+            }
+        }
+    }
+
+    fn publish(&mut self, now_ms: TimestampMs) {
+        for status in &self.out.statuses {
+            self.results.record_status(status, now_ms);
+        }
+        self.metrics.observe(&self.out);
+        self.scorer.send_rows(&mut self.out.rows);
+        if !self.out.forgotten.is_empty() {
+            self.scorer.send(Message::Forget(std::mem::take(&mut self.out.forgotten)));
+        }
+        let n_hosts = self.engine.n_hosts() as i64;
+        self.metrics.hosts.add(n_hosts - self.n_hosts);
+        self.n_hosts = n_hosts;
+        self.out.clear();
+    }
+}
+
+/// Counters of all shards.
+#[derive(Debug)]
+pub struct Metrics {
+    hosts: IntGauge,
+    rows: IntCounter,
+    steps_skipped: IntCounter,
+    duplicates: IntCounter,
+    dropped: IntCounterVec,
+    invalid_series: IntCounterVec,
+    frames_early: IntCounterVec,
+    feature_errors: IntCounterVec,
+    /// Names of the configured features.
+    features: Vec<String>,
+}
+
+impl Metrics {
+    /// Registers them; `features` are the names of the configured features.
+    ///
+    /// # Errors
+    /// They are registered already.
+    pub fn new(registry: &Registry, features: Vec<String>) -> prometheus::Result<Self> {
+        let metrics = Self {
+            hosts: IntGauge::new("outlierd_hosts", "Hosts known.")?,
+            rows: IntCounter::new("outlierd_rows_closed_total", "Rows that were closed.")?,
+            steps_skipped: IntCounter::new(
+                "outlierd_steps_skipped_total",
+                "Steps in gaps so long that the window was emptied.",
+            )?,
+            duplicates: IntCounter::new(
+                "outlierd_samples_duplicate_total",
+                "Samples whose series had one at that time already.",
+            )?,
+            dropped: IntCounterVec::new(
+                Opts::new("outlierd_samples_dropped_total", "Wanted samples that were not used."),
+                &["reason"],
+            )?,
+            invalid_series: IntCounterVec::new(
+                Opts::new("outlierd_new_series_invalid_total", "Wanted series refused because of their labels."),
+                &["reason"],
+            )?,
+            frames_early: IntCounterVec::new(
+                Opts::new("outlierd_frames_limited_total", "Frames applied early or in part because of a limit."),
+                &["reason"],
+            )?,
+            feature_errors: IntCounterVec::new(
+                Opts::new("outlierd_feature_errors_total", "Rows in which a feature's expression had no single value."),
+                &["feature", "reason"],
+            )?,
+            features,
+        };
+        registry.register(Box::new(metrics.hosts.clone()))?;
+        for counter in [&metrics.rows, &metrics.steps_skipped, &metrics.duplicates] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        for counters in [&metrics.dropped, &metrics.invalid_series, &metrics.frames_early, &metrics.feature_errors] {
+            registry.register(Box::new(counters.clone()))?;
+        }
+        Ok(metrics)
+    }
+
+    fn observe(&self, out: &Output) {
+        for event in EVENTS {
+            let n = out.counts.get(event);
+            if n == 0 {
+                continue;
+            }
+            match event {
+                Event::RowClosed => self.rows.inc_by(n),
+                Event::StepSkipped => self.steps_skipped.inc_by(n),
+                Event::Duplicate => self.duplicates.inc_by(n),
+                Event::Late | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
+                    self.dropped.with_label_values(&[event.as_str()]).inc_by(n);
+                }
+                Event::FramesPerHost | Event::SamplesPerHost => {
+                    self.frames_early.with_label_values(&[event.as_str()]).inc_by(n);
+                }
+            }
+        }
+        for reason in InvalidSeries::ALL {
+            let n = out.invalid_series[reason as usize];
+            if n > 0 {
+                self.invalid_series.with_label_values(&[reason.as_str()]).inc_by(n);
+            }
+        }
+        for (feature, error) in &out.feature_errors {
+            let name = self.features.get(*feature as usize).map_or("", String::as_str);
+            self.feature_errors.with_label_values(&[name, error.as_str()]).inc();
+        }
+    }
+}
