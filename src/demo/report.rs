@@ -231,10 +231,13 @@ pub fn duration(ms: i64) -> String {
     if minutes >= 60 { format!("{}h{:02}m", minutes / 60, minutes % 60) } else { format!("{minutes}m") }
 }
 
-/// A value as people read it: ratios in percent, large numbers with a prefix.
+/// A value as people read it: ratios in percent, short times in milliseconds, large numbers with a prefix.
 fn quantity(value: f64, unit: &str) -> String {
     if unit == "ratio" {
         return format!("{} %", significant(100.0 * value));
+    }
+    if unit == "seconds" && value.abs() < 1.0 {
+        return format!("{} ms", significant(1e3 * value));
     }
     let (scaled, prefix) = match value.abs() {
         v if v >= 1e9 => (value / 1e9, "G"),
@@ -267,7 +270,8 @@ mod tests {
         check(12_345_678.0, "bytes/s", "12.3 Mbytes/s");
         check(4.0, "", "4.00");
         check(0.0, "ratio", "0.00 %");
-        check(0.000_12, "s", "1.2e-4 s");
+        check(0.003_4, "seconds", "3.40 ms");
+        check(0.000_12, "x", "1.2e-4 x");
         assert_eq!(duration(390 * MINUTE_MS), "6h30m");
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use reqwest::Client;
 use serde::de::DeserializeOwned;
 
@@ -16,7 +16,7 @@ use crate::series::TimestampMs;
 pub const MERGE_MS: i64 = 15 * 60_000;
 
 /// How long [`Watch::settle`] waits for the service to score what was sent.
-const SETTLE_ATTEMPTS: u32 = 200;
+const SETTLE_ATTEMPTS: u32 = 600;
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a flagged host said of itself, as it was first seen.
@@ -112,8 +112,10 @@ impl Watch {
         Self { client, base: base.to_owned(), findings: BTreeMap::new() }
     }
 
-    /// Waits until a healthy `host` has a scored row no older than `t_ms`, so that the service is not overrun. Gives up
-    /// silently after ten seconds: before its warm-up a host has no scored rows.
+    /// Waits until a healthy `host` has a closed row no older than `t_ms`, so that the service is not overrun.
+    ///
+    /// # Errors
+    /// It has none after half a minute.
     pub async fn settle(&mut self, host: &str, t_ms: TimestampMs) -> anyhow::Result<()> {
         for _ in 0..SETTLE_ATTEMPTS {
             let newest = self.detail(host).await?.and_then(|detail| detail.rows.last().map(|row| row.t_ms));
@@ -122,7 +124,7 @@ impl Watch {
             }
             tokio::time::sleep(SETTLE_PAUSE).await;
         }
-        Ok(())
+        bail!("the service has taken the samples of {host} but closes no rows from them; its log says why")
     }
 
     /// Reads every known host once and returns how many are flagged.
