@@ -22,7 +22,7 @@ use crate::service::{Plans, Service};
 const HOUR_MS: i64 = 3_600_000;
 
 /// Simulated history. The service flags after 6 h of it; the faults fill the rest.
-const HISTORY_MS: i64 = 14 * HOUR_MS;
+const HISTORY_MS: i64 = 72 * HOUR_MS;
 
 /// From here on the service may flag: its default of `detection.min_history`.
 const MIN_HISTORY_MS: i64 = 6 * HOUR_MS;
@@ -125,7 +125,7 @@ impl Demo {
                 thousands(self.blocks.n_total()),
                 self.blocks.n_total() as f64 / 1e3 / seconds.max(0.001),
             );
-            match (terminal, chunk_end_ms == end_ms, (chunk_end_ms - start_ms) % (2 * HOUR_MS) == 0) {
+            match (terminal, chunk_end_ms == end_ms, (chunk_end_ms - start_ms) % (12 * HOUR_MS) == 0) {
                 (true, last, _) => say(&format!("\r\x1b[2K{line}{}", if last { "\n" } else { "" }))?,
                 (false, true, _) | (false, _, true) => say(&format!("{line}\n"))?,
                 _ => {}
