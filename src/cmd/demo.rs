@@ -27,8 +27,11 @@ const HISTORY_MS: i64 = 72 * HOUR_MS;
 /// From here on the service may flag: its default of `detection.min_history`.
 const MIN_HISTORY_MS: i64 = 6 * HOUR_MS;
 
-/// Simulated time between two readings of the API, which keeps 60 rows.
-const CHUNK_MS: i64 = 15 * 60_000;
+/// Simulated time between two looks at the flagged hosts: short, so that a flag is seen with the reasons it was raised for.
+const CHUNK_MS: i64 = 3 * 60_000;
+
+/// Simulated time between two readings of every host; the API keeps 60 rows.
+const POLL_MS: i64 = 30 * 60_000;
 
 /// What `outlierd demo` may be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -115,7 +118,10 @@ impl Demo {
             self.send_until(chunk_end_ms).await?;
             // The newest step waits for the lateness to pass, and the one before for the next scrape.
             self.watch.settle(&leader, chunk_end_ms - 3 * SCRAPE_INTERVAL_MS).await?;
-            let n_flagged = self.watch.poll().await?;
+            let n_flagged = self.watch.glance().await?;
+            if (chunk_end_ms - start_ms) % POLL_MS == 0 || chunk_end_ms == end_ms {
+                self.watch.poll().await?;
+            }
             let seconds = (clock::now_ms() - began_ms) as f64 / 1e3;
             let line = format!(
                 "{:>6} of {} simulated, {:>5.1} s, {} samples, {:.0} k samples/s, {n_flagged} hosts flagged",

@@ -27,8 +27,6 @@ pub struct Hosts {
 pub struct Host {
     /// Its identity.
     pub host: String,
-    /// `ok`, `anomalous`, `down`, …
-    pub state: String,
 }
 
 /// `/api/v1/hosts/{host}`.
@@ -61,6 +59,8 @@ pub struct Feature {
 pub struct Row {
     /// Its step.
     pub t_ms: TimestampMs,
+    /// One per feature; absent where missing.
+    pub values: Vec<Option<f64>>,
     /// Absent where the row was not scored.
     pub score: Option<f64>,
     /// Absent where the row was not scored or may not be flagged yet.

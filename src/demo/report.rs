@@ -4,10 +4,9 @@
 
 use std::fmt::Write as _;
 
-use super::api::Contribution;
 use super::fault::{Expected, Fault};
 use super::fleet::SCRAPE_INTERVAL_MS;
-use super::watch::{Alert, Findings};
+use super::watch::{Alert, Blame, Findings};
 use crate::series::TimestampMs;
 
 const MINUTE_MS: i64 = 60_000;
@@ -54,8 +53,8 @@ pub struct Outcome {
     pub verdict: Verdict,
     /// The highest score while it was on.
     pub peak: Option<f64>,
-    /// The features that the service named first, with their units.
-    pub top: Vec<(Contribution, String)>,
+    /// The features that the service named first.
+    pub top: Vec<Blame>,
 }
 
 /// Judges one fault by what was seen of its host up to `end_ms`.
@@ -172,7 +171,7 @@ impl Report {
         let lasted =
             if fault.to_ms > self.end_ms { "still on".to_owned() } else { duration(fault.to_ms - fault.from_ms) };
         let peak = outcome.peak.map_or_else(|| "-".to_owned(), significant);
-        let mut reasons: Vec<String> = outcome.top.iter().map(|(c, unit)| reason(c, unit)).collect();
+        let mut reasons: Vec<String> = outcome.top.iter().map(reason).collect();
         if let Verdict::Unheard { .. } = outcome.verdict {
             reasons = vec!["becomes stale after 5 minutes by the real clock".to_owned()];
         }
@@ -218,10 +217,17 @@ impl Report {
     }
 }
 
-fn reason(contribution: &Contribution, unit: &str) -> String {
-    let value = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), |value| quantity(value, unit));
-    let (share, name) = (100.0 * contribution.share, &contribution.feature);
-    format!("{share:>3.0} % {name} {}, expected {}", value(contribution.actual), value(contribution.expected))
+/// The share of the error, the feature, its value then, what the model expected then, and what it was before.
+fn reason(blame: &Blame) -> String {
+    let value = |value: Option<f64>| value.map_or_else(|| "?".to_owned(), |value| quantity(value, &blame.unit));
+    let (c, before) = (&blame.contribution, value(blame.before));
+    format!(
+        "{:>3.0} % {} {}, before {before}, expected {}",
+        100.0 * c.share,
+        c.feature,
+        value(c.actual),
+        value(c.expected)
+    )
 }
 
 /// `6h30m`, `45m`.

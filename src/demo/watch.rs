@@ -15,6 +15,10 @@ use crate::series::TimestampMs;
 /// Two flags closer than this are one alert.
 pub const MERGE_MS: i64 = 15 * 60_000;
 
+/// Features that a reason names at most, and the share of the error from which on one is worth a line.
+const TOP: usize = 3;
+const SHARE_MIN: f64 = 0.05;
+
 /// How long [`Watch::settle`] waits for the service to score what was sent.
 const SETTLE_ATTEMPTS: u32 = 600;
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
@@ -24,8 +28,19 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 pub struct Reason {
     /// The newest row when it was read.
     pub t_ms: TimestampMs,
-    /// The largest contributions first, with their units.
-    pub top: Vec<(Contribution, String)>,
+    /// The largest contributions first.
+    pub top: Vec<Blame>,
+}
+
+/// A feature that is blamed.
+#[derive(Debug, Clone)]
+pub struct Blame {
+    /// Its share, actual and expected value.
+    pub contribution: Contribution,
+    /// Its unit.
+    pub unit: String,
+    /// Its median in the older half of the rows that the API keeps: what it was before.
+    pub before: Option<f64>,
 }
 
 /// A stretch of flagged rows of one host.
@@ -56,10 +71,14 @@ impl Findings {
         if let Some(newest) = detail.rows.iter().rfind(|row| row.score.is_some())
             && newest.flag == Some(true)
         {
-            let unit = |name: &str| detail.features.iter().find(|f| f.name == name).map_or("", |f| &f.unit).to_owned();
-            let mut top = detail.contributions;
-            top.sort_by(|a, b| b.share.total_cmp(&a.share));
-            let top = top.into_iter().take(3).map(|c| (c.clone(), unit(&c.feature))).collect();
+            let mut all: Vec<&Contribution> = detail.contributions.iter().collect();
+            all.sort_by(|a, b| b.share.total_cmp(&a.share));
+            let top = all
+                .into_iter()
+                .filter(|c| c.share >= SHARE_MIN)
+                .take(TOP)
+                .map(|contribution| blame(contribution, &detail))
+                .collect();
             self.reasons.push(Reason { t_ms: newest.t_ms, top });
         }
         self.state = detail.state;
@@ -90,6 +109,15 @@ impl Findings {
     pub fn peak(&self, from_ms: TimestampMs, to_ms: TimestampMs) -> Option<f64> {
         self.rows.range(from_ms..=to_ms).map(|(_, (_, score))| *score).reduce(f64::max)
     }
+}
+
+fn blame(contribution: &Contribution, detail: &HostDetail) -> Blame {
+    let column = detail.features.iter().position(|feature| feature.name == contribution.feature);
+    let older = &detail.rows[..detail.rows.len() / 2];
+    let mut values: Vec<f64> = older.iter().filter_map(|row| *row.values.get(column?)?).collect();
+    values.sort_by(f64::total_cmp);
+    let unit = column.map_or_else(String::new, |column| detail.features[column].unit.clone());
+    Blame { contribution: contribution.clone(), unit, before: values.get(values.len() / 2).copied() }
 }
 
 fn scored(row: &Row) -> Option<(TimestampMs, (bool, f64))> {
@@ -127,15 +155,25 @@ impl Watch {
         bail!("the service has taken the samples of {host} but closes no rows from them; its log says why")
     }
 
-    /// Reads every known host once and returns how many are flagged.
-    pub async fn poll(&mut self) -> anyhow::Result<usize> {
-        let hosts: Hosts = self.get("/api/v1/hosts?limit=10000").await?.context("the service has no /api/v1/hosts")?;
+    /// Reads every known host once.
+    pub async fn poll(&mut self) -> anyhow::Result<()> {
+        self.read("/api/v1/hosts?limit=10000").await?;
+        Ok(())
+    }
+
+    /// Reads the flagged hosts and returns how many there are.
+    pub async fn glance(&mut self) -> anyhow::Result<usize> {
+        self.read("/api/v1/hosts?state=anomalous&limit=10000").await
+    }
+
+    async fn read(&mut self, list: &str) -> anyhow::Result<usize> {
+        let hosts: Hosts = self.get(list).await?.context("the service has no /api/v1/hosts")?;
         for host in &hosts.hosts {
             if let Some(detail) = self.detail(&host.host).await? {
                 self.findings.entry(host.host.clone()).or_default().note(detail);
             }
         }
-        Ok(hosts.hosts.iter().filter(|host| host.state == "anomalous").count())
+        Ok(hosts.hosts.len())
     }
 
     /// What was seen of `host`.
@@ -190,7 +228,7 @@ mod tests {
         let mut findings = Findings::default();
         findings.note(answer.data);
         assert_eq!(findings.alerts(), [Alert { from_ms: 2, to_ms: 2 }]);
-        assert_eq!(findings.reasons[0].top[0].1, "ratio");
+        assert_eq!(findings.reasons[0].top[0].unit, "ratio");
         assert_eq!((findings.n_scored_since(0), findings.state.as_str()), (1, "anomalous"));
     }
 }
