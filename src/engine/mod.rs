@@ -220,19 +220,26 @@ impl Engine {
         self.forget_unused_label_sets();
     }
 
-    /// The host of a series, made if it is new; `None` where it cannot be.
+    /// The host of a series. It is made by its first series that a feature reads: `up`, which every target has, makes none, so
+    /// that exporters of another kind don't become hosts without features. `None` where there is none.
     fn host(&mut self, series: &SeriesView<'_>, out: &mut Output) -> Option<usize> {
         if let Some(&host) = self.by_name.get(series.host) {
             return Some(host);
         }
         let config = &self.shared.config;
-        if self.hosts.len() >= config.limits.hosts {
-            out.counts.add(Event::Hosts, series.samples.len() as u64);
+        if config.plan.candidates(series.metric).next().is_none() {
             return None;
         }
         let mut labels = Vec::new();
         if let Err(reason) = parse_labels(series.labels, config.limits.labels, &mut labels) {
             refuse(reason, series, out);
+            return None;
+        }
+        if select(&config.plan, series.metric, &labels).is_empty() {
+            return None;
+        }
+        if self.hosts.len() >= config.limits.hosts {
+            out.counts.add(Event::Hosts, series.samples.len() as u64);
             return None;
         }
         labels.retain(|(name, _)| *name == config.identity || config.keep.iter().any(|k| k == name));
@@ -314,9 +321,7 @@ fn add_series(host: &mut Host, series: &SeriesView<'_>, shared: &mut Shared, out
         return None;
     }
     labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
-    let candidates = config.plan.candidates(series.metric);
-    let selected: Vec<u16> =
-        candidates.filter(|leaf| config.plan.leaves[*leaf as usize].selector.is_match(&labels)).collect();
+    let selected = select(&config.plan, series.metric, &labels);
     if host.slots.len() >= config.limits.series_per_host {
         out.counts.add(Event::SeriesPerHost, series.samples.len() as u64);
         return None;
@@ -328,6 +333,11 @@ fn add_series(host: &mut Host, series: &SeriesView<'_>, shared: &mut Shared, out
     labels.retain(|(name, _)| *name != METRIC_NAME);
     let labels = shared.sets.intern(Labels::from_pairs(labels));
     host.add(&NewSeries { labels_hash: series.labels_hash, identity, labels, is_up }, &selected)
+}
+
+/// The leaves that select a series of `metric` with `labels`, `__name__` and the identity label among them.
+fn select(plan: &Plan, metric: u16, labels: &[(&str, &str)]) -> Vec<u16> {
+    plan.candidates(metric).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
 }
 
 fn refuse(reason: InvalidSeries, series: &SeriesView<'_>, out: &mut Output) {

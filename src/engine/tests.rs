@@ -215,6 +215,16 @@ fn limits_are_counted_and_the_rest_goes_on() {
 }
 
 #[test]
+fn up_alone_makes_no_host() {
+    let mut engine = engine();
+    let mut out = Output::default();
+    send(&mut engine, &[point("up", "", 0, 1.0)], 0, &mut out);
+    assert_eq!((engine.n_hosts(), out.statuses.len()), (0, 0));
+    send(&mut engine, &scrape(15_000), 15_000, &mut out);
+    assert_eq!(engine.n_hosts(), 1);
+}
+
+#[test]
 fn an_idle_host_is_forgotten_and_may_return() {
     let mut engine = engine();
     let mut out = Output::default();
