@@ -14,6 +14,9 @@ use super::wanted::{Wanted, shard_of};
 use super::wire::{Reader, WireType, short_field, write_field};
 use crate::series::METRIC_NAME;
 
+/// The label that holds the metric name.
+const NAME: &[u8] = METRIC_NAME.as_bytes();
+
 /// The inside of a `__name__` label up to its value's length: name's key and length, name, value's key. Nearly every series starts
 /// with one.
 const NAME_LABEL: [u8; 11] = *b"\x0a\x08__name__\x12";
@@ -50,6 +53,8 @@ struct Walk<'a, 's> {
 /// What the labels of a series say.
 #[derive(Default)]
 struct Labels<'a> {
+    /// How many there are.
+    n: usize,
     /// Value of the first `__name__`.
     name: Option<&'a [u8]>,
     /// Value of the first identity label.
@@ -89,6 +94,8 @@ impl<'a> Walk<'a, '_> {
     /// A `TimeSeries`, which starts at byte `at` of the message.
     fn series(&mut self, series: &'a [u8], at: usize) -> Result<(), Malformed> {
         let mut metric = None;
+        let mut known = Labels::default();
+        let mut unread = series;
         if let Some((name, behind)) = leading_name(series) {
             metric = self.metric(name);
             if metric.is_none() {
@@ -97,9 +104,13 @@ impl<'a> Walk<'a, '_> {
                 self.count(&rest);
                 return Ok(());
             }
+            known =
+                Labels { n: 1, name: Some(name), host: None, problem: self.wanted.labels.check(0, NAME, name).err() };
+            unread = behind;
         }
         let first_sample = self.scratch.samples.len();
-        let (labels, end) = self.labels(series)?;
+        let (labels, end) = self.labels(known, unread)?;
+        let end = series.len() - unread.len() + end;
         let rest = self.rest(&series[end..])?;
         if rest.labels {
             self.scratch.samples.truncate(first_sample);
@@ -124,7 +135,7 @@ impl<'a> Walk<'a, '_> {
             }
         }
         let first_sample = self.scratch.samples.len();
-        let (labels, _) = self.labels(&gathered[at..])?;
+        let (labels, _) = self.labels(Labels::default(), &gathered[at..])?;
         let rest = self.rest(series)?;
         let entries = Entries { at: at as u32, len: (gathered.len() - at) as u32, gathered: true };
         let metric = labels.name.and_then(|name| self.wanted.metric(name));
@@ -133,11 +144,11 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    /// Reads the labels at the start of `series`; says where they end.
-    fn labels<'b>(&self, series: &'b [u8]) -> Result<(Labels<'b>, usize), Malformed> {
-        let mut labels = Labels::default();
+    /// Reads the labels at the start of `series` on top of those that are `known`; says where they end.
+    fn labels<'b>(&self, known: Labels<'b>, series: &'b [u8]) -> Result<(Labels<'b>, usize), Malformed> {
+        let mut labels = known;
         let mut rest = series;
-        for index in 0.. {
+        loop {
             let label;
             (label, rest) = match short_field(rest) {
                 Some((0x0a, label, behind)) => (label, behind),
@@ -151,13 +162,15 @@ impl<'a> Walk<'a, '_> {
                 }
             };
             let (name, value) = parse_label(label)?;
-            if let Err(problem) = self.wanted.labels.check(index, name, value) {
+            if let Err(problem) = self.wanted.labels.check(labels.n, name, value) {
                 labels.problem.get_or_insert(problem);
             }
-            if name == METRIC_NAME.as_bytes() {
+            labels.n += 1;
+            // The first counts: whether there are two is looked at once per series, by `parse_labels`.
+            if labels.host.is_none() && self.wanted.identity.is(name) {
+                labels.host = Some(value);
+            } else if name == NAME {
                 labels.name.get_or_insert(value);
-            } else if name == &*self.wanted.identity {
-                labels.host.get_or_insert(value);
             }
         }
         Ok((labels, series.len() - rest.len()))

@@ -54,7 +54,7 @@ pub struct Wanted {
     /// Whether series with other names are kept too, as [`UNLISTED`].
     all_names: bool,
     /// Name of the label whose values are the hosts; neither empty nor `__name__`.
-    pub(super) identity: Box<[u8]>,
+    pub(super) identity: LabelName,
     /// Into how many batches a body is split; at least 1.
     pub(super) shards: usize,
     /// Bytes of a body, compressed and decompressed each.
@@ -84,7 +84,7 @@ impl Wanted {
         Ok(Self {
             names: Names::new(names)?,
             all_names: false,
-            identity: identity_label.as_bytes().into(),
+            identity: LabelName::new(identity_label),
             shards,
             body_bytes: limits.body_bytes,
             labels: LabelLimits::from(limits),
@@ -114,6 +114,28 @@ impl Wanted {
     #[must_use]
     pub fn shards(&self) -> usize {
         self.shards
+    }
+}
+
+/// The name of a label, to be compared with one name of a message after the other.
+#[derive(Debug, Clone)]
+pub(super) struct LabelName {
+    name: Box<[u8]>,
+    /// Where it has 8 bytes, as `instance` has, one comparison of words does.
+    word: Option<u64>,
+}
+
+impl LabelName {
+    fn new(name: &str) -> Self {
+        Self { name: name.as_bytes().into(), word: name.as_bytes().try_into().ok().map(u64::from_le_bytes) }
+    }
+
+    #[inline]
+    pub(super) fn is(&self, name: &[u8]) -> bool {
+        match self.word {
+            Some(word) => name.try_into().is_ok_and(|name| u64::from_le_bytes(name) == word),
+            None => *self.name == *name,
+        }
     }
 }
 
