@@ -110,12 +110,12 @@ impl Frames {
         self.pending.front().map(|frame| frame.t_ms)
     }
 
-    /// The newest time among frames that came at least `lateness_ms` before `now_ms`.
+    /// The newest time among frames that came at least `lateness_ms` before `now_ms` and are not in its future.
     pub(super) fn settled_ms(&self, now_ms: TimestampMs, lateness_ms: i64) -> Option<TimestampMs> {
         self.pending
             .iter()
             .rev()
-            .find(|frame| now_ms.saturating_sub(frame.arrived_ms) >= lateness_ms)
+            .find(|frame| frame.t_ms <= now_ms && now_ms.saturating_sub(frame.arrived_ms) >= lateness_ms)
             .map(|frame| frame.t_ms)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::counts::Event;
 use super::frames::{self, Frames, Inserted};
 use super::row::{HostId, HostStatus, NotScored, Row, Window};
-use super::slots::{Lookup, NewSeries, Slots};
+use super::slots::{Lookup, Slots};
 use super::standardise::{Standardised, Standardiser};
 use super::window::WindowRing;
 use super::{Output, Shared};
@@ -20,14 +20,14 @@ pub(super) struct Host {
     frames: Frames,
     /// Newest timestamp of any sample.
     newest_ms: TimestampMs,
+    /// When the newest sample came, on the caller's clock.
+    arrived_ms: TimestampMs,
     /// Samples at or before this are late: their step may be closed.
     watermark_ms: TimestampMs,
     /// Time of the newest applied frame.
     applied_ms: TimestampMs,
     /// The next step to close; `None` before the first frame.
     next_step_ms: Option<TimestampMs>,
-    /// The first row since the window was last emptied by a gap.
-    first_row_ms: Option<TimestampMs>,
     window: WindowRing,
     /// One per scored feature.
     statistics: Box<[Standardiser]>,
@@ -50,10 +50,10 @@ impl Host {
             slots: Slots::new(&config.plan),
             frames: Frames::default(),
             newest_ms: TimestampMs::MIN,
+            arrived_ms: TimestampMs::MIN,
             watermark_ms: TimestampMs::MIN,
             applied_ms: TimestampMs::MIN,
             next_step_ms: None,
-            first_row_ms: None,
             window: WindowRing::new(config.window_rows, config.scored.len()),
             statistics: vec![Standardiser::default(); config.scored.len()].into(),
             missing: Box::default(),
@@ -64,9 +64,9 @@ impl Host {
         }
     }
 
-    /// Newest timestamp of any sample.
-    pub(super) fn newest_ms(&self) -> TimestampMs {
-        self.newest_ms
+    /// When its newest sample came, on the caller's clock.
+    pub(super) fn arrived_ms(&self) -> TimestampMs {
+        self.arrived_ms
     }
 
     /// The slot of a series whose label bytes are known.
@@ -74,9 +74,9 @@ impl Host {
         self.slots.find(labels_hash)
     }
 
-    /// Remembers a series, see [`Slots::add`].
-    pub(super) fn add(&mut self, series: &NewSeries, selected: &[u16]) -> Option<u32> {
-        self.slots.add(series, selected)
+    /// Whether every one of `samples` would come too late.
+    pub(super) fn is_late(&self, samples: &[Sample]) -> bool {
+        samples.iter().all(|sample| sample.t_ms <= self.watermark_ms)
     }
 
     /// Puts a sample into its frame, where it waits for its lateness to pass.
@@ -97,9 +97,14 @@ impl Host {
         {
             out.counts.add(Event::Duplicate, 1);
         }
-        if self.frames.len() > shared.config.limits.frames_per_host {
+        self.arrived_ms = self.arrived_ms.max(now_ms);
+    }
+
+    /// Applies the oldest frames early where more wait than may.
+    pub(super) fn limit_frames(&mut self, shared: &mut Shared, out: &mut Output) {
+        while self.frames.len() > shared.config.limits.frames_per_host {
             out.counts.add(Event::FramesPerHost, 1);
-            let oldest_ms = self.frames.oldest_ms().unwrap_or(sample.t_ms);
+            let Some(oldest_ms) = self.frames.oldest_ms() else { return };
             self.advance_to(oldest_ms, shared, out);
         }
     }
@@ -112,7 +117,8 @@ impl Host {
     /// Applies every frame whose lateness has passed, in event time or since it came, and closes the steps that this completes.
     pub(super) fn advance(&mut self, now_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         let lateness_ms = shared.config.lateness_ms;
-        let by_event_time = self.newest_ms.saturating_sub(lateness_ms).saturating_sub(1);
+        // A frame from the future waits until its time has come: one bad clock must not close the steps of a host.
+        let by_event_time = self.newest_ms.min(now_ms).saturating_sub(lateness_ms).saturating_sub(1);
         let by_arrival = self.frames.settled_ms(now_ms, lateness_ms).unwrap_or(TimestampMs::MIN);
         let until_ms = by_event_time.max(by_arrival);
         if until_ms > self.watermark_ms {
@@ -171,7 +177,6 @@ impl Host {
                 let n_skipped = skipped_from.map_or(0, |next_ms| self.gap_rows(next_ms, t_ms, shared));
                 out.counts.add(Event::StepSkipped, n_skipped as u64);
                 self.window.clear();
-                self.first_row_ms = None;
                 self.next_step_ms = Some(t_ms);
             }
         }
@@ -180,7 +185,6 @@ impl Host {
     fn close_step(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         let values = self.evaluate(t_ms, shared, out);
         let window = self.standardise(&values, t_ms, shared);
-        self.first_row_ms.get_or_insert(t_ms);
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
         self.not_scored = window.as_ref().err().copied();
         out.counts.add(Event::RowClosed, 1);
@@ -260,18 +264,16 @@ impl Host {
         {
             self.frames.renumber(&new_slots);
         }
-        self.slots.trim(2 * config.limits.series_per_host);
     }
 
     /// What is known of the host now.
     pub(super) fn status(&self, shared: &Shared) -> HostStatus {
-        let last_row_ms = self.next_step_ms.map_or(0, |next| next - shared.config.step_ms);
         HostStatus {
             host: Arc::clone(&self.id),
             last_sample_ms: self.newest_ms,
             up: self.slots.up(self.newest_ms.saturating_sub(shared.config.plan.lookback_ms)),
             window_rows: u32::try_from(self.window.len()).unwrap_or(u32::MAX),
-            history_ms: self.first_row_ms.map_or(0, |first| last_row_ms.saturating_sub(first)),
+            history_ms: i64::from(self.n_rows).saturating_mul(shared.config.step_ms),
             missing: self.missing.clone(),
             not_scored: self.not_scored,
         }

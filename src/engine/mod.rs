@@ -82,7 +82,9 @@ pub struct EngineLimits {
     pub samples_per_host: usize,
     /// Of a series' labels.
     pub labels: LabelLimits,
-    /// Silence in event time after which a host is forgotten.
+    /// Bytes of all labels of a series.
+    pub series_label_bytes: usize,
+    /// Silence on the caller's clock after which a host is forgotten.
     pub host_idle_ms: i64,
 }
 
@@ -141,10 +143,8 @@ pub struct Engine {
     shared: Shared,
     /// Hosts that the running `apply` met.
     touched: Vec<usize>,
-    /// Newest sample of any host, for `limits.host_idle_ms`.
-    newest_ms: TimestampMs,
-    /// Number of label sets at which unused ones are looked for.
-    label_sets_max: usize,
+    /// Bytes of label sets at which unused ones are looked for.
+    label_bytes_max: usize,
 }
 
 /// What all hosts of a shard use in turn.
@@ -157,8 +157,8 @@ pub(crate) struct Shared {
     spare_frames: Vec<Frame>,
 }
 
-/// Label sets are first looked through at this many; a fleet of one kind has a few thousand.
-const LABEL_SETS_MIN: usize = 65_536;
+/// Unused label sets are first looked for at this many bytes; a fleet of one kind has a few megabytes.
+const LABEL_BYTES_MIN: usize = 64 << 20;
 
 impl Engine {
     /// An engine without hosts.
@@ -176,8 +176,7 @@ impl Engine {
                 spare_frames: Vec::new(),
             },
             touched: Vec::new(),
-            newest_ms: TimestampMs::MIN,
-            label_sets_max: LABEL_SETS_MIN,
+            label_bytes_max: LABEL_BYTES_MIN,
         }
     }
 
@@ -214,7 +213,6 @@ impl Engine {
             host.is_touched = false;
             host.advance(now_ms, &mut self.shared, out);
             out.statuses.push(host.status(&self.shared));
-            self.newest_ms = self.newest_ms.max(host.newest_ms());
         }
         self.touched = touched;
         self.forget_unused_label_sets();
@@ -227,9 +225,7 @@ impl Engine {
             return Some(host);
         }
         let config = &self.shared.config;
-        if config.plan.candidates(series.metric).next().is_none() {
-            return None;
-        }
+        config.plan.candidates(series.metric).next()?;
         let mut labels = Vec::new();
         if let Err(reason) = parse_labels(series.labels, config.limits.labels, &mut labels) {
             refuse(reason, series, out);
@@ -255,6 +251,11 @@ impl Engine {
         let slot = match host.find(series.labels_hash) {
             Lookup::Slot(slot) => slot,
             Lookup::Unselected => return,
+            // A series of which all samples are late is not worth remembering.
+            Lookup::Unknown if host.is_late(series.samples) => {
+                out.counts.add(Event::Late, series.samples.len() as u64);
+                return;
+            }
             Lookup::Unknown => match add_series(host, series, &mut self.shared, out) {
                 Some(slot) => slot,
                 None => return,
@@ -267,6 +268,8 @@ impl Engine {
         for sample in series.samples {
             host.insert(slot, *sample, now_ms, &mut self.shared, out);
         }
+        // Only now: applying frames may renumber the slots.
+        host.limit_frames(&mut self.shared, out);
     }
 
     fn tick(&mut self, now_ms: TimestampMs, out: &mut Output) {
@@ -277,14 +280,14 @@ impl Engine {
                 out.statuses.push(host.status(&self.shared));
             }
         }
-        self.forget_idle_hosts(out);
+        self.forget_idle_hosts(now_ms, out);
     }
 
-    fn forget_idle_hosts(&mut self, out: &mut Output) {
-        let idle_since_ms = self.newest_ms.saturating_sub(self.shared.config.limits.host_idle_ms);
+    fn forget_idle_hosts(&mut self, now_ms: TimestampMs, out: &mut Output) {
+        let idle_since_ms = now_ms.saturating_sub(self.shared.config.limits.host_idle_ms);
         let mut host = 0;
         while host < self.hosts.len() {
-            if self.hosts[host].newest_ms() >= idle_since_ms {
+            if self.hosts[host].arrived_ms() >= idle_since_ms {
                 host += 1;
                 continue;
             }
@@ -300,7 +303,7 @@ impl Engine {
     /// Label sets of series that are gone stay interned until there are twice as many as were in use; then all are interned
     /// anew, which costs one pass over every series.
     fn forget_unused_label_sets(&mut self) {
-        if self.shared.sets.len() < self.label_sets_max {
+        if self.shared.sets.bytes() < self.label_bytes_max {
             return;
         }
         let old =
@@ -308,7 +311,7 @@ impl Engine {
         for host in &mut self.hosts {
             host.slots.renew_label_sets(|set| self.shared.sets.intern(Labels::clone(old.get(set))));
         }
-        self.label_sets_max = LABEL_SETS_MIN.max(2 * self.shared.sets.len());
+        self.label_bytes_max = LABEL_BYTES_MIN.max(2 * self.shared.sets.bytes());
     }
 }
 
@@ -316,23 +319,31 @@ impl Engine {
 fn add_series(host: &mut Host, series: &SeriesView<'_>, shared: &mut Shared, out: &mut Output) -> Option<u32> {
     let config = &shared.config;
     let mut labels = Vec::new();
-    if let Err(reason) = parse_labels(series.labels, config.limits.labels, &mut labels) {
+    let parsed = parse_labels(series.labels, config.limits.labels, &mut labels);
+    let is_small = series.labels.len() <= config.limits.series_label_bytes;
+    if let Err(reason) = parsed.and(if is_small { Ok(()) } else { Err(InvalidSeries::LabelTooLong) }) {
         refuse(reason, series, out);
         return None;
     }
     labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
     let selected = select(&config.plan, series.metric, &labels);
-    if host.slots.len() >= config.limits.series_per_host {
-        out.counts.add(Event::SeriesPerHost, series.samples.len() as u64);
-        return None;
-    }
     let name = labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
     let is_up = slots::is_up(series.metric, name);
+    if selected.is_empty() && !is_up {
+        // Nothing of it is interned: unselected series may be of any number.
+        host.slots.ignore(series.labels_hash, 2 * config.limits.series_per_host);
+        return None;
+    }
     labels.retain(|(name, _)| *name != config.identity);
     let identity = shared.sets.intern(Labels::from_pairs(labels.iter().copied()));
     labels.retain(|(name, _)| *name != METRIC_NAME);
     let labels = shared.sets.intern(Labels::from_pairs(labels));
-    host.add(&NewSeries { labels_hash: series.labels_hash, identity, labels, is_up }, &selected)
+    let new = NewSeries { labels_hash: series.labels_hash, identity, labels, is_up };
+    let slot = host.slots.add(&new, &selected, config.limits.series_per_host);
+    if slot.is_none() {
+        out.counts.add(Event::SeriesPerHost, series.samples.len() as u64);
+    }
+    slot
 }
 
 /// The leaves that select a series of `metric` with `labels`, `__name__` and the identity label among them.

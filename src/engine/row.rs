@@ -39,7 +39,7 @@ pub struct Window {
     pub deviation: Box<[f64]>,
 }
 
-/// What is known of a host beside its rows. Emitted whenever it changed, at most once per `apply`.
+/// What is known of a host beside its rows. Emitted at most once per `apply`, for every host that the input concerned.
 #[derive(Debug, Clone)]
 pub struct HostStatus {
     /// Whose.
@@ -50,11 +50,11 @@ pub struct HostStatus {
     pub up: Option<bool>,
     /// Rows in its window, at most T.
     pub window_rows: u32,
-    /// Event time from its first to its newest closed row, gaps that emptied the window not counted.
+    /// Event time that its closed rows cover; gaps so long that they emptied the window are not counted.
     pub history_ms: i64,
     /// Indices of the configured features that the newest closed row lacks.
     pub missing: Box<[u16]>,
-    /// Why the newest row was not given as a window although T rows are there.
+    /// Why the newest row completed no window; `None` where it did.
     pub not_scored: Option<NotScored>,
 }
 

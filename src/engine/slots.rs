@@ -107,17 +107,24 @@ impl Slots {
         }
     }
 
-    /// Remembers a series; `None` where no leaf of `selected` wants it. A known series in another spelling keeps its slot.
-    pub(super) fn add(&mut self, series: &NewSeries, selected: &[u16]) -> Option<u32> {
+    /// Remembers that no leaf wants the series with these bytes, see [`Slots::trim`] for `n_max`.
+    pub(super) fn ignore(&mut self, labels_hash: u64, n_max: usize) {
+        self.by_hash.insert(labels_hash, UNSELECTED);
+        self.trim(n_max);
+    }
+
+    /// Remembers a series. A known one in another spelling keeps its slot; a new one has none where there are `n_slots_max`.
+    pub(super) fn add(&mut self, series: &NewSeries, selected: &[u16], n_slots_max: usize) -> Option<u32> {
         let known = self.slots.iter().position(|slot| slot.identity == series.identity);
-        if known.is_none() && selected.is_empty() && !series.is_up {
-            self.by_hash.insert(series.labels_hash, UNSELECTED);
-            return None;
-        }
-        let slot = known.unwrap_or_else(|| self.add_slot(series, selected));
+        let slot = match known {
+            Some(slot) => slot,
+            None if self.slots.len() >= n_slots_max => return None,
+            None => self.add_slot(series, selected),
+        };
         self.by_hash.insert(series.labels_hash, slot as u32);
         self.slots[slot].labels_hash = series.labels_hash;
         self.expected = slot + 1;
+        self.trim(2 * n_slots_max);
         Some(slot as u32)
     }
 
@@ -144,8 +151,15 @@ impl Slots {
     }
 
     /// Number of wanted series.
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Number of spellings and unselected series remembered.
+    #[cfg(test)]
+    pub(super) fn n_spellings(&self) -> usize {
+        self.by_hash.len()
     }
 
     /// Samples held by range leaves.
@@ -260,7 +274,7 @@ impl Slots {
 
     /// Keeps the memory of spellings and unselected series within `n_max` entries: beyond it only the slots' own stay,
     /// and the others are looked at again when they come again.
-    pub(super) fn trim(&mut self, n_max: usize) {
+    fn trim(&mut self, n_max: usize) {
         if self.by_hash.len() > n_max.max(2 * self.slots.len()) {
             self.by_hash = (0..).zip(&self.slots).map(|(i, slot)| (slot.labels_hash, i)).collect();
         }

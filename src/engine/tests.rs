@@ -11,6 +11,8 @@ use crate::series::{STALE_NAN_BITS, Sample};
 const STEP_MS: i64 = 60_000;
 const LATENESS_MS: i64 = 10_000;
 const T: usize = 4;
+/// The last scrape of the random runs.
+const END_MS: i64 = 60 * 15_000;
 
 /// Features over a gauge `g`, a counter `c{device}` and `up`.
 const FEATURES: [&str; 3] = ["g", "sum(rate(c[2m]))", "count(c)"];
@@ -38,6 +40,7 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
             frames_per_host: 20,
             samples_per_host: 1_000,
             labels,
+            series_label_bytes: 1_000,
             host_idle_ms: 3_600_000,
         },
     };
@@ -135,10 +138,10 @@ fn time_on_the_callers_clock_closes_the_step_of_the_last_frame() {
     engine.apply(Input::Tick { now_ms: 1_000_000 + LATENESS_MS }, &mut out);
     assert_eq!(out.rows.len(), 1);
     // Nothing more comes of time alone: rows need frames.
-    engine.apply(Input::Tick { now_ms: 9_000_000 }, &mut out);
+    engine.apply(Input::Tick { now_ms: 2_000_000 }, &mut out);
     assert_eq!(out.rows.len(), 1);
     // A sample of the closed step is late.
-    send(&mut engine, &scrape(0), 9_000_000, &mut out);
+    send(&mut engine, &scrape(0), 2_000_000, &mut out);
     assert_eq!(out.counts.get(Event::Late), 4);
 }
 
@@ -154,7 +157,8 @@ fn a_long_gap_starts_over_and_a_short_one_leaves_missing_rows() {
     let times: Vec<i64> = long.rows.iter().map(|row| row.t_ms).collect();
     assert_eq!(times, [9 * STEP_MS, 60 * STEP_MS + 1]);
     assert_eq!(long.statuses.last().unwrap().window_rows, 1);
-    assert_eq!(long.statuses.last().unwrap().history_ms, 0);
+    // Ten rows before the gap, one after it: what was learnt is not forgotten.
+    assert_eq!(long.statuses.last().unwrap().history_ms, 11 * STEP_MS);
 }
 
 #[test]
@@ -212,6 +216,54 @@ fn limits_are_counted_and_the_rest_goes_on() {
     send(&mut engine, &scrape(2 * STEP_MS), 2 * STEP_MS, &mut out);
     assert_eq!(out.rows.len(), 2);
     assert_eq!(engine.n_hosts(), 1);
+}
+
+#[test]
+fn a_series_with_many_samples_keeps_its_place_while_frames_are_applied() {
+    let mut engine = engine();
+    let mut out = Output::default();
+    send(&mut engine, &[point("c", "x", 0, 1.0), point("g", "", 0, 5.0)], 0, &mut out);
+    let samples: Vec<Sample> = (1..600).map(|k| Sample { t_ms: k * 15_000, value: 5.0 }).collect();
+    let mut batch = SampleBatch::default();
+    let metric = engine.shared.config.plan.metrics.iter().position(|m| m == "g").unwrap() as u16;
+    batch.push([(METRIC_NAME, "g"), ("instance", "a"), ("job", "node")], "a", metric, &samples);
+    engine.apply(Input::Samples { batch: &batch, now_ms: 600 * 15_000 }, &mut out);
+    assert!(out.rows.len() > 100);
+    assert!(out.rows.iter().all(|row| row.values[0] == 5.0));
+    // The counter had one sample, and is seen for the lookback of 5 minutes.
+    assert_eq!(out.rows.iter().filter(|row| row.values[2] == 1.0).count(), 5);
+}
+
+#[test]
+fn a_sample_from_the_future_waits_for_its_time() {
+    let mut engine = engine();
+    let mut out = run(&mut engine, 0, 2 * STEP_MS);
+    let future_ms = 20 * STEP_MS;
+    send(&mut engine, &[point("g", "", future_ms, 9.0)], 2 * STEP_MS, &mut out);
+    engine.apply(Input::Tick { now_ms: 2 * STEP_MS + 12_000 }, &mut out);
+    out.clear();
+    let after = run(&mut engine, 2 * STEP_MS + 15_000, 6 * STEP_MS);
+    assert_eq!(after.counts.get(Event::Late), 0);
+    assert_eq!(after.rows.last().unwrap().values[0], 5.0);
+}
+
+#[test]
+fn what_nothing_selects_takes_no_memory() {
+    let mut engine = engine_with(|config| config.limits.series_per_host = 5);
+    let mut out = run(&mut engine, 0, STEP_MS);
+    let bytes = engine.shared.sets.bytes();
+    for k in 0..10_000 {
+        let device = format!("d{k}");
+        for t_ms in [STEP_MS, 0] {
+            let mut batch = SampleBatch::default();
+            let labels = [(METRIC_NAME, "other"), ("device", &device), ("instance", "a")];
+            batch.push(labels, "a", u16::MAX, &[Sample { t_ms, value: 1.0 }]);
+            engine.apply(Input::Samples { batch: &batch, now_ms: STEP_MS }, &mut out);
+        }
+    }
+    assert_eq!(engine.shared.sets.bytes(), bytes);
+    assert!(engine.hosts[0].slots.n_spellings() <= 10);
+    assert_eq!(out.counts.get(Event::SeriesPerHost), 0);
 }
 
 #[test]
@@ -273,10 +325,12 @@ fn points() -> impl Strategy<Value = Vec<Point>> {
 /// Every row as comparable text.
 fn rows(engine: &mut Engine, batches: &[Vec<Point>]) -> Vec<String> {
     let mut out = Output::default();
+    // Arrival is never what closes a step here: only event time is.
+    let now_ms = END_MS;
     for points in batches {
-        send(engine, points, 0, &mut out);
+        send(engine, points, now_ms, &mut out);
     }
-    send(engine, &scrape(60 * 15_000), 0, &mut out);
+    send(engine, &scrape(END_MS), now_ms, &mut out);
     out.rows.iter().map(|row| format!("{} {:?} {:?}", row.t_ms, row.values, row.window)).collect()
 }
 
@@ -287,15 +341,18 @@ proptest! {
         let start = scrape(-15_000);
         let mut in_order = vec![start.clone()];
         in_order.extend(points.iter().map(|p| vec![*p]));
-        let expected = rows(&mut engine(), &in_order);
+        // So late that scrapes overtake each other.
+        let lateness_ms = 40_000;
+        let patient = || engine_with(|config| config.lateness_ms = lateness_ms);
+        let expected = rows(&mut patient(), &in_order);
 
-        // Send each sample once or twice, up to LATENESS_MS after its turn, in batches of up to 7.
+        // Send each sample once or twice, up to `lateness_ms` after its turn, in batches of up to 7.
         let mut state = seed;
         let mut next = |n: u64| { state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1); (state >> 33) % n };
         let mut delayed: Vec<(i64, Point)> = Vec::new();
         for p in &points {
             for _ in 0..=next(2) {
-                delayed.push((p.t_ms + next(LATENESS_MS as u64 + 1) as i64, *p));
+                delayed.push((p.t_ms + next(lateness_ms as u64 + 1) as i64, *p));
             }
         }
         delayed.sort_by_key(|(at_ms, _)| *at_ms);
@@ -305,7 +362,7 @@ proptest! {
             let n = (1 + next(7) as usize).min(rest.len());
             batches.push(rest.drain(..n).collect());
         }
-        prop_assert_eq!(rows(&mut engine(), &batches), expected);
+        prop_assert_eq!(rows(&mut patient(), &batches), expected);
     }
 
     #[test]
@@ -315,11 +372,11 @@ proptest! {
         let mut all = start.clone();
         all.extend(&points);
         let mut out = Output::default();
-        send(&mut engine, &start, 0, &mut out);
+        send(&mut engine, &start, END_MS, &mut out);
         for p in &points {
-            send(&mut engine, &[*p], 0, &mut out);
+            send(&mut engine, &[*p], END_MS, &mut out);
         }
-        send(&mut engine, &scrape(60 * 15_000), 0, &mut out);
+        send(&mut engine, &scrape(END_MS), END_MS, &mut out);
         for row in out.rows.iter().filter(|row| row.t_ms < 50 * 15_000) {
             let expected = naive_row(&all, row.t_ms);
             for (got, expected) in row.values.iter().zip(expected) {

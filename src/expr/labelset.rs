@@ -39,17 +39,22 @@ pub struct LabelSets {
     groupings: Arc<[Grouping]>,
     ids: HashMap<Arc<Labels>, u32, foldhash::fast::RandomState>,
     sets: Vec<Arc<Labels>>,
+    /// Bytes of all names and values.
+    bytes: usize,
     /// `[set × grouping]`: the projected set, [`UNKNOWN`] until asked for.
     projections: Vec<u32>,
 }
 
 const UNKNOWN: u32 = u32::MAX;
 
+/// What a set takes beside its text: its entries in three tables.
+const SET_OVERHEAD_BYTES: usize = 200;
+
 impl LabelSets {
     /// No sets yet; `groupings` are the plan's.
     #[must_use]
     pub fn new(groupings: Arc<[Grouping]>) -> Self {
-        Self { groupings, ids: HashMap::default(), sets: Vec::new(), projections: Vec::new() }
+        Self { groupings, ids: HashMap::default(), sets: Vec::new(), bytes: 0, projections: Vec::new() }
     }
 
     /// The id of `labels`, the same for equal sets.
@@ -58,6 +63,7 @@ impl LabelSets {
             return LabelSetId(id);
         }
         let id = u32::try_from(self.sets.len()).unwrap_or(UNKNOWN);
+        self.bytes += SET_OVERHEAD_BYTES + labels.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
         let labels = Arc::new(labels);
         self.ids.insert(Arc::clone(&labels), id);
         self.sets.push(labels);
@@ -83,16 +89,10 @@ impl LabelSets {
         &self.sets[set.0 as usize]
     }
 
-    /// Number of sets, projections included.
+    /// Memory of all sets, roughly.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.sets.len()
-    }
-
-    /// Whether nothing was interned yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
