@@ -1,17 +1,28 @@
 //! From the body of a request to the shards: decode, then push, or refuse with nothing applied.
 
-use std::sync::{Mutex, PoisonError};
-
-use prometheus::Registry;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock;
 use crate::config::Ingest as Bounds;
 use crate::decode::{self, Decoder, Encoding, TimeBounds, Wanted};
-use crate::http::WriteError;
 use crate::shard::{PushError, Shards};
 
 /// What a sender is told to wait when a queue is full: long enough for a queue of batches to drain.
 const RETRY_AFTER_S: u64 = 5;
+
+/// Why a body was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteError {
+    /// It can never succeed: 400, with this text.
+    Bad(String),
+    /// Too much to do and nothing was applied: 429.
+    Overloaded {
+        /// When to come back.
+        retry_after_s: u64,
+    },
+    /// Shutting down and nothing was applied: 503.
+    Stopping,
+}
 
 /// Decodes bodies and hands them to the shards.
 pub struct Ingest {
@@ -20,17 +31,14 @@ pub struct Ingest {
     shards: Shards,
     /// Decoders with their buffers; as many as requests were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
-    metrics: decode::Metrics,
+    metrics: Arc<decode::Metrics>,
 }
 
 impl Ingest {
-    /// Registers decode's metrics too.
-    ///
-    /// # Errors
-    /// They are registered already.
-    pub fn new(wanted: Wanted, bounds: Bounds, shards: Shards, registry: &Registry) -> prometheus::Result<Self> {
-        let metrics = decode::Metrics::new(registry)?;
-        Ok(Self { wanted, bounds, shards, decoders: Mutex::default(), metrics })
+    /// Takes what decode keeps to `shards`.
+    #[must_use]
+    pub fn new(wanted: Wanted, bounds: Bounds, shards: Shards, metrics: Arc<decode::Metrics>) -> Self {
+        Self { wanted, bounds, shards, decoders: Mutex::default(), metrics }
     }
 
     /// Takes one body; returns when its samples are applied.
@@ -47,11 +55,13 @@ impl Ingest {
         let decoded = decoder.decode(body, encoding, &self.wanted, bounds);
         self.lock_decoders().push(decoder);
         let decoded = decoded.map_err(|error| WriteError::Bad(error.to_string()))?;
-        self.metrics.observe(&decoded.stats);
         self.shards.push(decoded.batches, now_ms).await.map_err(|error| match error {
             PushError::Full => WriteError::Overloaded { retry_after_s: RETRY_AFTER_S },
             PushError::Stopped => WriteError::Stopping,
-        })
+        })?;
+        // Only now: what was refused is sent again, and would count twice.
+        self.metrics.observe(&decoded.stats);
+        Ok(())
     }
 
     fn lock_decoders(&self) -> std::sync::MutexGuard<'_, Vec<Decoder>> {

@@ -4,20 +4,29 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use outlierd::cmd;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Streaming anomaly detection for Prometheus remote write.
 #[derive(Debug, Parser)]
 #[command(name = "outlierd", version)]
 struct Flags {
-    /// Least severe messages to log: error, warn, info, debug or trace.
-    #[arg(long = "log.level", global = true, default_value = "info", value_name = "LEVEL")]
-    log_level: String,
+    /// Least severe messages to log.
+    #[arg(long = "log.level", global = true, default_value = "info", value_enum)]
+    log_level: LogLevel,
     /// How messages are written.
     #[arg(long = "log.format", global = true, default_value = "text", value_enum)]
     log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -38,7 +47,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let flags = Flags::parse();
-    start_log(&flags.log_level, flags.log_format);
+    start_log(flags.log_level, flags.log_format);
     match run(flags.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -52,19 +61,29 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Serve(flags) => runtime()?.block_on(cmd::serve::run(flags)),
-        Command::Demo(args) => runtime()?.block_on(cmd::demo::run(&args)),
+        Command::Serve(flags) => block_on(cmd::serve::run(flags)),
+        Command::Demo(args) => block_on(cmd::demo::run(&args)),
         Command::CheckConfig(flags) => cmd::check_config::run(&flags),
     }
 }
 
-fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+fn block_on(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let done = runtime.block_on(command);
+    // Not waiting for what the command gave up on.
+    runtime.shutdown_background();
+    done
 }
 
-fn start_log(level: &str, format: LogFormat) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+fn start_log(level: LogLevel, format: LogFormat) {
+    let level = match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false);
     match format {
         LogFormat::Text => log.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
         LogFormat::Json => log.json().init(),

@@ -27,6 +27,8 @@ use crate::{clock, decode};
 
 /// How long requests in flight may take once the service stops.
 const DRAIN_MS: u64 = 5_000;
+/// How long shards and scorers may then take. Both together stay under the 10 s that supervisors give.
+const JOIN: Duration = Duration::from_secs(4);
 /// How often shards are told the time.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -110,6 +112,7 @@ impl Plans {
                 frames_per_host: limits.frames_per_host,
                 samples_per_host: limits.samples_per_host,
                 labels: decode::LabelLimits::from(limits),
+                series_label_bytes: limits.series_label_bytes,
                 host_idle_ms: limits.host_idle_ms,
             },
         }
@@ -124,6 +127,7 @@ impl Plans {
             smoothing_rows: detection.smoothing_rows.unwrap_or(bundle.smoothing_rows),
             for_rows: detection.for_rows,
             clear: detection.clear,
+            step_ms: self.step_ms(),
             reset_after_ms: self.window() as i64 * self.step_ms(),
         }
     }
@@ -182,6 +186,8 @@ pub struct Service {
     shards: Shards,
     /// Set to stop everything that waits for it.
     stop: watch::Sender<bool>,
+    /// What `/-/ready` says.
+    ready: Arc<AtomicBool>,
     server: tokio::task::JoinHandle<()>,
     ticker: tokio::task::JoinHandle<()>,
     /// Shards, then scorers: the order in which they end.
@@ -203,7 +209,8 @@ impl Service {
 
         let (queues, scorer_threads) = start_scorers(plans, runtime, &results, &registry)?;
         let names = config.features.iter().map(|f| f.name.clone()).collect();
-        let shard_metrics = Arc::new(shard::Metrics::new(&registry, names)?);
+        let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
+        let shard_metrics = Arc::new(shard::Metrics::new(&registry, names, Arc::clone(&decode_metrics))?);
         let wait = Duration::from_millis(config.limits.queue_wait_ms);
         let (shards, mut threads) =
             Shards::start(&plans.engine(), queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
@@ -214,7 +221,7 @@ impl Service {
         if plans.plan.wants_every_metric() {
             wanted = wanted.all_names();
         }
-        let ingest = Arc::new(Ingest::new(wanted, config.ingest.clone(), shards.clone(), &registry)?);
+        let ingest = Arc::new(Ingest::new(wanted, config.ingest.clone(), shards.clone(), decode_metrics));
         let write = move |body: bytes::Bytes, encoding| {
             let ingest = Arc::clone(&ingest);
             async move { ingest.write(&body, encoding).await }
@@ -234,7 +241,7 @@ impl Service {
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
         let ticker = tokio::spawn(tick(shards.clone(), stopped));
         ready.store(true, Ordering::Release);
-        Ok(Self { shards, stop, server, ticker, threads })
+        Ok(Self { shards, stop, ready, server, ticker, threads })
     }
 
     /// Returns when all samples answered so far are in the results, scored.
@@ -242,12 +249,22 @@ impl Service {
         self.shards.settle().await;
     }
 
+    /// Returns when a thread has ended, which none does by itself: it panicked, and what it owned is lost.
+    pub async fn failed(&self) {
+        let mut interval = tokio::time::interval(TICK);
+        while !self.threads.iter().any(JoinHandle::is_finished) {
+            interval.tick().await;
+        }
+        self.ready.store(false, Ordering::Release);
+    }
+
     /// Stops front to back: no new requests, then the shards, then the scorers, each after finishing what it has.
     ///
     /// # Errors
-    /// A stage panicked, which is a bug.
+    /// A stage panicked, which is a bug, or has not finished after `JOIN`.
     pub async fn stop(self) -> anyhow::Result<()> {
         let started = clock::monotonic();
+        self.ready.store(false, Ordering::Release);
         self.stop.send_replace(true);
         self.server.await.context("the server failed")?;
         self.ticker.await.context("the ticker failed")?;
@@ -256,7 +273,8 @@ impl Service {
         drop(self.shards);
         let threads = self.threads;
         let join = move || threads.into_iter().try_for_each(|thread| thread.join());
-        let joined = tokio::task::spawn_blocking(join).await.context("cannot wait for the threads")?;
+        let joined = tokio::time::timeout(JOIN, tokio::task::spawn_blocking(join));
+        let joined = joined.await.context("shards and scorers did not finish what they had")??;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "shards and scorers are done");
         joined.map_err(|_| anyhow::anyhow!("a thread panicked"))
     }
@@ -282,9 +300,10 @@ fn start_scorers(
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);
         let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
         threads.push(thread.context("cannot start a scoring thread")?);
-        senders.push(ScorerQueue::new(sender, metrics.clone()));
+        senders.push(sender);
     }
-    let queues = (0..config.threads.shards).map(|shard| senders[shard % n_scorers].clone()).collect();
+    let queue = |shard: usize| ScorerQueue::new(senders[shard % n_scorers].clone(), metrics.clone());
+    let queues = (0..config.threads.shards).map(queue).collect();
     Ok((queues, threads))
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::decode::{InvalidSeries, SampleBatch};
+use crate::decode::{self, InvalidSeries, SampleBatch};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::model::scorer::{Message, ScorerQueue};
 use crate::results::Results;
@@ -183,11 +183,12 @@ pub struct Metrics {
     steps_skipped: IntCounter,
     duplicates: IntCounter,
     dropped: IntCounterVec,
-    invalid_series: IntCounterVec,
     frames_early: IntCounterVec,
     feature_errors: IntCounterVec,
     /// Names of the configured features.
     features: Vec<String>,
+    /// Decode's: they count the series that turn out invalid when an engine meets them.
+    decode: Arc<decode::Metrics>,
 }
 
 impl Metrics {
@@ -195,7 +196,7 @@ impl Metrics {
     ///
     /// # Errors
     /// They are registered already.
-    pub fn new(registry: &Registry, features: Vec<String>) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry, features: Vec<String>, decode: Arc<decode::Metrics>) -> prometheus::Result<Self> {
         let metrics = Self {
             hosts: IntGauge::new("outlierd_hosts", "Hosts known.")?,
             rows: IntCounter::new("outlierd_rows_closed_total", "Rows that were closed.")?,
@@ -211,10 +212,6 @@ impl Metrics {
                 Opts::new("outlierd_samples_dropped_total", "Wanted samples that were not used."),
                 &["reason"],
             )?,
-            invalid_series: IntCounterVec::new(
-                Opts::new("outlierd_new_series_invalid_total", "Wanted series refused because of their labels."),
-                &["reason"],
-            )?,
             frames_early: IntCounterVec::new(
                 Opts::new("outlierd_frames_limited_total", "Frames applied early or in part because of a limit."),
                 &["reason"],
@@ -224,12 +221,13 @@ impl Metrics {
                 &["feature", "reason"],
             )?,
             features,
+            decode,
         };
         registry.register(Box::new(metrics.hosts.clone()))?;
         for counter in [&metrics.rows, &metrics.steps_skipped, &metrics.duplicates] {
             registry.register(Box::new(counter.clone()))?;
         }
-        for counters in [&metrics.dropped, &metrics.invalid_series, &metrics.frames_early, &metrics.feature_errors] {
+        for counters in [&metrics.dropped, &metrics.frames_early, &metrics.feature_errors] {
             registry.register(Box::new(counters.clone()))?;
         }
         Ok(metrics)
@@ -256,7 +254,7 @@ impl Metrics {
         for reason in InvalidSeries::ALL {
             let n = out.invalid_series[reason as usize];
             if n > 0 {
-                self.invalid_series.with_label_values(&[reason.as_str()]).inc_by(n);
+                self.decode.observe_invalid(reason, n);
             }
         }
         for (feature, error) in &out.feature_errors {

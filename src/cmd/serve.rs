@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -47,6 +47,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
         _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+        () = service.failed() => bail!("a thread of the service ended; this is a bug, see the panic above"),
     }
     service.stop().await
 }
@@ -67,8 +68,11 @@ pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
 /// # Errors
 /// The address is none, or is taken.
 pub async fn listen(address: &str) -> anyhow::Result<TcpListener> {
-    let whole = if address.starts_with(':') { format!("0.0.0.0{address}") } else { address.to_owned() };
-    TcpListener::bind(&whole)
-        .await
-        .with_context(|| format!("cannot listen on {address}: choose another with --web.listen-address"))
+    // `[::]` takes IPv4 too; a machine without IPv6 refuses it.
+    let whole = if address.starts_with(':') { format!("[::]{address}") } else { address.to_owned() };
+    let bound = match TcpListener::bind(&whole).await {
+        Err(_) if whole != address => TcpListener::bind(format!("0.0.0.0{address}")).await,
+        bound => bound,
+    };
+    bound.with_context(|| format!("cannot listen on {address}: choose another with --web.listen-address"))
 }

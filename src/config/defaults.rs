@@ -100,6 +100,7 @@ impl Default for Limits {
             labels_per_series: 64,
             label_name_bytes: 256,
             label_value_bytes: 4 * KIB,
+            series_label_bytes: 8 * KIB,
             frames_per_host: 256,
             samples_per_host: 200_000,
             shard_queue: 64,

@@ -167,7 +167,7 @@ pub struct Limits {
     pub queue_wait_ms: u64,
     /// Connections open at once; more wait to be accepted. Default 10,000.
     pub connections: usize,
-    /// Hosts kept. Default 100,000.
+    /// Hosts kept, spread evenly over the shards. Default 100,000.
     pub hosts: usize,
     /// Wanted series kept per host. Default 5,000.
     pub series_per_host: usize,
@@ -177,6 +177,8 @@ pub struct Limits {
     pub label_name_bytes: usize,
     /// Bytes of a label value. Default 4,096.
     pub label_value_bytes: usize,
+    /// Bytes of all labels of a wanted series. Default 8 KiB.
+    pub series_label_bytes: usize,
     /// Frames of one host that wait for their lateness to pass. Default 256.
     pub frames_per_host: usize,
     /// Samples that one host's range selectors may hold. Default 200,000.
@@ -185,7 +187,7 @@ pub struct Limits {
     pub shard_queue: usize,
     /// Closed rows that may wait for a scorer. Default 8,192.
     pub scorer_queue: usize,
-    /// Event time without a sample after which a host is forgotten. Default 24 h.
+    /// Silence after which a host is forgotten. Default 24 h.
     pub host_idle_ms: i64,
     /// Series of results on `/metrics`; beyond it details are left out. Default 1,000,000.
     pub result_series: usize,

@@ -238,6 +238,7 @@ fn limits(mut map: Map<'_>, limits: &mut Limits) {
     set(&mut limits.labels_per_series, map.whole("labels_per_series", 1..=10_000, "labels"));
     set(&mut limits.label_name_bytes, map.size("label_name", 1..=1 << 20, "256B"));
     set(&mut limits.label_value_bytes, map.size("label_value", 1..=1 << 20, "4KiB"));
+    set(&mut limits.series_label_bytes, map.size("series_labels", 1..=1 << 24, "8KiB"));
     set(&mut limits.frames_per_host, map.whole("frames_per_host", 1..=MANY, "frames"));
     set(&mut limits.samples_per_host, map.whole("samples_per_host", 1..=MANY, "samples"));
     set(&mut limits.shard_queue, map.whole("shard_queue", 1..=1_000_000, "batches"));

@@ -70,7 +70,7 @@ impl SampleBatch {
         }
     }
 
-    /// Appends a series given its label entries. The batch must stay under 4 GiB in each column, which `limits.body_bytes` sees to.
+    /// Appends a series given its label entries. The batch must stay under 4 GiB in each column, which `limits.body` sees to.
     pub(super) fn push_entries(&mut self, entries: &[u8], host: &str, metric: MetricId, samples: &[Sample]) {
         let labels = (self.bytes.len() as u32, entries.len() as u32);
         self.bytes.extend_from_slice(entries);

@@ -175,8 +175,7 @@ mod tests {
         ]
         .concat();
         assert_eq!(published.len(), 47);
-        let declared =
-            "bytes when decompressed; the limit is 33554432 (limits.body_bytes): send smaller blocks or raise it";
+        let declared = "bytes when decompressed; the limit is 33554432 (limits.body): send smaller blocks or raise it";
         check(&published, 0, &format!("the body declares 2704094487 {declared}"));
         // 32 MiB, which is within the limit, declared by five bytes.
         let implausible = "which 5 bytes of snappy cannot hold: send snappy in block format, or zstd";
@@ -185,11 +184,11 @@ mod tests {
 
         let zeros = vec![0; 100 << 20];
         check(&snappy(&zeros), 0, &format!("the body declares 104857600 {declared}"));
-        let over = "the body has more than 33554432 bytes when decompressed (limits.body_bytes): \
+        let over = "the body has more than 33554432 bytes when decompressed (limits.body): \
                     send smaller blocks or raise the limit";
         check(&zstd(&zeros), LIMIT + 1, over);
         check(&zstd_stream(&zeros), LIMIT + 1, over);
-        let as_received = "the body has 104857600 bytes; the limit is 33554432 (limits.body_bytes)";
+        let as_received = "the body has 104857600 bytes; the limit is 33554432 (limits.body)";
         check(&zeros, 0, &format!("{as_received}: send smaller blocks or raise it"));
     }
 

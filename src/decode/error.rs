@@ -8,18 +8,18 @@ use std::fmt;
 /// Why a body was refused; nothing of it was handed out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The body as received is over `limits.body_bytes`.
+    /// The body as received is over `limits.body`.
     BodyTooLarge {
         /// Its size.
         bytes: usize,
-        /// `limits.body_bytes`.
+        /// `limits.body`.
         limit: usize,
     },
-    /// A snappy body declares more than `limits.body_bytes`; nothing was allocated for it.
+    /// A snappy body declares more than `limits.body`; nothing was allocated for it.
     DeclaredTooLarge {
         /// What its first bytes declare.
         declared: usize,
-        /// `limits.body_bytes`.
+        /// `limits.body`.
         limit: usize,
     },
     /// A snappy body declares more than its own length can possibly hold; nothing was allocated for it.
@@ -29,9 +29,9 @@ pub enum DecodeError {
         /// Its size.
         bytes: usize,
     },
-    /// A zstd body had not ended when `limits.body_bytes` were decompressed.
+    /// A zstd body had not ended when `limits.body` were decompressed.
     DecompressedTooLarge {
-        /// `limits.body_bytes`.
+        /// `limits.body`.
         limit: usize,
     },
     /// Not valid snappy (block format).
@@ -79,11 +79,11 @@ impl fmt::Display for DecodeError {
         match self {
             Self::BodyTooLarge { bytes, limit } => write!(
                 f,
-                "the body has {bytes} bytes; the limit is {limit} (limits.body_bytes): send smaller blocks or raise it"
+                "the body has {bytes} bytes; the limit is {limit} (limits.body): send smaller blocks or raise it"
             ),
             Self::DeclaredTooLarge { declared, limit } => write!(
                 f,
-                "the body declares {declared} bytes when decompressed; the limit is {limit} (limits.body_bytes): \
+                "the body declares {declared} bytes when decompressed; the limit is {limit} (limits.body): \
                  send smaller blocks or raise it"
             ),
             Self::DeclaredImplausible { declared, bytes } => write!(
@@ -93,7 +93,7 @@ impl fmt::Display for DecodeError {
             ),
             Self::DecompressedTooLarge { limit } => write!(
                 f,
-                "the body has more than {limit} bytes when decompressed (limits.body_bytes): \
+                "the body has more than {limit} bytes when decompressed (limits.body): \
                  send smaller blocks or raise the limit"
             ),
             Self::Snappy(error) => {

@@ -80,7 +80,7 @@ impl Wanted {
             "identity.label cannot be {METRIC_NAME}: name a label that tells hosts apart"
         );
         ensure!((1..=usize::from(u16::MAX)).contains(&shards), "threads.shards must be 1 to {}", u16::MAX);
-        ensure!(u32::try_from(limits.body_bytes).is_ok(), "limits.body_bytes must be under 4 GiB");
+        ensure!(u32::try_from(limits.body_bytes).is_ok(), "limits.body must be under 4 GiB");
         Ok(Self {
             names: Names::new(names)?,
             all_names: false,

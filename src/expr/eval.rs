@@ -109,6 +109,12 @@ impl Evaluation<'_> {
         mut right: Vector,
         matching: GroupingId,
     ) -> Result<Vector, EvalError> {
+        if left.is_empty() || right.is_empty() {
+            // As in Prometheus: nothing matches, whatever the other side holds.
+            left.clear();
+            self.give_back(right);
+            return Ok(left);
+        }
         self.project(&mut left, matching);
         self.project(&mut right, matching);
         left.sort_unstable_by_key(|element| element.labels);

@@ -198,9 +198,12 @@ fn matching(binary: &BinaryExpr, builder: &mut Builder) -> Result<GroupingId, St
 
 fn grouping(modifier: &LabelModifier, builder: &mut Builder) -> Result<GroupingId, String> {
     let labels: Vec<String> = modifier.labels().labels.clone();
+    if labels.iter().any(|label| label == METRIC_NAME) {
+        return Err(format!("grouping or matching by `{METRIC_NAME}` is not evaluated: use one selector per metric"));
+    }
     let identity = builder.identity.clone();
     let kept = move |labels: Vec<String>| {
-        let mut labels: Vec<String> = labels.into_iter().filter(|l| *l != identity && l != METRIC_NAME).collect();
+        let mut labels: Vec<String> = labels.into_iter().filter(|l| *l != identity).collect();
         labels.sort_unstable();
         labels
     };

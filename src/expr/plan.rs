@@ -237,7 +237,7 @@ impl Builder {
         Ok(id)
     }
 
-    /// The id of `grouping`; the identity label and the metric name are left out, since label sets hold neither.
+    /// The id of `grouping`, shared where it is there already.
     pub(super) fn grouping(&mut self, grouping: Grouping) -> Result<GroupingId, String> {
         let index = self.groupings.iter().position(|g| *g == grouping).unwrap_or_else(|| {
             self.groupings.push(grouping);

@@ -31,8 +31,8 @@ use crate::series::TimestampMs;
 
 use meter::Meter;
 
+pub use crate::ingest::WriteError;
 pub use serve::serve;
-pub use write::WriteError;
 
 /// What the service answers: all routes as one filter that never rejects.
 pub type Routes = BoxedFilter<(Response,)>;

@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
 
 use super::Routes;
@@ -25,19 +26,20 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Pause after a connection that could not be accepted, mostly for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Answers connections, at most `connections` at once, until `shutdown` is ready; then lets the requests that are running
+/// Answers connections, at most `connections_max` at once, until `shutdown` is ready; then lets the requests that are running
 /// finish, for at most `drain_ms`.
 pub async fn serve(
     listener: TcpListener,
     routes: Routes,
-    connections: usize,
+    connections_max: usize,
     shutdown: impl Future<Output = ()>,
     drain_ms: u64,
 ) {
-    let places = Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let places = Arc::new(Semaphore::new(connections_max.clamp(1, Semaphore::MAX_PERMITS)));
     let service = TowerToHyperService::new(warp::service(routes));
     let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut connections = JoinSet::new();
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
@@ -60,7 +62,9 @@ pub async fn serve(
         builder.http2().timer(TokioTimer::new());
         let io = TokioIo::new(IdleLimit::new(stream));
         let connection = graceful.watch(builder.serve_connection(io, service.clone()).into_owned());
-        tokio::spawn(async move {
+        // Those that ended meanwhile.
+        while connections.try_join_next().is_some() {}
+        connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "a connection ended early");
             }
@@ -69,8 +73,10 @@ pub async fn serve(
     }
     drop(listener);
     if timeout(Duration::from_millis(drain_ms), graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish within {drain_ms} ms and were cut off");
+        tracing::warn!("some requests did not finish within {drain_ms} ms and are cut off");
     }
+    // A connection holds the routes and all that they lead to: nothing behind them could end while it is open.
+    connections.shutdown().await;
 }
 
 /// A connection whose reads and writes fail after [`IDLE`] without progress.

@@ -19,9 +19,13 @@ use warp::reply::Response;
 
 use crate::config::Limits;
 use crate::decode::Encoding;
+use crate::ingest::WriteError;
 
 use super::body::{self, BodyError};
 use super::{Query, reply};
+
+/// A body of at most this size is read before it takes a place among the concurrent requests: a block of vmagent, compressed.
+const SMALL_BODY_BYTES: usize = 256 << 10;
 
 /// The parameter of old vmagents that asks which protocol the receiver speaks; `1` is zstd.
 const HANDSHAKE: &str = "get_vm_proto_version";
@@ -31,20 +35,6 @@ const STOPPING_RETRY_S: u64 = 5;
 
 /// When a sender may come back after it found no place, in seconds.
 const BUSY_RETRY_S: u64 = 5;
-
-/// Why a body was not taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WriteError {
-    /// It can never succeed: 400, with this text.
-    Bad(String),
-    /// Too much to do and nothing was applied: 429.
-    Overloaded {
-        /// When to come back.
-        retry_after_s: u64,
-    },
-    /// Shutting down and nothing was applied: 503.
-    Stopping,
-}
 
 /// What all writes share.
 #[derive(Debug)]
@@ -122,9 +112,15 @@ where
     }
     // Old senders send empty blocks; there is nothing to apply.
     let Some(first) = body::first(body).await? else { return Ok(()) };
-    // Only now: a connection that sends nothing holds no place.
-    let _permit = gate.permit().await?;
+    // Only now: a connection that sends nothing holds no place, and one that sends little not before it is all there, so that
+    // slow senders don't keep others waiting.
+    let is_small = declared.is_some_and(|bytes| bytes <= SMALL_BODY_BYTES);
+    let early = if is_small { None } else { Some(gate.permit().await?) };
     let bytes = body::read_capped(first, body, declared, gate.body_bytes_max).await?;
+    let _permit = match early {
+        Some(permit) => permit,
+        None => gate.permit().await?,
+    };
     gate.body_bytes.inc_by(bytes.len() as u64);
     (gate.write)(bytes, encoding).await.map_err(Refusal::from)
 }

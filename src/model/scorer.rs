@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use ndarray::{Array3, Axis, Slice};
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
@@ -151,7 +151,7 @@ impl Scorer {
     }
 
     fn record(&mut self, row: Row, expected: Option<&[f32]>) {
-        let verdict = row.window.as_ref().zip(expected).map(|(window, expected)| {
+        let verdict = row.window.as_ref().zip(expected).and_then(|(window, expected)| {
             if !self.states.contains_key(row.host.name.as_ref()) {
                 self.states.insert(row.host.name.as_ref().into(), VerdictState::default());
             }
@@ -165,36 +165,50 @@ impl Scorer {
 }
 
 /// A shard's end of the queue to its scorer.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ScorerQueue {
     messages: Sender<Message>,
     metrics: Metrics,
+    /// Since when there was no room to speak of; `None` while there is.
+    full_since: Option<Instant>,
+    /// Whether this was logged.
+    is_shedding: bool,
 }
 
-/// How long a shard waits for room before it sheds: the queue holds many seconds of work, so a scorer that is still behind
-/// after this much longer will not catch up by waiting.
+/// How long a full queue makes a shard wait, in all, before it sheds: the queue holds seconds of work, so a scorer that is
+/// still behind after this much longer will not catch up by waiting, and ingest must go on.
 const SHED_AFTER: Duration = Duration::from_secs(2);
 
 impl ScorerQueue {
     /// A queue that sends to `messages`.
     #[must_use]
     pub fn new(messages: Sender<Message>, metrics: Metrics) -> Self {
-        Self { messages, metrics }
+        Self { messages, metrics, full_since: None, is_shedding: false }
     }
 
-    /// Hands rows over. Waits while the queue is full; after [`SHED_AFTER`] the rows are dropped and counted.
-    pub fn send_rows(&self, rows: &mut Vec<Row>) {
+    /// Hands rows over. A full queue is waited for, but for `SHED_AFTER` in all until it is half empty again: what finds no
+    /// room by then is dropped and counted.
+    pub fn send_rows(&mut self, rows: &mut Vec<Row>) {
         while !rows.is_empty() {
             let chunk: Vec<Row> = rows.drain(..rows.len().min(ROWS_PER_MESSAGE)).collect();
-            if let Err(SendTimeoutError::Timeout(Message::Rows(shed))) =
-                self.messages.send_timeout(Message::Rows(chunk), SHED_AFTER)
-            {
-                self.metrics.shed.inc_by(shed.len() as u64);
-                tracing::warn!(
-                    rows = shed.len(),
-                    "scoring cannot keep up, rows are shed; raise threads.scorers or use a longer step"
-                );
+            let n_rows = chunk.len();
+            if self.messages.len() <= self.messages.capacity().unwrap_or(0) / 2 {
+                self.full_since = None;
+                self.is_shedding = false;
+            } else if self.messages.is_full() {
+                self.full_since.get_or_insert_with(clock::monotonic);
             }
+            let patience = self.full_since.map_or(SHED_AFTER, |since| SHED_AFTER.saturating_sub(since.elapsed()));
+            if self.messages.send_timeout(Message::Rows(chunk), patience).is_err() {
+                self.shed(n_rows);
+            }
+        }
+    }
+
+    fn shed(&mut self, n_rows: usize) {
+        self.metrics.shed.inc_by(n_rows as u64);
+        if !std::mem::replace(&mut self.is_shedding, true) {
+            tracing::warn!("scoring cannot keep up, rows are shed; raise threads.scorers or use a longer step");
         }
     }
 

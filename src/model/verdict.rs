@@ -3,8 +3,27 @@
 //! Pure: the caller owns one [`VerdictState`] per host and passes the time.
 
 use crate::engine::row::Window;
-use crate::results::Verdict;
 use crate::series::TimestampMs;
+
+/// What the model says of one row.
+#[derive(Debug, Clone)]
+pub struct Verdict {
+    /// Smoothed mean over the present features of the squared standardised residual.
+    pub mse: f64,
+    /// The mse limit that it was compared with.
+    pub limit: f64,
+    /// `mse / limit`; above 1 is anomalous.
+    pub score: f64,
+    /// Whether the host is flagged, after hold-down. Not yet masked by `min_history`.
+    pub flag: bool,
+    /// The row at which the flag rose.
+    pub flagged_since_ms: Option<TimestampMs>,
+    /// `[F]` in the order of the bundle: what the model expected, in the feature's unit; NaN where the feature was missing.
+    pub expected: Box<[f64]>,
+    /// `[F]` in the order of the bundle: share of the error since the flag rose (of this row's where there is no flag);
+    /// sums to 1, 0 where missing.
+    pub contributions: Box<[f64]>,
+}
 
 /// How errors become a flag.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +36,8 @@ pub struct Decision {
     pub for_rows: u32,
     /// The score under which the flag is cleared.
     pub clear: f64,
+    /// Distance of two rows.
+    pub step_ms: i64,
     /// Silence after which the smoothing starts over.
     pub reset_after_ms: i64,
 }
@@ -37,33 +58,46 @@ pub struct VerdictState {
 }
 
 impl VerdictState {
-    /// Judges one window. `expected` is the model's newest row, standardised, `[F]`.
+    /// Judges one window. `expected` is the model's newest row, standardised, `[F]`. `None` where nothing of the newest row is
+    /// present, or the model's answer is not finite: then the state is as before.
     ///
     /// ```text
     /// mse_t    = mean over present features of (target − expected)²
     /// smoothed = smoothed + (mse_t − smoothed) / smoothing_rows
     /// score    = smoothed / limit
     /// ```
-    pub fn judge(&mut self, window: &Window, expected: &[f32], t_ms: TimestampMs, decision: &Decision) -> Verdict {
-        if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.reset_after_ms) {
-            *self = Self::default();
-        }
-        self.last_ms = Some(t_ms);
+    pub fn judge(
+        &mut self,
+        window: &Window,
+        expected: &[f32],
+        t_ms: TimestampMs,
+        decision: &Decision,
+    ) -> Option<Verdict> {
         let squared: Vec<f64> = window
             .target
             .iter()
             .zip(expected)
             .map(|(target, expected)| if target.is_nan() { f64::NAN } else { f64::from(target - expected).powi(2) })
             .collect();
-        let present = squared.iter().filter(|e| !e.is_nan());
-        let n_present = present.clone().count();
-        let mse = if n_present == 0 { 0.0 } else { present.sum::<f64>() / n_present as f64 };
+        let n_present = window.target.iter().filter(|target| !target.is_nan()).count();
+        let mse = squared.iter().filter(|error| !error.is_nan()).sum::<f64>() / n_present as f64;
+        if !mse.is_finite() || expected.iter().any(|e| !e.is_finite()) {
+            return None;
+        }
+        if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.reset_after_ms) {
+            *self = Self::default();
+        }
+        if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.step_ms) {
+            // Rows in a row: one that was not scored breaks the run.
+            self.n_over = 0;
+        }
+        self.last_ms = Some(t_ms);
         let smoothed = self.smoothed.map_or(mse, |before| before + (mse - before) / decision.smoothing_rows.max(1.0));
         self.smoothed = Some(smoothed);
         let score = smoothed / decision.limit;
         self.decide(score, t_ms, &squared, decision);
         let total: f64 = self.error_sums.iter().sum();
-        Verdict {
+        Some(Verdict {
             mse: smoothed,
             limit: decision.limit,
             score,
@@ -71,7 +105,7 @@ impl VerdictState {
             flagged_since_ms: self.flagged_since_ms,
             expected: in_units(window, expected),
             contributions: self.error_sums.iter().map(|sum| if total > 0.0 { sum / total } else { 0.0 }).collect(),
-        }
+        })
     }
 
     /// Hold-down: up after `for_rows` rows over 1, down under `clear`.
@@ -104,7 +138,7 @@ mod tests {
     use super::*;
 
     const DECISION: Decision =
-        Decision { limit: 2.0, smoothing_rows: 1.0, for_rows: 3, clear: 0.7, reset_after_ms: 600_000 };
+        Decision { limit: 2.0, smoothing_rows: 1.0, for_rows: 3, clear: 0.7, step_ms: 60_000, reset_after_ms: 600_000 };
 
     fn window(target: &[f32]) -> Window {
         let n = target.len();
@@ -114,7 +148,8 @@ mod tests {
 
     #[test]
     fn mse_leaves_missing_features_out_and_contributions_sum_to_one() {
-        let verdict = VerdictState::default().judge(&window(&[3.0, f32::NAN, 0.0]), &[0.0, 9.0, 1.0], 0, &DECISION);
+        let verdict =
+            VerdictState::default().judge(&window(&[3.0, f32::NAN, 0.0]), &[0.0, 9.0, 1.0], 0, &DECISION).unwrap();
         assert_eq!((verdict.mse, verdict.score, verdict.flag), (5.0, 2.5, false));
         assert_eq!(verdict.contributions.as_ref(), [0.9, 0.0, 0.1]);
         assert_eq!(verdict.expected[0], 100.0);
@@ -129,7 +164,7 @@ mod tests {
             .zip(scores)
             .map(|(k, score)| {
                 let residual = (2.0 * score).sqrt();
-                let verdict = state.judge(&window(&[residual]), &[0.0], k * 60_000, decision);
+                let verdict = state.judge(&window(&[residual]), &[0.0], k * 60_000, decision).unwrap();
                 if verdict.flag { '!' } else { '.' }
             })
             .collect();
@@ -157,7 +192,7 @@ mod tests {
         state.judge(&window(&[9.0, 0.0]), &[0.0, 0.0], 0, &DECISION);
         state.judge(&window(&[0.0, 0.0]), &[0.0, 0.0], 60_000, &DECISION);
         state.judge(&window(&[3.0, 0.0]), &[0.0, 0.0], 120_000, &DECISION);
-        let verdict = state.judge(&window(&[0.0, 3.0]), &[0.0, 0.0], 180_000, &DECISION);
+        let verdict = state.judge(&window(&[0.0, 3.0]), &[0.0, 0.0], 180_000, &DECISION).unwrap();
         assert_eq!(verdict.contributions.as_ref(), [0.5, 0.5]);
     }
 
@@ -167,7 +202,23 @@ mod tests {
         for k in 0..3 {
             state.judge(&window(&[9.0]), &[0.0], k * 60_000, &DECISION);
         }
-        let verdict = state.judge(&window(&[9.0]), &[0.0], 10_000_000, &DECISION);
+        let verdict = state.judge(&window(&[9.0]), &[0.0], 10_000_000, &DECISION).unwrap();
         assert!(!verdict.flag);
+    }
+
+    #[test]
+    fn rows_that_were_not_scored_break_the_run() {
+        let mut state = VerdictState::default();
+        let flags = [0, 1, 4, 5, 6].map(|k| state.judge(&window(&[9.0]), &[0.0], k * 60_000, &DECISION).unwrap().flag);
+        assert_eq!(flags, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn nothing_to_compare_is_no_verdict() {
+        let mut state = VerdictState::default();
+        assert!(state.judge(&window(&[f32::NAN]), &[0.0], 0, &DECISION).is_none());
+        assert!(state.judge(&window(&[1.0, f32::NAN]), &[0.0, f32::NAN], 0, &DECISION).is_none());
+        assert!(state.judge(&window(&[1.0]), &[f32::INFINITY], 0, &DECISION).is_none());
+        assert!(state.last_ms.is_none());
     }
 }

@@ -92,6 +92,7 @@ fn matching() {
     check("count(reads or time)", Some(3.0)); // sdc has no reads
     check("missing or free", Some(2.0));
     check(r#"sum(cpu{mode="idle"} - ignoring (mode) cpu{mode="user"})"#, Some(0.8));
+    check("(missing / on () reads) or total", Some(8.0));
     check_error("reads", EvalError::ManyValues);
     check_error("sum(time / on () reads)", EvalError::ManyToMany);
     check_error("free / on () reads", EvalError::ManyToMany);
@@ -116,6 +117,7 @@ fn what_is_not_evaluated_is_refused_with_the_construct() {
     check_refused("x offset 5m", "offset is not evaluated");
     check_refused("x @ 5", "@ modifier");
     check_refused("topk(1, x)", "`topk` is not evaluated");
+    check_refused("sum by (__name__) (x)", "__name__");
     check_refused("x > 1", "`>`");
     check_refused("x * on (a) group_left y", "group_left");
     check_refused("histogram_quantile(0.9, x)", "`histogram_quantile()` is not evaluated");
