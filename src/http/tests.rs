@@ -420,6 +420,9 @@ async fn the_drain_has_a_deadline() {
     assert_eq!(status_line(&mut other).await, "HTTP/1.1 200 OK");
     stop.send(()).unwrap();
     task.await.unwrap();
+    let mut rest = [0; 1];
+    let end = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut rest)).await;
+    assert_eq!(end.expect("what did not end is cut off").unwrap_or(0), 0);
 }
 
 #[tokio::test(start_paused = true)]
