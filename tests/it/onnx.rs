@@ -1,15 +1,14 @@
 //! The graphs that we write compute in ONNX Runtime what an LSTM is.
 #![allow(clippy::unwrap_used, clippy::panic)] // clippy exempts functions with #[test] alone
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::path::Path;
 
-use ort::environment::Environment;
-use ort::session::Session;
-use ort::value::TensorRef;
+use ndarray::{Array3, ArrayView3, Axis, Slice};
 use outlierd::engine::standardise::Constants;
+use outlierd::model::bundle::Bundle;
 use outlierd::model::manifest::{Detection, FORMAT, Kind, Manifest, ManifestFeature, Training};
 use outlierd::model::onnx::{Dims, LstmLayer, LstmWeights, read_manifest, write_bundle, write_graph};
+use outlierd::model::session::{Runtime, Session};
 
 #[test]
 fn onnx_runtime_agrees_with_the_formulas() {
@@ -32,14 +31,19 @@ fn onnx_runtime_agrees_with_the_formulas() {
 
 #[test]
 fn declared_dimensions_are_in_the_file() {
-    let environment = environment();
     let weights = random_weights(4, &[3], false);
-    let shape = |dims: Dims| {
-        let session = session(environment, &write_graph(&weights, &manifest(9), dims).unwrap()).unwrap();
-        session.inputs()[0].dtype().tensor_shape().unwrap().to_vec()
+    let check = |dims: Dims, window: usize, expected: &str| {
+        let opened = open(&write_graph(&weights, &manifest(4), dims).unwrap(), window);
+        assert_eq!(opened.map_or_else(|error| format!("{error:#}"), |_| "opened".to_owned()), expected);
     };
-    assert_eq!(shape(Dims::default()), [-1, -1, 4]);
-    assert_eq!(shape(Dims { batch: Some(2), rows: Some(29) }), [2, 29, 4]);
+    check(Dims::default(), 2, "opened");
+    check(Dims::default(), 60, "opened");
+    check(Dims { batch: None, rows: Some(29) }, 30, "opened");
+    let refused = "cannot use a test's bundle: its input `window` has the shape";
+    let rows = format!("{refused} [-1, 29, 4]: [batch, 59, 4] is needed, the first of any size");
+    check(Dims { batch: None, rows: Some(29) }, 60, &rows);
+    let batch = format!("{refused} [2, 29, 4]: [batch, 29, 4] is needed, the first of any size");
+    check(Dims { batch: Some(2), rows: Some(29) }, 30, &batch);
 }
 
 #[cfg(feature = "train")]
@@ -74,31 +78,19 @@ fn the_shipped_bundle_is_whole() {
     assert!(wild.iter().all(|z| z.is_finite()));
 }
 
-/// The only one of this process: ONNX Runtime allows no second, so every test that scores takes it from here.
-pub fn environment() -> &'static Environment {
-    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
-    ENVIRONMENT.get_or_init(|| {
-        let fetched = Path::new(env!("CARGO_MANIFEST_DIR")).join(".outlierd/onnxruntime/libonnxruntime.so");
-        let library = std::env::var_os("ORT_DYLIB_PATH").map_or(fetched, PathBuf::from);
-        match ort::init_from(&library) {
-            Ok(builder) => builder.with_telemetry(false).build().unwrap(),
-            Err(error) => panic!("cannot load {}: {error}\nrun scripts/get-onnxruntime.sh", library.display()),
-        }
-    })
+/// Opened in the process' one runtime: ONNX Runtime allows no second.
+fn open(bundle: &[u8], window: usize) -> anyhow::Result<Session> {
+    Session::open(Runtime::load(None)?, &Bundle::from_bytes(bundle.to_vec(), "a test's bundle")?, window)
 }
 
-fn session(environment: &Environment, bytes: &[u8]) -> ort::Result<Session> {
-    Session::builder(environment)?.with_intra_threads(1)?.commit_from_memory(bytes)
-}
-
-/// `[batch × F]` from `windows`, `[batch × rows × F]`.
-fn run(bundle: &[u8], shape: [usize; 3], windows: &[f32]) -> Vec<f32> {
-    let mut session = session(environment(), bundle).unwrap();
-    let input = TensorRef::from_array_view((shape, windows)).unwrap();
-    let outputs = session.run(ort::inputs!["window" => input]).unwrap();
-    let (got_shape, got) = outputs["expected"].try_extract_tensor::<f32>().unwrap();
-    assert_eq!(&got_shape[..], [shape[0] as i64, shape[2] as i64]);
-    got.to_vec()
+/// `[batch × F]` from `windows`, `[batch × rows × F]`. The row that is to be forecast is NaN: the graph must not see it.
+fn run(bundle: &[u8], [batch, rows, features]: [usize; 3], windows: &[f32]) -> Vec<f32> {
+    let seen = ArrayView3::from_shape((batch, rows, features), windows).unwrap();
+    let mut whole = Array3::from_elem((batch, rows + 1, features), f32::NAN);
+    whole.slice_axis_mut(Axis(1), Slice::from(..rows)).assign(&seen);
+    let mut expected = Vec::new();
+    open(bundle, rows + 1).unwrap().run(whole.view(), &mut expected).unwrap();
+    expected
 }
 
 /// The LSTM's definition, step by step, for one window: `[rows × F]` → `[F]`.
@@ -135,7 +127,8 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn random_weights(features: usize, hidden: &[usize], predicts_change: bool) -> LstmWeights {
+/// Stacked layers of `hidden` units.
+pub fn random_weights(features: usize, hidden: &[usize], predicts_change: bool) -> LstmWeights {
     let mut width = features;
     let mut layers = Vec::new();
     for (n, &h) in hidden.iter().enumerate() {
@@ -166,7 +159,8 @@ fn random(seed: u64, len: usize, bound: f32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-fn manifest(features: usize) -> Manifest {
+/// Of features `f0`, `f1`, …
+pub fn manifest(features: usize) -> Manifest {
     Manifest {
         format: FORMAT,
         name: "test".to_owned(),
