@@ -1,7 +1,9 @@
 //! The one integration binary: a module per subject.
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says why by panicking
+mod binary;
 mod decode;
 mod e2e;
 mod onnx;
 mod proto;
+mod service;
 mod tidy;

@@ -1,0 +1,253 @@
+//! The real binary: what it says when it cannot start, and how it ends.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::Duration;
+
+use outlierd::clock;
+
+/// How long a process may be silent. It is only waited for where something is wrong.
+const SILENT_MAX: Duration = Duration::from_secs(30);
+
+/// Most lines of a log that wait to be looked at.
+const LINES_MAX: usize = 10_000;
+
+/// A running process; killed when dropped.
+struct Process {
+    child: Child,
+    lines: Receiver<String>,
+    /// Everything that it has said on stderr so far.
+    log: String,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = sync_channel(LINES_MAX);
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        Self { child, lines, log: String::new() }
+    }
+
+    /// The next line; `None` at the end of the process.
+    fn line(&mut self, wait: Duration) -> Option<String> {
+        match self.lines.recv_timeout(wait) {
+            Ok(line) => {
+                self.log.push_str(&line);
+                self.log.push('\n');
+                Some(line)
+            }
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no further line, and no end, within {wait:?}:\n{}", self.log),
+        }
+    }
+
+    /// The first line that has `mark`.
+    fn until(&mut self, mark: &str) -> String {
+        while let Some(line) = self.line(SILENT_MAX) {
+            if line.contains(mark) {
+                return line;
+            }
+        }
+        panic!("it ended without `{mark}`:\n{}", self.log)
+    }
+
+    /// The address that it listens on.
+    fn address(&mut self) -> SocketAddr {
+        let line = self.until("listening address=");
+        let address = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next());
+        address.unwrap().parse().unwrap()
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Its exit status, stdout and stderr.
+    fn end(mut self) -> (Option<i32>, String, String) {
+        while self.line(SILENT_MAX).is_some() {}
+        let mut out = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+        (self.child.wait().unwrap().code(), out, std::mem::take(&mut self.log))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The binary with a port of its own to listen on, where it serves.
+fn outlierd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outlierd"));
+    command.args(arguments);
+    if arguments.first() == Some(&"serve") && !arguments.contains(&"--web.listen-address") {
+        command.args(["--web.listen-address", "127.0.0.1:0"]);
+    }
+    command
+}
+
+/// Runs `command` to its end, which must be a failure; gives what it said.
+fn fails(command: &mut Command) -> String {
+    let (code, out, log) = Process::start(command).end();
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{log}");
+    log
+}
+
+/// A folder with `config` in `o.yaml`.
+fn folder(config: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("o.yaml"), config).unwrap();
+    folder
+}
+
+#[test]
+fn no_onnx_runtime() {
+    let advice = "run scripts/get-onnxruntime.sh in the repository, or name the library with --onnxruntime.path or \
+                  ORT_DYLIB_PATH (the PyPI package onnxruntime holds it as capi/libonnxruntime.so.*)\n";
+    let empty = tempfile::tempdir().unwrap();
+    let tried = |places: &str| format!("outlierd: cannot load ONNX Runtime; tried:{places}\n{advice}");
+    let flag = ["serve", "--onnxruntime.path", "/no/such/libonnxruntime.so"];
+    let expected = tried("\n  /no/such/libonnxruntime.so: no such file");
+    assert_eq!(fails(outlierd(&flag).current_dir(&empty)), expected);
+    let variable = ("ORT_DYLIB_PATH", "/no/such/libonnxruntime.so");
+    assert_eq!(fails(outlierd(&["serve"]).env(variable.0, variable.1).current_dir(&empty)), expected);
+
+    // Alone in a folder, with nothing in the environment: every place is tried.
+    let binary = empty.path().join("outlierd");
+    fs::copy(env!("CARGO_BIN_EXE_outlierd"), &binary).unwrap();
+    let mut alone = Command::new(&binary);
+    alone.args(["serve", "--web.listen-address", "127.0.0.1:0"]).env_clear().current_dir(&empty);
+    let log = fails(&mut alone);
+    let beside =
+        |name: &str| format!("\n  {}: no such file", empty.path().canonicalize().unwrap().join(name).display());
+    let places = [
+        &beside("libonnxruntime.so"),
+        &beside("lib/libonnxruntime.so"),
+        "\n  /usr/lib/outlierd/libonnxruntime.so: no such file",
+        "\n  .outlierd/onnxruntime/libonnxruntime.so: no such file",
+        "\n  libonnxruntime.so: ",
+        "\n  libonnxruntime.so.1: ",
+    ];
+    let mut rest = log.as_str();
+    for place in places {
+        rest = rest.split_once(place).unwrap_or_else(|| panic!("{place} is missing, or out of order:\n{log}")).1;
+    }
+    assert!(rest.ends_with(advice), "{log}");
+}
+
+#[test]
+fn a_file_that_is_no_library() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libonnxruntime.so");
+    fs::write(&library, "not a library").unwrap();
+    let log = fails(&mut outlierd(&["serve", "--onnxruntime.path", library.to_str().unwrap()]));
+    let start = format!("outlierd: cannot load ONNX Runtime; tried:\n  {}: ", library.display());
+    assert!(log.starts_with(&start) && log.contains("scripts/get-onnxruntime.sh"), "{log}");
+}
+
+#[test]
+fn configurations_with_mistakes() {
+    let check = |config: &str, expected: &str| {
+        let folder = folder(config);
+        let serve = fails(outlierd(&["serve", "--config.file", "o.yaml"]).current_dir(&folder));
+        assert_eq!(serve, format!("outlierd: {expected}\n"));
+        let checked = fails(outlierd(&["check-config", "o.yaml"]).current_dir(&folder));
+        assert_eq!(checked, serve, "check-config says the same");
+    };
+    check(
+        "identity: {lable: host}\nstep: 5 min\nlimits:\n  hosts: -1\n",
+        "o.yaml:1:12: unknown key `identity.lable`; did you mean `label`?\n  \
+           1 | identity: {lable: host}\n    |            ^^^^^\n\
+         o.yaml:2:7: `step` must be a duration from 1ms to 1d, such as 60s, not `5 min`\n  \
+           2 | step: 5 min\n    |       ^^^^^\n\
+         o.yaml:4:10: `limits.hosts` must be a whole number of hosts from 1 to 1000000000, not `-1`\n  \
+           4 |   hosts: -1\n    |          ^^",
+    );
+    check(
+        "features:\n- {name: a, expr: 'topk(3, up)'}\n- {name: b, expr: rate(up)}\n- name: c\n  expr: up offset 5m\n",
+        "o.yaml:2:19: feature a: `topk` is not evaluated; sum, avg, min, max and count are\n\
+         o.yaml:3:19: feature b: `rate(up)` is not PromQL: expected type matrix in call to function 'rate', got vector\n\
+         o.yaml:5:9: feature c: `up offset 5m`: offset is not evaluated",
+    );
+    check(
+        "features: [{name: cpu_busy, expr: up}]\nmodel: {bundle: none.onnx}",
+        "cannot read the bundle none.onnx: No such file or directory (os error 2)",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let log = fails(outlierd(&["serve", "--config.file", "none.yaml"]).current_dir(&folder));
+    assert_eq!(log, "outlierd: none.yaml: cannot read the file: No such file or directory (os error 2)\n");
+}
+
+#[test]
+fn a_configuration_without_mistakes() {
+    let folder = folder("step: 30s\n");
+    let checked = Process::start(outlierd(&["check-config", "o.yaml"]).current_dir(&folder)).end();
+    let expected = "o.yaml: ok, 56 features, 37 of them scored by the built-in bundle\n".to_owned();
+    assert_eq!(checked, (Some(0), expected, String::new()));
+}
+
+#[test]
+fn an_address_that_is_taken_or_none() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let said = |address: &str| fails(&mut outlierd(&["serve", "--web.listen-address", address]));
+    let advice = "choose another with --web.listen-address";
+    let expected = format!("outlierd: cannot listen on {address}: {advice}: Address already in use (os error 98)\n");
+    assert_eq!(said(&address), expected);
+    let none = said("localhost");
+    assert!(none.starts_with(&format!("outlierd: cannot listen on localhost: {advice}: ")), "{none}");
+}
+
+/// A service in the repository, where it finds the library that tests use, with half a request in it.
+fn with_half_a_request(body: &[u8]) -> (Process, TcpStream) {
+    let mut process = Process::start(outlierd(&["serve"]).current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))));
+    let mut stream = TcpStream::connect(process.address()).unwrap();
+    stream.set_read_timeout(Some(SILENT_MAX)).unwrap();
+    let head = "POST /api/v1/write HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length:";
+    write!(stream, "{head} {}\r\n\r\n", body.len()).unwrap();
+    // Sent when the service begins to read the body: from here on the request is running.
+    let mut answer = [0; 25];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(&body[..body.len() / 2]).unwrap();
+    (process, stream)
+}
+
+/// A good body without samples.
+fn body() -> Vec<u8> {
+    snap::raw::Encoder::new().compress_vec(&[0x1a, 0x04, 0x12, 0x02, b'u', b'p']).unwrap()
+}
+
+#[test]
+fn sigterm_lets_a_request_finish() {
+    let body = body();
+    let (mut process, mut stream) = with_half_a_request(&body);
+    process.terminate();
+    process.until("SIGTERM: draining");
+    stream.write_all(&body[body.len() / 2..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
+    let (code, _, log) = process.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn sigterm_does_not_wait_for_a_request_that_never_ends() {
+    let (process, stream) = with_half_a_request(&body());
+    process.terminate();
+    let since = clock::monotonic();
+    let (code, _, log) = process.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("some requests did not finish within 5000 ms and were cut off"), "{log}");
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}\n{log}", since.elapsed());
+    drop(stream);
+}
