@@ -273,7 +273,7 @@ impl Host {
             last_sample_ms: self.newest_ms,
             up: self.slots.up(self.newest_ms.saturating_sub(shared.config.plan.lookback_ms)),
             window_rows: u32::try_from(self.window.len()).unwrap_or(u32::MAX),
-            history_ms: i64::from(self.n_rows).saturating_mul(shared.config.step_ms),
+            history_ms: i64::from(self.n_rows.saturating_sub(1)).saturating_mul(shared.config.step_ms),
             missing: self.missing.clone(),
             not_scored: self.not_scored,
         }

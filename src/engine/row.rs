@@ -50,7 +50,7 @@ pub struct HostStatus {
     pub up: Option<bool>,
     /// Rows in its window, at most T.
     pub window_rows: u32,
-    /// Event time that its closed rows cover; gaps so long that they emptied the window are not counted.
+    /// Event time from its first to its newest closed row, less the gaps that emptied the window.
     pub history_ms: i64,
     /// Indices of the configured features that the newest closed row lacks.
     pub missing: Box<[u16]>,

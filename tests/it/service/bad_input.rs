@@ -279,7 +279,7 @@ async fn labels_that_are_not_valid() {
     let kept = "samples_received 1, samples_kept 1";
     target.labels(&many[..64], kept).await;
     target.labels(&[NAME, HOST, (&"n".repeat(256), &"v".repeat(4_096))], kept).await;
-    let duplicate = format!("{kept}, samples_dropped invalid_labels 1, new_series_invalid duplicate_label 1");
+    let duplicate = format!("{kept}, samples_dropped invalid_labels 1, series_invalid duplicate_label 1");
     target.labels(&[NAME, HOST, ("x", "1"), ("x", "2")], &duplicate).await;
     target.labels(&[NAME, HOST, ("x", "1"), ("x", "1")], &duplicate).await;
     target.labels(&[NAME, HOST, ("instance", "b:9100")], &duplicate).await;
@@ -301,7 +301,7 @@ async fn labels_that_are_not_valid() {
     let mut not_utf8 = message(vec![target.one(&[NAME, HOST, ("x", "QQ")])]);
     let at = not_utf8.windows(2).position(|pair| pair == b"QQ").unwrap();
     not_utf8[at..at + 2].copy_from_slice(&[0xff, 0xfe]);
-    let expected = format!("{kept}, samples_dropped invalid_labels 1, new_series_invalid invalid_utf8 1");
+    let expected = format!("{kept}, samples_dropped invalid_labels 1, series_invalid invalid_utf8 1");
     target.taken(SNAPPY, snappy(&not_utf8), &expected).await;
     let mut host_not_utf8 = message(vec![target.one(&[NAME, ("instance", "QQ")])]);
     let at = host_not_utf8.windows(2).position(|pair| pair == b"QQ").unwrap();
