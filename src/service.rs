@@ -50,17 +50,18 @@ impl Plans {
     ///
     /// # Errors
     /// Every expression that is refused; a bundle that cannot be used, or that needs a feature that isn't configured.
-    pub fn new(config: Config) -> anyhow::Result<Self> {
+    pub fn new(mut config: Config) -> anyhow::Result<Self> {
+        let bundle = match &config.model.bundle {
+            Some(path) => Bundle::load(path)?,
+            None => Bundle::built_in()?,
+        };
+        add_from_preset(&mut config, &bundle);
         let sources: Vec<FeatureSource<'_>> =
             config.features.iter().map(|f| FeatureSource { name: &f.name, expr: &f.expr, at: &f.at }).collect();
         let plan = Plan::compile(&sources, &config.identity.label, config.ingest.lookback_ms).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;
-        let bundle = match &config.model.bundle {
-            Some(path) => Bundle::load(path)?,
-            None => Bundle::built_in()?,
-        };
         let scored = match_features(&config, &bundle)?;
         Ok(Self { config, bundle, plan: Arc::new(plan), scored })
     }
@@ -155,6 +156,17 @@ impl Plans {
     }
 }
 
+/// Adds the preset's features that the bundle scores and the file doesn't define, so that one more feature, or another
+/// expression for one, doesn't mean to write out all of them.
+fn add_from_preset(config: &mut Config, bundle: &Bundle) {
+    for feature in Config::default().features {
+        let is_scored = bundle.manifest.features.iter().any(|wanted| wanted.name == feature.name);
+        if is_scored && config.features.iter().all(|f| f.name != feature.name) {
+            config.features.push(feature);
+        }
+    }
+}
+
 /// For each feature of the bundle the configured one of the same name.
 fn match_features(config: &Config, bundle: &Bundle) -> anyhow::Result<Vec<u16>> {
     let mut scored = Vec::new();
@@ -172,7 +184,7 @@ fn match_features(config: &Config, bundle: &Bundle) -> anyhow::Result<Vec<u16>> 
     }
     if !missing.is_empty() {
         bail!(
-            "{} scores features that are not configured: {}; add them to `features`, or train a bundle on the configured ones",
+            "{} scores features that are neither configured nor in the preset: {}; add them to `features`",
             bundle.source,
             missing.join(", ")
         );

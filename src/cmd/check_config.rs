@@ -1,4 +1,6 @@
-//! `outlierd check-config`: everything that `serve` would refuse, without serving.
+//! `outlierd check-config`: what `serve` would refuse of the file, its expressions and its bundle's manifest, without serving.
+//!
+//! The graph is not opened: that needs ONNX Runtime, which the machine that checks a file may lack.
 
 use std::io::Write;
 use std::path::PathBuf;

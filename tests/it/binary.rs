@@ -195,6 +195,16 @@ fn a_configuration_without_mistakes() {
 }
 
 #[test]
+fn the_documented_configuration_is_one() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.example.yaml");
+    let mut check = outlierd(&["check-config", example]);
+    check.current_dir(env!("CARGO_MANIFEST_DIR")).env("SITE", "lab");
+    let (code, out, log) = Process::start(&mut check).end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(out.contains("37 features, 37 of them scored by models/node-exporter.onnx"), "{out}");
+}
+
+#[test]
 fn an_address_that_is_taken_or_none() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -78,8 +78,7 @@ async fn bundles_that_cannot_be_used() {
     let not_configured = [&FEATURES[..], &["temperature", "fan"]].concat();
     check(
         bundle(&not_configured),
-        "BUNDLE scores features that are not configured: temperature, fan; add them to `features`, or train a bundle on \
-         the configured ones",
+        "BUNDLE scores features that are neither configured nor in the preset: temperature, fan; add them to `features`",
     )
     .await;
     check(b"{}".to_vec(), "cannot use BUNDLE: not an ONNX model: failed to decode Protobuf message: buffer underflow")
