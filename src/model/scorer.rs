@@ -169,6 +169,8 @@ impl Scorer {
 pub struct ScorerQueue {
     messages: Sender<Message>,
     metrics: Metrics,
+    /// How long a full queue is waited for, in all.
+    shed_after: Duration,
     /// Since when there was no room to speak of; `None` while there is.
     full_since: Option<Instant>,
     /// Whether this was logged.
@@ -183,7 +185,7 @@ impl ScorerQueue {
     /// A queue that sends to `messages`.
     #[must_use]
     pub fn new(messages: Sender<Message>, metrics: Metrics) -> Self {
-        Self { messages, metrics, full_since: None, is_shedding: false }
+        Self { messages, metrics, shed_after: SHED_AFTER, full_since: None, is_shedding: false }
     }
 
     /// Hands rows over. A full queue is waited for, but for `SHED_AFTER` in all until it is half empty again: what finds no
@@ -198,7 +200,8 @@ impl ScorerQueue {
             } else if self.messages.is_full() {
                 self.full_since.get_or_insert_with(clock::monotonic);
             }
-            let patience = self.full_since.map_or(SHED_AFTER, |since| SHED_AFTER.saturating_sub(since.elapsed()));
+            let patience =
+                self.full_since.map_or(self.shed_after, |since| self.shed_after.saturating_sub(since.elapsed()));
             if self.messages.send_timeout(Message::Rows(chunk), patience).is_err() {
                 self.shed(n_rows);
             }
@@ -256,5 +259,36 @@ impl Metrics {
             registry.register(Box::new(histogram.clone()))?;
         }
         Ok(metrics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::series::Labels;
+
+    fn rows(n: usize) -> Vec<Row> {
+        let host = Arc::new(HostId { name: "a".into(), labels: Labels::default() });
+        let row = |t_ms| Row { host: Arc::clone(&host), t_ms, values: Box::default(), window: None };
+        (0..n as i64).map(row).collect()
+    }
+
+    #[test]
+    fn a_scorer_that_is_behind_costs_rows_not_ingest() {
+        let metrics = Metrics::new(&Registry::new()).unwrap();
+        let (sender, receiver) = crossbeam_channel::bounded(4);
+        let mut queue = ScorerQueue::new(sender, metrics.clone());
+        queue.shed_after = Duration::ZERO;
+        queue.send_rows(&mut rows(10 * ROWS_PER_MESSAGE));
+        assert_eq!(metrics.shed.get(), 6 * ROWS_PER_MESSAGE as u64);
+        // One place that became free is not room: the rest of what comes is shed without waiting for each.
+        drop(receiver.recv());
+        queue.send_rows(&mut rows(2 * ROWS_PER_MESSAGE));
+        assert_eq!(metrics.shed.get(), 7 * ROWS_PER_MESSAGE as u64);
+        // Half empty again: nothing is lost.
+        (0..3).for_each(|_| drop(receiver.recv()));
+        queue.send_rows(&mut rows(ROWS_PER_MESSAGE));
+        assert_eq!(metrics.shed.get(), 7 * ROWS_PER_MESSAGE as u64);
+        assert!(!queue.is_shedding);
     }
 }
