@@ -44,12 +44,12 @@ endif
 bench: setup ## Runs the benchmarks
 	$(CARGO) bench --locked
 
-bundle: setup ## Trains the shipped model from DATA/smd
-	$(CARGO) run --release --locked --features train --bin outlierd-train-bundle -- --data $(DATA)/smd --out models/node-exporter.onnx
+bundle: setup ## Trains the shipped model from DATA, a folder that holds smd/machine-*.npz
+	$(CARGO) run --release --locked --features train --bin outlierd-train-bundle -- --data $(DATA) --out models/node-exporter.onnx
 
 lint: ## Checks the format, runs clippy, builds the documentation; warnings are errors
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --no-deps
 
 fmt: ## Formats the sources
