@@ -70,11 +70,11 @@ impl SampleBatch {
         }
     }
 
-    /// Appends a series given its label entries. The batch must stay under 4 GiB in each column, which `limits.body` sees to.
-    pub(super) fn push_entries(&mut self, entries: &[u8], host: &str, metric: MetricId, samples: &[Sample]) {
+    /// Appends a series given its label entries and the place of its host, see [`Self::place_host`]. The batch must stay under
+    /// 4 GiB in each column, which `limits.body` sees to.
+    pub(super) fn push_entries(&mut self, entries: &[u8], host: (u32, u32), metric: MetricId, samples: &[Sample]) {
         let labels = (self.bytes.len() as u32, entries.len() as u32);
         self.bytes.extend_from_slice(entries);
-        let host = self.place_host(host);
         let samples_range = (self.samples.len() as u32, samples.len() as u32);
         self.samples.extend_from_slice(samples);
         let labels_hash = labels_hash(entries);
@@ -93,11 +93,12 @@ impl SampleBatch {
         for (name, value) in labels {
             super::labels::write_entry(&mut entries, name, value);
         }
+        let host = self.place_host(host);
         self.push_entries(&entries, host, metric, samples);
     }
 
-    /// Where `host` stands among the hosts: most often it is the last one, as a scrape comes in one piece.
-    fn place_host(&mut self, host: &str) -> (u32, u32) {
+    /// Where `host` stands among the hosts, put there if need be: most often it is the last one, as a scrape comes in one piece.
+    pub(super) fn place_host(&mut self, host: &str) -> (u32, u32) {
         if let Some(&Series { host: (at, len), .. }) = self.series.last()
             && self.hosts[at as usize..][..len as usize] == *host
         {

@@ -67,12 +67,19 @@ impl Scratch {
     /// The kept series of `message` as batches, one per shard.
     pub(super) fn batches(&self, message: &[u8]) -> Vec<SampleBatch> {
         let mut batches: Vec<_> = self.sizes.iter().map(|&size| SampleBatch::with_room(size)).collect();
+        // A run of series with one host is one range of `hosts`, so its place in the batch is looked for once.
+        let mut previous = None;
         for series in &self.kept {
             let source = if series.entries.gathered { &self.gathered } else { message };
             let entries = &source[series.entries.at as usize..][..series.entries.len as usize];
-            let host = &self.hosts[series.host.0 as usize..][..series.host.1 as usize];
             let samples = &self.samples[series.samples.0 as usize..][..series.samples.1 as usize];
-            batches[usize::from(series.shard)].push_entries(entries, host, series.metric, samples);
+            let batch = &mut batches[usize::from(series.shard)];
+            let host = match previous {
+                Some((range, place)) if range == series.host => place,
+                _ => batch.place_host(&self.hosts[series.host.0 as usize..][..series.host.1 as usize]),
+            };
+            previous = Some((series.host, host));
+            batch.push_entries(entries, host, series.metric, samples);
         }
         batches
     }

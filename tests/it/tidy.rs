@@ -78,7 +78,7 @@ const BANS: &[Ban] = &[
             "crate::demo",
         ],
         in_comments: false,
-        advice: "the engine knows only expr, series and the batches of decode: hand it what it needs in its Settings",
+        advice: "the engine knows only expr, series and the batches of decode: hand it what it needs in EngineConfig",
     },
     Ban {
         within: &["src/engine"],
@@ -90,16 +90,31 @@ const BANS: &[Ban] = &[
     Ban {
         within: &["src/model/verdict.rs"],
         except: &[],
-        banned: &["crate::config", "crate::shard", "crate::http", "crate::cmd", "crate::demo", "crate::decode"],
+        banned: &[
+            "crate::config",
+            "crate::shard",
+            "crate::results",
+            "crate::http",
+            "crate::cmd",
+            "crate::demo",
+            "crate::decode",
+        ],
         in_comments: false,
         advice: "the verdict is a formula: give it numbers",
     },
     Ban {
-        within: &["src/decode", "src/config", "src/model", "src/results"],
+        within: &["src/decode", "src/config", "src/model", "src/results", "src/results.rs"],
         except: &[],
-        banned: &["crate::shard", "crate::http", "crate::cmd", "crate::demo"],
+        banned: &["crate::shard", "crate::ingest", "crate::http", "crate::cmd", "crate::demo"],
         in_comments: false,
         advice: "data moves one way: the later part calls or receives, the earlier one does not know it",
+    },
+    Ban {
+        within: &["src/ingest.rs", "src/shard.rs"],
+        except: &[],
+        banned: &["crate::http", "crate::service", "crate::cmd", "crate::demo"],
+        in_comments: false,
+        advice: "http calls ingest, which calls the shards: give the caller an error of your own",
     },
     Ban {
         within: &["src/http"],
