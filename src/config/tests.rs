@@ -48,7 +48,7 @@ fn everything_written_arrives() {
     assert_eq!(config.standardisation.memory_s, Some(604_800.0));
     assert_eq!(config.features.len(), 2);
     assert_eq!(config.features[0].name, "cpu_busy");
-    assert_eq!(config.features[0].at, "o.yaml:34:11");
+    assert_eq!(config.features[0].at, "o.yaml:35:11");
     assert_eq!(config.features[1].floor, 0.01);
     assert!(config.features[1].expr.starts_with("1 - node_memory_MemAvailable_bytes\n"));
     assert_eq!(config.ingest, Ingest::default());
