@@ -1,6 +1,6 @@
 //! `outlierd-train-bundle`: trains the shipped bundle on public data, and judges it.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -43,7 +43,7 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<()> {
-    tracing_subscriber::fmt().with_writer(io::stderr).init();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
     let args = Args::parse();
     let options = Options {
         seed: args.seed,
