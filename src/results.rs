@@ -42,8 +42,6 @@ pub struct Meta {
     pub min_history_ms: i64,
     /// Silence, by the clock of arrival, after which a host is stale.
     pub stale_after_ms: i64,
-    /// The mse limit, where no host has one of its own.
-    pub limit: f64,
 }
 
 /// A feature as people see it.
@@ -151,7 +149,7 @@ impl Results {
         }
     }
 
-    /// Called by the host's shard thread when it drops the host.
+    /// Called by the host's scoring thread, after all its rows, when the shard has dropped the host.
     pub fn forget(&self, host: &str) {
         self.hosts.remove(host);
     }

@@ -151,7 +151,6 @@ impl Plans {
             step_ms: self.step_ms(),
             min_history_ms: config.detection.min_history_ms,
             stale_after_ms: config.detection.stale_after_ms,
-            limit: self.decision().limit,
         }
     }
 }

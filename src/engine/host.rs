@@ -214,7 +214,6 @@ impl Host {
         let config = &shared.config;
         let n_scored = config.scored.len();
         let mut row = vec![f32::NAN; n_scored];
-        let mut target = vec![f32::NAN; n_scored];
         let mut mean = vec![f64::NAN; n_scored];
         let mut deviation = vec![f64::NAN; n_scored];
         let mut n_missing = 0;
@@ -228,7 +227,6 @@ impl Host {
             if let Some(Standardised { z, mean: mean_before, deviation: deviation_before }) = observed {
                 // Clipped to the wider bound so that an outlier stays finite; the window clips inputs again.
                 row[i] = (z as f32).clamp(-config.target_clip, config.target_clip);
-                target[i] = row[i];
                 (mean[i], deviation[i]) = (mean_before, deviation_before);
             }
         }
@@ -248,7 +246,7 @@ impl Host {
             return Err(NotScored::StatisticsWarmingUp);
         }
         let input = self.window.filled(config.input_clip, config.max_missing).ok_or(why)?;
-        Ok(Window { input, target: target.into(), mean: mean.into(), deviation: deviation.into() })
+        Ok(Window { input, target: row.into(), mean: mean.into(), deviation: deviation.into() })
     }
 
     /// Forgets series that can no longer be seen by any leaf; looked for once per range, since it costs a pass.

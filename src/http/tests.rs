@@ -31,7 +31,6 @@ fn results() -> Arc<Results> {
         step_ms: MINUTE_MS,
         min_history_ms: 3 * MINUTE_MS,
         stale_after_ms: 5 * MINUTE_MS,
-        limit: 1.0,
     })))
 }
 

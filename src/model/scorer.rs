@@ -152,10 +152,11 @@ impl Scorer {
 
     fn record(&mut self, row: Row, expected: Option<&[f32]>) {
         let verdict = row.window.as_ref().zip(expected).and_then(|(window, expected)| {
-            if !self.states.contains_key(row.host.name.as_ref()) {
-                self.states.insert(row.host.name.as_ref().into(), VerdictState::default());
-            }
-            let state = self.states.entry(row.host.name.as_ref().into()).or_default();
+            // The name is copied for a new host alone.
+            let state = match self.states.get_mut(row.host.name.as_ref()) {
+                Some(state) => state,
+                None => self.states.entry(row.host.name.as_ref().into()).or_default(),
+            };
             state.judge(window, expected, row.t_ms, &self.decision)
         });
         let keep_rows = self.windows.shape()[1];

@@ -19,7 +19,6 @@ fn meta() -> Meta {
         step_ms: MINUTE_MS,
         min_history_ms: 6 * HOUR_MS,
         stale_after_ms: 5 * MINUTE_MS,
-        limit: 1.0,
     }
 }
 
