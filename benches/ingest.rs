@@ -1,0 +1,183 @@
+//! Whole ingest on one core: decompress, walk, filter, route, apply, close steps; and memory per host. `cargo bench --bench ingest`.
+//!
+//! A fleet of hosts like the one in the captures (995 series each, the built-in preset), scraped every 15 s, in vmagent's blocks
+//! of 10,000 samples. Counts CPU time of this thread; making the bodies is not counted.
+#![allow(clippy::unwrap_used, clippy::print_stdout)] // a bench that cannot start says why by panicking
+
+use std::path::Path;
+use std::sync::Arc;
+
+use outlierd::config::{Config, Limits};
+use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
+use outlierd::engine::{Engine, EngineConfig, Event, Input, Output};
+use outlierd::proto::prometheus::WriteRequest;
+use outlierd::service::Plans;
+use prost::Message;
+
+const SCRAPE_MS: i64 = 15_000;
+const BLOCK_SAMPLES: usize = 10_000;
+const START_MS: i64 = 1_795_330_260_000;
+const ANY_TIME: TimeBounds = TimeBounds { min_ms: 0, max_ms: i64::MAX };
+/// The identity label's value in the captures.
+const CAPTURED_HOST: &str = "host-00000.dc1.example.com:9100";
+
+fn main() {
+    // `cargo test --benches` runs this too: then one round on a few hosts.
+    let is_test = !std::env::args().any(|arg| arg == "--bench");
+    let cases: &[(usize, usize)] = if is_test { &[(2, 2)] } else { &[(1_000, 260), (10_000, 24)] };
+    println!("hosts  scrapes  ns/sample: first scrape, later (decode + engine)  rows  KiB/host");
+    for &(hosts, scrapes) in cases {
+        run(hosts, scrapes);
+    }
+}
+
+/// One series of the captured host: its label entries around the host's name, its value, and by how much it moves per scrape.
+struct Series {
+    before: Vec<u8>,
+    after: Vec<u8>,
+    value: f64,
+    change: f64,
+}
+
+fn run(hosts: usize, scrapes: usize) {
+    let fleet = Fleet::new(hosts);
+    let plans = Plans::new(Config::default()).unwrap();
+    let limits = Limits::default();
+    let names = plans.plan.metrics.iter().map(String::as_str);
+    let wanted = Wanted::new(names, "instance", 1, &limits).unwrap();
+    let mut config: EngineConfig = plans.engine();
+    config.limits.hosts = hosts;
+    config.plan = Arc::clone(&plans.plan);
+    let mut decoder = Decoder::new();
+    let mut out = Output::default();
+    let mut blocks = fleet.blocks(0);
+    let resident_before = resident_bytes();
+    let mut engine = Engine::new(config);
+    let (mut first, mut decode_ns, mut engine_ns, mut samples, mut rows) = (0, 0, 0, 0, 0);
+    for scrape in 0..scrapes {
+        if scrape > 0 {
+            fleet.refill(scrape, &mut blocks);
+        }
+        for block in &blocks {
+            let started = cpu_ns();
+            let decoded = decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap();
+            let walked = cpu_ns();
+            let now_ms = START_MS + (scrape as i64 + 1) * SCRAPE_MS;
+            engine.apply(Input::Samples { batch: &decoded.batches[0], now_ms }, &mut out);
+            drop(decoded.batches);
+            rows += out.counts.get(Event::RowClosed);
+            out.clear();
+            let applied = cpu_ns();
+            if scrape == 0 {
+                first += applied - started;
+            } else {
+                decode_ns += walked - started;
+                engine_ns += applied - walked;
+                samples += decoded.stats.received_samples;
+            }
+        }
+    }
+    let per_host = (resident_bytes() - resident_before) as f64 / hosts as f64 / 1024.0;
+    let per = |ns: u64| ns as f64 / samples as f64;
+    println!(
+        "{hosts:5}  {scrapes:7}  {:.0}, {:.1} ({:.1} + {:.1})  {rows}  {per_host:.1}",
+        first as f64 / (hosts * fleet.series.len()) as f64,
+        per(decode_ns + engine_ns),
+        per(decode_ns),
+        per(engine_ns),
+    );
+}
+
+struct Fleet {
+    hosts: usize,
+    series: Vec<Series>,
+}
+
+impl Fleet {
+    fn new(hosts: usize) -> Self {
+        let read = |name: &str| {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/captures").join(name);
+            let message = snap::raw::Decoder::new().decompress_vec(&std::fs::read(path).unwrap()).unwrap();
+            WriteRequest::decode(message.as_slice()).unwrap()
+        };
+        let (now, later) = (read("host995-scrape0.snappy.bin"), read("host995-scrape1.snappy.bin"));
+        let series = now.timeseries.iter().zip(&later.timeseries).map(|(now, later)| {
+            assert_eq!(now.labels, later.labels);
+            let at = now.labels.iter().position(|l| l.value == CAPTURED_HOST).unwrap();
+            let encode = |labels: &[outlierd::proto::prometheus::Label]| {
+                let mut bytes = Vec::new();
+                for label in labels {
+                    field(&mut bytes, 0x0a, &label.encode_to_vec());
+                }
+                bytes
+            };
+            // The captures are 3 s apart.
+            let change = (later.samples[0].value - now.samples[0].value) * (SCRAPE_MS as f64 / 3_000.0);
+            let value = now.samples[0].value;
+            Series { before: encode(&now.labels[..at]), after: encode(&now.labels[at + 1..]), value, change }
+        });
+        Self { hosts, series: series.collect() }
+    }
+
+    fn blocks(&self, scrape: usize) -> Vec<Vec<u8>> {
+        let n_blocks = (self.hosts * self.series.len()).div_ceil(BLOCK_SAMPLES);
+        let mut blocks = vec![Vec::new(); n_blocks];
+        self.refill(scrape, &mut blocks);
+        blocks
+    }
+
+    /// The blocks of one scrape of every host; hosts are scraped one after the other over the interval.
+    fn refill(&self, scrape: usize, blocks: &mut [Vec<u8>]) {
+        let (mut message, mut series_bytes, mut n, mut block) = (Vec::new(), Vec::new(), 0, 0);
+        let mut encoder = snap::raw::Encoder::new();
+        let mut finish = |message: &mut Vec<u8>| {
+            let body = &mut blocks[block];
+            body.resize(snap::raw::max_compress_len(message.len()), 0);
+            let len = encoder.compress(message, body).unwrap();
+            body.truncate(len);
+            body.shrink_to_fit();
+            message.clear();
+            block += 1;
+        };
+        for host in 0..self.hosts {
+            let name = format!("host-{host:05}.dc1.example.com:9100");
+            let label = outlierd::proto::prometheus::Label { name: "instance".into(), value: name }.encode_to_vec();
+            let t_ms = START_MS + scrape as i64 * SCRAPE_MS + host as i64 * SCRAPE_MS / self.hosts as i64;
+            for series in &self.series {
+                series_bytes.clear();
+                series_bytes.extend_from_slice(&series.before);
+                field(&mut series_bytes, 0x0a, &label);
+                series_bytes.extend_from_slice(&series.after);
+                let value = series.value + series.change * scrape as f64;
+                let sample = outlierd::proto::prometheus::Sample { value, timestamp: t_ms };
+                field(&mut series_bytes, 0x12, &sample.encode_to_vec());
+                field(&mut message, 0x0a, &series_bytes);
+                n += 1;
+                if n == BLOCK_SAMPLES {
+                    finish(&mut message);
+                    n = 0;
+                }
+            }
+        }
+        if n > 0 {
+            finish(&mut message);
+        }
+    }
+}
+
+fn field(out: &mut Vec<u8>, key: u8, content: &[u8]) {
+    out.push(key);
+    prost::encoding::encode_varint(content.len() as u64, out);
+    out.extend_from_slice(content);
+}
+
+/// CPU time of this thread: the kernel's accounting, which other guests and threads don't move as they move the clock.
+fn cpu_ns() -> u64 {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn resident_bytes() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap();
+    text.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
+}
