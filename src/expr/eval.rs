@@ -2,6 +2,7 @@
 
 use super::labelset::{GroupingId, LabelSetId, LabelSets};
 use super::plan::{Aggregation, Arithmetic, MapFunction, Node};
+use crate::series::TimestampMs;
 
 /// One element of a vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,6 +39,8 @@ impl EvalError {
 /// Everything that an evaluation reads, and the vectors that it borrows for intermediate results.
 #[derive(Debug)]
 pub struct Evaluation<'a> {
+    /// The step.
+    pub t_ms: TimestampMs,
     /// One vector per leaf of the plan.
     pub leaves: &'a [Vector],
     /// The shard's label sets.

@@ -7,9 +7,14 @@ pub mod eval;
 pub mod labelset;
 #[cfg(test)]
 pub(crate) mod naive;
+mod over;
 mod parse;
 pub mod plan;
+mod range_function;
 pub mod rollup;
 pub mod selector;
+mod statistics;
 
+pub use over::over;
 pub use plan::{ExprError, FeatureSource, Plan};
+pub use range_function::RangeFunction;

@@ -9,7 +9,7 @@ use promql_parser::parser::{
 
 use super::labelset::{Grouping, GroupingId};
 use super::plan::{Aggregation, Arithmetic, Builder, MapFunction, Node, Rollup};
-use super::rollup::RangeFunction;
+use super::range_function::RangeFunction;
 use super::selector::{Matcher, Selector};
 use crate::series::METRIC_NAME;
 
@@ -96,7 +96,7 @@ fn leaf(vector: &VectorSelector, rollup: Rollup, builder: &mut Builder) -> Resul
             MatchOp::NotRe(_) => Matcher::pattern(name, value, true).map_err(|e| e.to_string())?,
         });
     }
-    builder.leaf(Selector::new(vector.name.as_deref(), matchers), rollup)
+    builder.leaf(Selector::new(vector.name.as_deref(), matchers), rollup, 0)
 }
 
 fn aggregation(aggregate: &AggregateExpr, builder: &mut Builder) -> Result<Node, String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::labelset::{Grouping, GroupingId};
 use super::parse;
-use super::rollup::RangeFunction;
+use super::range_function::RangeFunction;
 use super::selector::Selector;
 
 /// A feature as configured.
@@ -40,7 +40,7 @@ impl fmt::Display for ExprError {
 impl std::error::Error for ExprError {}
 
 /// What turns the samples of one series into one value at a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rollup {
     /// The newest sample, not older than the lookback.
     Instant,
@@ -55,6 +55,8 @@ pub struct Leaf {
     pub selector: Selector,
     /// What of them.
     pub rollup: Rollup,
+    /// How long before the step the range ends, or the newest sample may stand: `offset`. Never negative.
+    pub offset_ms: i64,
 }
 
 /// Index of a [`Leaf`] in the plan.
@@ -171,7 +173,7 @@ pub struct Plan {
     unnamed_leaves: Vec<LeafId>,
     /// How far an instant selector looks back.
     pub lookback_ms: i64,
-    /// The longest range or lookback.
+    /// How far back any leaf reads: its range or the lookback, with its offset.
     pub range_ms_max: i64,
 }
 
@@ -225,14 +227,14 @@ impl Builder {
         Self { identity: identity.to_owned(), leaves: Vec::new(), leaf_ids: HashMap::new(), groupings: Vec::new() }
     }
 
-    /// The leaf for `selector` and `rollup`, shared where it is there already.
-    pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup) -> Result<LeafId, String> {
-        let key = format!("{selector}|{rollup:?}");
+    /// The leaf for `selector`, `rollup` and `offset_ms`, shared where it is there already.
+    pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup, offset_ms: i64) -> Result<LeafId, String> {
+        let key = format!("{selector}|{rollup:?}|{offset_ms}");
         if let Some(&id) = self.leaf_ids.get(&key) {
             return Ok(id);
         }
         let id = LeafId::try_from(self.leaves.len()).map_err(|_| "more than 65536 different selectors".to_owned())?;
-        self.leaves.push(Leaf { selector, rollup });
+        self.leaves.push(Leaf { selector, rollup, offset_ms });
         self.leaf_ids.insert(key, id);
         Ok(id)
     }
@@ -263,8 +265,8 @@ impl Builder {
             leaves_by_metric[metric].push(id);
         }
         let ranges = self.leaves.iter().map(|leaf| match leaf.rollup {
-            Rollup::Instant => lookback_ms,
-            Rollup::Range(_, range_ms) => range_ms,
+            Rollup::Instant => lookback_ms.saturating_add(leaf.offset_ms),
+            Rollup::Range(_, range_ms) => range_ms.saturating_add(leaf.offset_ms),
         });
         Plan {
             range_ms_max: ranges.max().unwrap_or(lookback_ms),

@@ -40,7 +40,7 @@ fn evaluate(expr: &str) -> Result<Option<f64>, EvalError> {
         }
         leaves.push(vector);
     }
-    Evaluation { leaves: &leaves, sets: &mut sets, spare: &mut Vec::new() }.value(&plan.features[0])
+    Evaluation { t_ms: 0, leaves: &leaves, sets: &mut sets, spare: &mut Vec::new() }.value(&plan.features[0])
 }
 
 fn check(expr: &str, expected: Option<f64>) {
