@@ -3,7 +3,7 @@
 //! Owns its bytes (copied from the request's buffer: only wanted series), so nothing borrows from a pooled buffer and no
 //! `unsafe` is needed.
 
-use super::wanted::labels_hash;
+use super::wanted::label_hash;
 use crate::series::Sample;
 
 /// Which wanted metric name a series has: an index into the names that [`super::Wanted`] was built from.
@@ -35,7 +35,7 @@ struct Series {
 /// A borrowed series of a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeriesView<'a> {
-    /// Keyed hash of `labels`: equal bytes have equal hashes within one process.
+    /// The sum of the keyed hashes of its labels ([`super::label_hash`]): equal for equal labels in any order, within one process.
     pub labels_hash: u64,
     /// The label entries as received, unsorted and not validated beyond being well-formed protobuf within the limits;
     /// [`super::parse_labels`] reads them.
@@ -70,14 +70,19 @@ impl SampleBatch {
         }
     }
 
-    /// Appends a series given its label entries and the place of its host, see [`Self::place_host`]. The batch must stay under
+    /// Appends a series given its label entries with their hash and the place of its host, see [`Self::place_host`]. The batch must stay under
     /// 4 GiB in each column, which `limits.body` sees to.
-    pub(super) fn push_entries(&mut self, entries: &[u8], host: (u32, u32), metric: MetricId, samples: &[Sample]) {
+    pub(super) fn push_entries(
+        &mut self,
+        (entries, labels_hash): (&[u8], u64),
+        host: (u32, u32),
+        metric: MetricId,
+        samples: &[Sample],
+    ) {
         let labels = (self.bytes.len() as u32, entries.len() as u32);
         self.bytes.extend_from_slice(entries);
         let samples_range = (self.samples.len() as u32, samples.len() as u32);
         self.samples.extend_from_slice(samples);
-        let labels_hash = labels_hash(entries);
         self.series.push(Series { labels_hash, labels, host, samples: samples_range, metric });
     }
 
@@ -89,12 +94,13 @@ impl SampleBatch {
         metric: MetricId,
         samples: &[Sample],
     ) {
-        let mut entries = Vec::new();
+        let (mut entries, mut hash) = (Vec::new(), 0_u64);
         for (name, value) in labels {
             super::labels::write_entry(&mut entries, name, value);
+            hash = hash.wrapping_add(label_hash(name, value));
         }
         let host = self.place_host(host);
-        self.push_entries(&entries, host, metric, samples);
+        self.push_entries((&entries, hash), host, metric, samples);
     }
 
     /// Where `host` stands among the hosts, put there if need be: most often it is the last one, as a scrape comes in one piece.
@@ -111,13 +117,23 @@ impl SampleBatch {
 
     /// The series in order of arrival.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = SeriesView<'_>> {
-        self.series.iter().map(|series| SeriesView {
+        self.series.iter().map(|series| self.view(series))
+    }
+
+    /// The series number `index`.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<SeriesView<'_>> {
+        self.series.get(index).map(|series| self.view(series))
+    }
+
+    fn view(&self, series: &Series) -> SeriesView<'_> {
+        SeriesView {
             labels_hash: series.labels_hash,
             labels: range(&self.bytes, series.labels),
             host: &self.hosts[series.host.0 as usize..][..series.host.1 as usize],
             metric: series.metric,
             samples: range(&self.samples, series.samples),
-        })
+        }
     }
 
     /// How many series it has.
@@ -163,7 +179,7 @@ mod tests {
         let series: Vec<_> = batch.iter().collect();
         assert_eq!(series.iter().map(|s| s.host).collect::<Vec<_>>(), ["a:9100", "a:9100", "b:9100"]);
         assert_eq!(series.iter().map(|s| s.samples).collect::<Vec<_>>(), [&samples[..], &samples[..1], &samples[1..]]);
-        assert!(series.iter().all(|s| s.metric == 7 && s.labels_hash == labels_hash(series[0].labels)));
+        assert!(series.iter().all(|s| s.metric == 7 && s.labels_hash == labels.iter().fold(0_u64, |hash, (n, v)| hash.wrapping_add(label_hash(n, v)))));
         let limits = LabelLimits { labels_per_series: 4, name_bytes: 8, value_bytes: 300 };
         let mut parsed = Vec::new();
         parse_labels(series[2].labels, limits, &mut parsed).unwrap();

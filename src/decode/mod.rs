@@ -13,6 +13,7 @@ mod labels;
 mod metrics;
 mod sample;
 mod scratch;
+mod tail;
 mod walk;
 mod wanted;
 mod wire;
@@ -22,7 +23,7 @@ pub use compression::Encoding;
 pub use error::{DecodeError, Malformed};
 pub use labels::{InvalidSeries, LabelLimits, parse_labels};
 pub use metrics::Metrics;
-pub use wanted::{UNLISTED, Wanted, labels_hash, shard_of};
+pub use wanted::{UNLISTED, Wanted, label_hash, shard_of};
 
 use crate::series::TimestampMs;
 use compression::Decompressor;

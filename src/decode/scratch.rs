@@ -27,6 +27,8 @@ pub(super) struct Scratch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kept {
     pub(super) entries: Entries,
+    /// The sum of its labels' hashes.
+    pub(super) labels_hash: u64,
     /// Start and length in [`Scratch::hosts`].
     pub(super) host: (u32, u32),
     /// Start and length in [`Scratch::samples`].
@@ -79,7 +81,7 @@ impl Scratch {
                 _ => batch.place_host(&self.hosts[series.host.0 as usize..][..series.host.1 as usize]),
             };
             previous = Some((series.host, host));
-            batch.push_entries(entries, host, series.metric, samples);
+            batch.push_entries((entries, series.labels_hash), host, series.metric, samples);
         }
         batches
     }

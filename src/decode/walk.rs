@@ -10,7 +10,8 @@ use super::error::{DecodeError, Malformed};
 use super::labels::{InvalidSeries, parse_label};
 use super::sample::parse_sample;
 use super::scratch::{Entries, Kept, Scratch};
-use super::wanted::{Wanted, shard_of};
+use super::tail::Tail;
+use super::wanted::{Wanted, label_bytes_hash, label_message_hash, shard_of};
 use super::wire::{Reader, WireType, short_field, write_field};
 use crate::series::METRIC_NAME;
 
@@ -28,8 +29,15 @@ pub(super) fn walk(
     bounds: TimeBounds,
     scratch: &mut Scratch,
 ) -> Result<DecodeStats, DecodeError> {
-    let mut walk =
-        Walk { wanted, bounds, scratch, stats: DecodeStats::default(), last_name: (&[], None), last_host: ((0, 0), 0) };
+    let mut walk = Walk {
+        wanted,
+        bounds,
+        scratch,
+        stats: DecodeStats::default(),
+        last_name: Name::default(),
+        last_host: ((0, 0), 0),
+        tail: Tail::default(),
+    };
     let mut reader = Reader::new(message);
     while !reader.is_empty() {
         let at = reader.at();
@@ -45,9 +53,19 @@ struct Walk<'a, 's> {
     scratch: &'s mut Scratch,
     stats: DecodeStats,
     /// The last name looked up and what came out: the series of a metric follow each other.
-    last_name: (&'a [u8], Option<MetricId>),
+    last_name: Name<'a>,
     /// Where the last kept host stands in the scratch, and its shard: a scrape has one host.
     last_host: ((u32, u32), u16),
+    tail: Tail<'a>,
+}
+
+/// A metric name that was looked up.
+#[derive(Default, Clone, Copy)]
+struct Name<'a> {
+    name: &'a [u8],
+    metric: Option<MetricId>,
+    /// Of the label that it is the value of, where the metric is wanted.
+    hash: u64,
 }
 
 /// What the labels of a series say.
@@ -55,6 +73,8 @@ struct Walk<'a, 's> {
 struct Labels<'a> {
     /// How many there are.
     n: usize,
+    /// The sum of their hashes.
+    hash: u64,
     /// Value of the first `__name__`.
     name: Option<&'a [u8]>,
     /// Value of the first identity label.
@@ -97,19 +117,23 @@ impl<'a> Walk<'a, '_> {
         let mut known = Labels::default();
         let mut unread = series;
         if let Some((name, behind)) = leading_name(series) {
-            metric = self.metric(name);
+            let looked_up = self.metric(name);
+            metric = looked_up.metric;
             if metric.is_none() {
                 let rest = skim(behind)?;
                 self.stats.ignored_samples += rest.samples;
                 self.count(&rest);
                 return Ok(());
             }
-            known =
-                Labels { n: 1, name: Some(name), host: None, problem: self.wanted.labels.check(0, NAME, name).err() };
+            let problem = self.wanted.labels.check(0, NAME, name).err();
+            known = Labels { n: 1, hash: looked_up.hash, name: Some(name), host: None, problem };
             unread = behind;
         }
         let first_sample = self.scratch.samples.len();
-        let (labels, end) = self.labels(known, unread)?;
+        let (labels, end, has_tail) = self.labels(known, unread)?;
+        if !has_tail && labels.problem.is_none() {
+            self.tail.learn(&unread[..end], &self.wanted.identity);
+        }
         let end = series.len() - unread.len() + end;
         let rest = self.rest(&series[end..])?;
         if rest.labels {
@@ -117,7 +141,7 @@ impl<'a> Walk<'a, '_> {
             return self.scattered(series);
         }
         let entries = Entries { at: at as u32, len: end as u32, gathered: false };
-        let metric = metric.or_else(|| self.metric(labels.name?));
+        let metric = metric.or_else(|| self.metric(labels.name?).metric);
         self.settle(entries, &labels, metric, &rest, first_sample);
         Ok(())
     }
@@ -135,7 +159,7 @@ impl<'a> Walk<'a, '_> {
             }
         }
         let first_sample = self.scratch.samples.len();
-        let (labels, _) = self.labels(Labels::default(), &gathered[at..])?;
+        let (labels, ..) = self.labels(Labels::default(), &gathered[at..])?;
         let rest = self.rest(series)?;
         let entries = Entries { at: at as u32, len: (gathered.len() - at) as u32, gathered: true };
         let metric = labels.name.and_then(|name| self.wanted.metric(name));
@@ -144,11 +168,29 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    /// Reads the labels at the start of `series` on top of those that are `known`; says where they end.
-    fn labels<'b>(&self, known: Labels<'b>, series: &'b [u8]) -> Result<(Labels<'b>, usize), Malformed> {
+    /// Reads the labels at the start of `series` on top of those that are `known`; says where they end, and whether the
+    /// known tail was among them.
+    fn labels<'b>(&self, known: Labels<'b>, series: &'b [u8]) -> Result<(Labels<'b>, usize, bool), Malformed>
+    where
+        'a: 'b,
+    {
         let mut labels = known;
         let mut rest = series;
+        let mut has_tail = false;
         loop {
+            if !has_tail
+                && !self.tail.entries.is_empty()
+                && let Some(behind) = rest.strip_prefix(self.tail.entries)
+            {
+                has_tail = true;
+                rest = behind;
+                labels.n += self.tail.n;
+                labels.hash = labels.hash.wrapping_add(self.tail.hash);
+                labels.host.get_or_insert(self.tail.host);
+                if labels.n > self.wanted.labels.labels_per_series {
+                    labels.problem.get_or_insert(InvalidSeries::TooManyLabels);
+                }
+            }
             let label;
             (label, rest) = match short_field(rest) {
                 Some((0x0a, label, behind)) => (label, behind),
@@ -166,6 +208,7 @@ impl<'a> Walk<'a, '_> {
                 labels.problem.get_or_insert(problem);
             }
             labels.n += 1;
+            labels.hash = labels.hash.wrapping_add(label_message_hash(label));
             // The first counts: whether there are two is looked at once per series, by `parse_labels`.
             if labels.host.is_none() && self.wanted.identity.is(name) {
                 labels.host = Some(value);
@@ -173,7 +216,7 @@ impl<'a> Walk<'a, '_> {
                 labels.name.get_or_insert(value);
             }
         }
-        Ok((labels, series.len() - rest.len()))
+        Ok((labels, series.len() - rest.len(), has_tail))
     }
 
     /// Reads what stands behind the labels and notes the samples that are within the bounds.
@@ -234,7 +277,8 @@ impl<'a> Walk<'a, '_> {
                     self.stats.too_old_samples += rest.too_old;
                     self.stats.kept_samples += u64::from(kept);
                     if kept > 0 {
-                        self.scratch.keep(Kept { entries, host, samples: (first_sample as u32, kept), metric, shard });
+                        let samples = (first_sample as u32, kept);
+                        self.scratch.keep(Kept { entries, labels_hash: labels.hash, host, samples, metric, shard });
                     }
                     None
                 }
@@ -264,11 +308,13 @@ impl<'a> Walk<'a, '_> {
     }
 
     #[inline]
-    fn metric(&mut self, name: &'a [u8]) -> Option<MetricId> {
-        if name != self.last_name.0 {
-            self.last_name = (name, self.wanted.metric(name));
+    fn metric(&mut self, name: &'a [u8]) -> Name<'a> {
+        if name != self.last_name.name {
+            let metric = self.wanted.metric(name);
+            let hash = metric.map_or(0, |_| label_bytes_hash(NAME, name));
+            self.last_name = Name { name, metric, hash };
         }
-        self.last_name.1
+        self.last_name
     }
 
     #[inline]

@@ -11,6 +11,7 @@ use foldhash::quality::FoldHasher;
 
 use super::batch::MetricId;
 use super::labels::LabelLimits;
+use super::wire::write_field;
 use crate::config::Limits;
 use crate::series::METRIC_NAME;
 
@@ -18,9 +19,9 @@ use crate::series::METRIC_NAME;
 /// foldhash's own global seed comes from addresses and the clock.
 static SEED: LazyLock<SharedSeed> = LazyLock::new(|| SharedSeed::from_u64(RandomState::new().build_hasher().finish()));
 
-/// Distinguishes hashes of hosts from hashes of series.
+/// Distinguishes hashes of hosts from hashes of labels.
 const HOST: u64 = 0x686f_7374;
-const SERIES: u64 = 0x7365_7269_6573;
+const LABEL: u64 = 0x6c61_6265_6c00;
 
 /// The metric of a series whose name nobody listed; occurs only with [`Wanted::all_names`].
 pub const UNLISTED: MetricId = MetricId::MAX;
@@ -33,10 +34,24 @@ pub fn shard_of(host: &str, shards: usize) -> usize {
     ((u128::from(hash) * shards.max(1) as u128) >> 64) as usize
 }
 
-/// The keyed hash of label entries as [`super::SeriesView::labels_hash`] has it.
+/// The keyed hash of one label. A series' is the sum of its labels', so that their order makes no difference, and what a label
+/// adds can be taken away.
 #[must_use]
-pub fn labels_hash(entries: &[u8]) -> u64 {
-    keyed_hash(SERIES, entries)
+pub fn label_hash(name: &str, value: &str) -> u64 {
+    label_bytes_hash(name.as_bytes(), value.as_bytes())
+}
+
+pub(super) fn label_bytes_hash(name: &[u8], value: &[u8]) -> u64 {
+    let mut label = Vec::with_capacity(name.len() + value.len() + 8);
+    write_field(&mut label, 0x0a, name);
+    write_field(&mut label, 0x12, value);
+    label_message_hash(&label)
+}
+
+/// The same of a `Label` message, written as every sender writes it. Another encoding of the same label has another hash.
+#[inline]
+pub(super) fn label_message_hash(label: &[u8]) -> u64 {
+    keyed_hash(LABEL, label)
 }
 
 #[inline]

@@ -2,18 +2,19 @@
 
 use std::collections::VecDeque;
 
+use crate::expr::rollup::{ABSENT, FrameView, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// Samples of one host with one timestamp.
 #[derive(Debug, Default)]
 pub(super) struct Frame {
     /// The timestamp.
-    pub(super) t_ms: TimestampMs,
+    t_ms: TimestampMs,
     /// When its first sample came, on the caller's clock.
-    pub(super) arrived_ms: TimestampMs,
-    /// Series by slot, increasing.
-    slots: Vec<u32>,
-    /// One value per slot.
+    arrived_ms: TimestampMs,
+    /// The lowest slot with a value.
+    first_slot: u32,
+    /// One value per slot from there on, [`ABSENT`] where there is none. A scrape's series stand close together.
     values: Vec<f64>,
 }
 
@@ -26,35 +27,42 @@ pub(super) enum Inserted {
 }
 
 impl Frame {
-    /// Slot and value of every sample, by slot.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, f64)> {
-        self.slots.iter().copied().zip(self.values.iter().copied())
+    /// What is in it.
+    pub(super) fn view(&self) -> FrameView<'_> {
+        FrameView { t_ms: self.t_ms, first_place: self.first_slot, values: &self.values }
     }
 
     fn insert(&mut self, slot: u32, value: f64) -> Inserted {
-        if self.slots.last().is_none_or(|last| *last < slot) {
-            self.slots.push(slot);
+        if self.values.is_empty() {
+            self.first_slot = slot;
+        } else if slot < self.first_slot {
+            let n = (self.first_slot - slot) as usize;
+            self.values.splice(0..0, std::iter::repeat_n(ABSENT, n));
+            self.first_slot = slot;
+        }
+        let at = (slot - self.first_slot) as usize;
+        if at >= self.values.len() {
+            self.values.resize(at, ABSENT);
             self.values.push(value);
             return Inserted::New;
         }
-        match self.slots.binary_search(&slot) {
-            Ok(i) => {
-                self.values[i] = winner(self.values[i], value);
-                Inserted::Duplicate
-            }
-            Err(i) => {
-                self.slots.insert(i, slot);
-                self.values.insert(i, value);
-                Inserted::New
-            }
+        let cell = &mut self.values[at];
+        if is_absent(*cell) {
+            *cell = value;
+            return Inserted::New;
         }
+        *cell = winner(*cell, value);
+        Inserted::Duplicate
     }
 
     /// Renumbers the slots; samples of slots that are gone are dropped. `new_slots` keeps the order of slots.
     fn renumber(&mut self, new_slots: &[Option<u32>]) {
-        let kept: Vec<(u32, f64)> =
-            self.iter().filter_map(|(slot, value)| Some((new_slots[slot as usize]?, value))).collect();
-        (self.slots, self.values) = kept.into_iter().unzip();
+        let values = std::mem::take(&mut self.values);
+        for (slot, value) in (self.first_slot..).zip(values) {
+            if let Some(new) = new_slots.get(slot as usize).copied().flatten().filter(|_| !is_absent(value)) {
+                self.insert(new, value);
+            }
+        }
     }
 }
 
@@ -79,6 +87,8 @@ fn winner(a: f64, b: f64) -> f64 {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     pending: VecDeque<Frame>,
+    /// Values that the last frame had: the next one will have as many.
+    n_values: usize,
 }
 
 impl Frames {
@@ -91,6 +101,8 @@ impl Frames {
         now_ms: TimestampMs,
         spare: &mut Vec<Frame>,
     ) -> Inserted {
+        // An ordinary NaN of its own payload would be taken for no sample.
+        let value = if value.is_nan() && !is_stale(value) { f64::NAN } else { value };
         // Samples nearly always belong to the newest frame.
         let after = self.pending.iter().rposition(|frame| frame.t_ms <= t_ms);
         match after {
@@ -98,6 +110,7 @@ impl Frames {
             _ => {
                 let mut frame = spare.pop().unwrap_or_default();
                 (frame.t_ms, frame.arrived_ms) = (t_ms, now_ms);
+                frame.values.reserve_exact(self.n_values);
                 let inserted = frame.insert(slot, value);
                 self.pending.insert(after.map_or(0, |i| i + 1), frame);
                 inserted
@@ -121,12 +134,19 @@ impl Frames {
 
     /// Takes the oldest frame.
     pub(super) fn take(&mut self) -> Option<Frame> {
-        self.pending.pop_front()
+        let frame = self.pending.pop_front();
+        self.n_values = frame.as_ref().map_or(0, |frame| frame.values.len());
+        frame
     }
 
     /// Whether a sample of `slot` is pending.
     pub(super) fn has(&self, slot: u32) -> bool {
-        self.pending.iter().any(|frame| frame.slots.binary_search(&slot).is_ok())
+        self.pending.iter().any(|frame| !is_absent(frame.view().get(slot)))
+    }
+
+    /// Cells of all pending frames, those without a sample included.
+    pub(super) fn n_cells(&self) -> usize {
+        self.pending.iter().map(|frame| frame.values.len()).sum()
     }
 
     /// Number of pending frames.
@@ -146,7 +166,6 @@ const SPARE_FRAMES_MAX: usize = 64;
 /// Puts an applied frame's buffers aside for the next one.
 pub(super) fn recycle(mut frame: Frame, spare: &mut Vec<Frame>) {
     if spare.len() < SPARE_FRAMES_MAX {
-        frame.slots.clear();
         frame.values.clear();
         spare.push(frame);
     }
@@ -156,6 +175,10 @@ pub(super) fn recycle(mut frame: Frame, spare: &mut Vec<Frame>) {
 mod tests {
     use super::*;
     use crate::series::STALE_NAN_BITS;
+
+    fn cells(frame: &Frame) -> Vec<(u32, f64)> {
+        (frame.first_slot..).zip(frame.values.iter().copied()).filter(|(_, value)| !is_absent(*value)).collect()
+    }
 
     #[test]
     fn any_order_gives_the_same_frames() {
@@ -168,7 +191,7 @@ mod tests {
             }
             let mut all = Vec::new();
             while let Some(frame) = frames.take() {
-                all.push((frame.t_ms, frame.iter().collect::<Vec<_>>()));
+                all.push((frame.t_ms, cells(&frame)));
             }
             all
         };

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use super::counts::Event;
+use super::discovery::selection_class;
 use super::frames::{self, Frames, Inserted};
 use super::row::{HostId, HostStatus, NotScored, Row, Window};
-use super::slots::{Lookup, Slots};
+use super::slots::Slots;
 use super::standardise::{Standardised, Standardiser};
 use super::window::WindowRing;
 use super::{Output, Shared};
 use crate::expr::eval::Evaluation;
-use crate::series::{Sample, TimestampMs};
+use crate::series::{Labels, Sample, TimestampMs};
 
 /// Everything that the engine keeps of one host.
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) id: Arc<HostId>,
+    /// Labels that all its series share, but the identity label: they tell no two of them apart.
+    pub(super) shared_labels: Labels,
+    /// See [`super::discovery::selection_class`].
+    pub(super) selection_class: u64,
     pub(super) slots: Slots,
     frames: Frames,
     /// Newest timestamp of any sample.
@@ -43,20 +48,24 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(id: Arc<HostId>, shared: &Shared) -> Self {
+    /// A host without series; `shared_labels` are those that all its series are expected to have.
+    pub(super) fn new(id: Arc<HostId>, shared_labels: Labels, shared: &mut Shared) -> Self {
+        let empty = shared.layouts.intern(Vec::new(), &shared.wiring);
         let config = &shared.config;
         Self {
-            id,
-            slots: Slots::new(&config.plan),
+            selection_class: selection_class(&config.plan, &id.name, &config.identity, &shared_labels),
+            shared_labels,
+            slots: Slots::new(empty, &shared.wiring),
             frames: Frames::default(),
             newest_ms: TimestampMs::MIN,
             arrived_ms: TimestampMs::MIN,
             watermark_ms: TimestampMs::MIN,
             applied_ms: TimestampMs::MIN,
             next_step_ms: None,
-            window: WindowRing::new(config.window_rows, config.scored.len()),
+            window: WindowRing::new(config.window_rows, config.scored.len(), config.input_clip),
             statistics: vec![Standardiser::default(); config.scored.len()].into(),
             missing: Box::default(),
+            id,
             not_scored: Some(NotScored::TooFewRows),
             n_rows: 0,
             steps_since_expiry: 0,
@@ -67,11 +76,6 @@ impl Host {
     /// When its newest sample came, on the caller's clock.
     pub(super) fn arrived_ms(&self) -> TimestampMs {
         self.arrived_ms
-    }
-
-    /// The slot of a series whose label bytes are known.
-    pub(super) fn find(&mut self, labels_hash: u64) -> Lookup {
-        self.slots.find(labels_hash)
     }
 
     /// Whether every one of `samples` would come too late.
@@ -102,7 +106,9 @@ impl Host {
 
     /// Applies the oldest frames early where more wait than may.
     pub(super) fn limit_frames(&mut self, shared: &mut Shared, out: &mut Output) {
-        while self.frames.len() > shared.config.limits.frames_per_host {
+        let limits = &shared.config.limits;
+        let (n_frames, n_cells) = (limits.frames_per_host, limits.samples_per_host);
+        while self.frames.len() > n_frames || self.frames.len() > 1 && self.frames.n_cells() > n_cells {
             out.counts.add(Event::FramesPerHost, 1);
             let Some(oldest_ms) = self.frames.oldest_ms() else { return };
             self.advance_to(oldest_ms, shared, out);
@@ -132,14 +138,12 @@ impl Host {
             // Before the frame is taken: closing a step may renumber the series of every pending frame.
             self.close_before_frame(oldest_ms, shared, out);
             let Some(frame) = self.frames.take() else { break };
-            self.applied_ms = frame.t_ms;
-            let keep_ranges = self.slots.n_range_samples() < shared.config.limits.samples_per_host;
-            if !keep_ranges {
+            self.applied_ms = oldest_ms;
+            let may_grow = self.slots.n_samples() < shared.config.limits.samples_per_host;
+            if !may_grow {
                 out.counts.add(Event::SamplesPerHost, 1);
             }
-            for (slot, value) in frame.iter() {
-                self.slots.apply(slot, Sample { t_ms: frame.t_ms, value }, keep_ranges);
-            }
+            self.slots.apply(frame.view(), &shared.wiring, may_grow, &mut shared.clock_scratch);
             frames::recycle(frame, &mut shared.spare_frames);
             self.close_before(self.applied_ms.saturating_add(1), shared, out);
         }
@@ -169,7 +173,21 @@ impl Host {
         }
     }
 
-    /// Closes the steps before the next frame. The first frame starts the grid, and so does one after a long gap.
+    /// The first step at or after `t_ms`, a frame after a long gap or the first one of all, which starts the grid.
+    fn first_step_from(&mut self, t_ms: TimestampMs, shared: &Shared) -> TimestampMs {
+        let config = &shared.config;
+        if self.next_step_ms.is_none() {
+            self.slots.grid_ms = t_ms;
+            return t_ms;
+        }
+        if t_ms.saturating_sub(self.applied_ms) > config.plan.range_ms_max {
+            self.slots.forget_samples(&shared.wiring);
+        }
+        let since_ms = t_ms.saturating_sub(self.slots.grid_ms);
+        t_ms.saturating_add((-since_ms).rem_euclid(config.step_ms))
+    }
+
+    /// Closes the steps before the next frame; after a long gap the steps in it are skipped.
     fn close_before_frame(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         match self.next_step_ms {
             Some(_) if !self.is_long_gap(t_ms, shared) => self.close_before(t_ms, shared, out),
@@ -177,7 +195,7 @@ impl Host {
                 let n_skipped = skipped_from.map_or(0, |next_ms| self.gap_rows(next_ms, t_ms, shared));
                 out.counts.add(Event::StepSkipped, n_skipped as u64);
                 self.window.clear();
-                self.next_step_ms = Some(t_ms);
+                self.next_step_ms = Some(self.first_step_from(t_ms, shared));
             }
         }
     }
@@ -195,7 +213,8 @@ impl Host {
     /// One value per configured feature; NaN where it has none or no finite one.
     fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
         let plan = Arc::clone(&shared.config.plan);
-        self.slots.evaluate(&plan, t_ms, &mut shared.leaf_vectors);
+        let (vectors, scratch) = (&mut shared.leaf_vectors, &mut shared.clock_scratch);
+        self.slots.evaluate(&shared.wiring, plan.lookback_ms, t_ms, vectors, scratch);
         let mut evaluation =
             Evaluation { t_ms, leaves: &shared.leaf_vectors, sets: &mut shared.sets, spare: &mut shared.spare_vectors };
         let features = (0..).zip(&plan.features);
@@ -245,7 +264,7 @@ impl Host {
         if row.iter().filter(|z| z.is_nan()).count() as f64 > n_missing_max {
             return Err(NotScored::StatisticsWarmingUp);
         }
-        let input = self.window.filled(config.input_clip, config.max_missing).ok_or(why)?;
+        let input = self.window.filled(config.max_missing).ok_or(why)?;
         Ok(Window { input, target: row.into(), mean: mean.into(), deviation: deviation.into() })
     }
 
@@ -257,10 +276,12 @@ impl Host {
             return;
         }
         self.steps_since_expiry = 0;
-        if let Some(new_slots) =
-            self.slots.expire(t_ms.saturating_sub(config.plan.range_ms_max), |slot| self.frames.has(slot))
-        {
+        let live = self.slots.live_slots(t_ms, config.plan.range_ms_max, |slot| self.frames.has(slot));
+        if let Some(new_slots) = live {
+            let kept = self.slots.layout.series.iter().zip(&new_slots).filter(|(_, new)| new.is_some());
+            let series = kept.map(|(series, _)| series.clone()).collect();
             self.frames.renumber(&new_slots);
+            self.slots.move_to(shared.layouts.intern(series, &shared.wiring), &new_slots);
         }
     }
 
@@ -269,7 +290,7 @@ impl Host {
         HostStatus {
             host: Arc::clone(&self.id),
             last_sample_ms: self.newest_ms,
-            up: self.slots.up(self.newest_ms.saturating_sub(shared.config.plan.lookback_ms)),
+            up: self.slots.up(self.newest_ms, shared.config.plan.lookback_ms),
             window_rows: u32::try_from(self.window.len()).unwrap_or(u32::MAX),
             history_ms: i64::from(self.n_rows.saturating_sub(1)).saturating_mul(shared.config.step_ms),
             missing: self.missing.clone(),

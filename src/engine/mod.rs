@@ -4,30 +4,36 @@
 //! inputs alone, and any order or repetition of samples within the lateness gives the same rows.
 
 mod counts;
+mod discovery;
+mod feed;
 mod frames;
 mod host;
+mod layout;
 pub mod row;
 mod slots;
 pub mod standardise;
 #[cfg(test)]
 mod tests;
 mod window;
+mod wiring;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use self::counts::{Counts, EVENTS, Event};
+use self::discovery::Found;
 use self::frames::Frame;
 use self::host::Host;
+use self::layout::Layouts;
 use self::row::{HostId, HostStatus, Row};
-use self::slots::{Lookup, NewSeries};
+use self::slots::Lookup;
 use self::standardise::RowConstants;
-use crate::decode::{InvalidSeries, LabelLimits, parse_labels};
-use crate::decode::{SampleBatch, SeriesView};
+use self::wiring::Wiring;
+use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
 use crate::expr::Plan;
 use crate::expr::eval::{EvalError, Vector};
 use crate::expr::labelset::LabelSets;
-use crate::series::{Labels, METRIC_NAME, TimestampMs};
+use crate::series::{Labels, TimestampMs};
 
 /// What an engine is built with.
 #[derive(Debug, Clone)]
@@ -143,6 +149,8 @@ pub struct Engine {
     shared: Shared,
     /// Hosts that the running `apply` met.
     touched: Vec<usize>,
+    /// Positions in the batch of a run's series that the host doesn't know.
+    unknown: Vec<usize>,
     /// Bytes of label sets at which unused ones are looked for.
     label_bytes_max: usize,
 }
@@ -151,7 +159,13 @@ pub struct Engine {
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: EngineConfig,
+    /// Which state serves which leaf.
+    wiring: Wiring,
     sets: LabelSets,
+    layouts: Layouts,
+    /// Series that no feature reads, by their own hash and their host's selection class; bounded.
+    ignored: HashSet<u64, foldhash::fast::RandomState>,
+    clock_scratch: Vec<u16>,
     leaf_vectors: Vec<Vector>,
     spare_vectors: Vec<Vector>,
     spare_frames: Vec<Frame>,
@@ -165,17 +179,23 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let sets = LabelSets::new(Arc::clone(&config.plan.groupings));
+        let wiring = Wiring::new(&config.plan, config.step_ms, config.limits.series_per_host);
         Self {
             hosts: Vec::new(),
             by_name: HashMap::default(),
             shared: Shared {
                 config,
+                wiring,
                 sets,
+                layouts: Layouts::default(),
+                ignored: HashSet::default(),
+                clock_scratch: Vec::new(),
                 leaf_vectors: Vec::new(),
                 spare_vectors: Vec::new(),
                 spare_frames: Vec::new(),
             },
             touched: Vec::new(),
+            unknown: Vec::new(),
             label_bytes_max: LABEL_BYTES_MIN,
         }
     }
@@ -195,17 +215,12 @@ impl Engine {
     }
 
     fn apply_samples(&mut self, batch: &SampleBatch, now_ms: TimestampMs, out: &mut Output) {
-        let mut current: Option<(&str, usize)> = None;
-        for series in batch.iter() {
-            let host = match current {
-                Some((name, host)) if name == series.host => host,
-                _ => match self.host(&series, out) {
-                    Some(host) => host,
-                    None => continue,
-                },
-            };
-            current = Some((series.host, host));
-            self.apply_series(host, &series, now_ms, out);
+        let mut from = 0;
+        while let Some(first) = batch.get(from) {
+            let to = (from + 1..batch.series()).find(|i| batch.get(*i).is_none_or(|s| s.host != first.host));
+            let run = from..to.unwrap_or(batch.series());
+            from = run.end;
+            self.apply_run(first.host, run, batch, now_ms, out);
         }
         let mut touched = std::mem::take(&mut self.touched);
         for host in touched.drain(..) {
@@ -218,58 +233,94 @@ impl Engine {
         self.forget_unused_label_sets();
     }
 
-    /// The host of a series. It is made by its first series that a feature reads: `up`, which every target has, makes none, so
-    /// that exporters of another kind don't become hosts without features. `None` where there is none.
-    fn host(&mut self, series: &SeriesView<'_>, out: &mut Output) -> Option<usize> {
-        if let Some(&host) = self.by_name.get(series.host) {
-            return Some(host);
+    /// Series of one host that follow each other.
+    fn apply_run(
+        &mut self,
+        name: &str,
+        run: std::ops::Range<usize>,
+        batch: &SampleBatch,
+        now_ms: TimestampMs,
+        out: &mut Output,
+    ) {
+        self.unknown.clear();
+        let known = self.by_name.get(name).copied();
+        if let Some(host) = known {
+            self.touch(host);
+            for i in run {
+                if let Some(series) = batch.get(i)
+                    && !self.apply_series(host, &series, now_ms, out)
+                {
+                    self.unknown.push(i);
+                }
+            }
+        } else {
+            self.unknown.extend(run);
         }
+        if self.unknown.is_empty() {
+            return;
+        }
+        let unknown = std::mem::take(&mut self.unknown);
+        let read = |i: &usize| discovery::read(&batch.get(*i)?, &self.shared, out);
+        let found: Vec<Found<'_>> = unknown.iter().filter_map(read).collect();
+        let samples = || unknown.iter().filter_map(|i| batch.get(*i));
+        if let Some(host) = known.or_else(|| self.add_host(name, &found, out)) {
+            self.touch(host);
+            discovery::add(&mut self.hosts[host], &found, &mut self.shared, out);
+            for series in samples() {
+                self.apply_series(host, &series, now_ms, out);
+            }
+        }
+        self.unknown = unknown;
+    }
+
+    /// A new host. It is made by its first series that a feature reads: `up`, which every target has, makes none, so that
+    /// exporters of another kind don't become hosts without features. `None` where there is none.
+    fn add_host(&mut self, name: &str, found: &[Found<'_>], out: &mut Output) -> Option<usize> {
+        let selected = found.iter().find(|found| !found.leaves.is_empty())?;
         let config = &self.shared.config;
-        config.plan.candidates(series.metric).next()?;
-        let mut labels = Vec::new();
-        if let Err(reason) = parse_labels(series.labels, config.limits.labels, &mut labels) {
-            refuse(reason, series, out);
-            return None;
-        }
-        if select(&config.plan, series.metric, &labels).is_empty() {
-            return None;
-        }
         if self.hosts.len() >= config.limits.hosts {
-            out.counts.add(Event::Hosts, series.samples.len() as u64);
+            out.counts.add(Event::Hosts, found.iter().map(Found::n_samples).sum());
             return None;
         }
-        labels.retain(|(name, _)| *name == config.identity || config.keep.iter().any(|k| k == name));
-        let id = HostId { name: series.host.into(), labels: Labels::from_pairs(labels) };
-        self.hosts.push(Host::new(Arc::new(id), &self.shared));
+        let is_kept = |name: &str| name == config.identity || config.keep.iter().any(|k| k == name);
+        let labels = Labels::from_pairs(selected.labels.iter().filter(|(name, _)| is_kept(name)).copied());
+        let id = Arc::new(HostId { name: name.into(), labels });
+        let shared_labels = discovery::shared_labels(found, &self.shared);
+        self.hosts.push(Host::new(id, shared_labels, &mut self.shared));
         let host = self.hosts.len() - 1;
-        self.by_name.insert(series.host.into(), host);
+        self.by_name.insert(name.into(), host);
         Some(host)
     }
 
-    fn apply_series(&mut self, host_idx: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) {
-        let host = &mut self.hosts[host_idx];
-        let slot = match host.find(series.labels_hash) {
-            Lookup::Slot(slot) => slot,
-            Lookup::Unselected => return,
-            // A series of which all samples are late is not worth remembering.
-            Lookup::Unknown if host.is_late(series.samples) => {
-                out.counts.add(Event::Late, series.samples.len() as u64);
-                return;
+    /// Takes the samples of a series; whether it is known.
+    fn apply_series(&mut self, host: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) -> bool {
+        let host = &mut self.hosts[host];
+        let Lookup::Slot(slot) = host.slots.find(series.labels_hash) else {
+            let class = host.selection_class;
+            let mut own_hashes = host.slots.own_hashes(series.labels_hash);
+            if own_hashes.any(|hash| self.shared.ignored.contains(&hash.wrapping_add(class))) {
+                return true;
             }
-            Lookup::Unknown => match add_series(host, series, &mut self.shared, out) {
-                Some(slot) => slot,
-                None => return,
-            },
+            // A series of which all samples are late is not worth remembering.
+            let is_late = host.is_late(series.samples);
+            if is_late {
+                out.counts.add(Event::Late, series.samples.len() as u64);
+            }
+            return is_late;
         };
-        if !host.is_touched {
-            host.is_touched = true;
-            self.touched.push(host_idx);
-        }
         for sample in series.samples {
             host.insert(slot, *sample, now_ms, &mut self.shared, out);
         }
         // Only now: applying frames may renumber the slots.
         host.limit_frames(&mut self.shared, out);
+        true
+    }
+
+    fn touch(&mut self, host: usize) {
+        if !self.hosts[host].is_touched {
+            self.hosts[host].is_touched = true;
+            self.touched.push(host);
+        }
     }
 
     fn tick(&mut self, now_ms: TimestampMs, out: &mut Output) {
@@ -308,50 +359,22 @@ impl Engine {
         }
         let old =
             std::mem::replace(&mut self.shared.sets, LabelSets::new(Arc::clone(&self.shared.config.plan.groupings)));
+        let Shared { sets, layouts, wiring, .. } = &mut self.shared;
+        layouts.clear();
+        let mut renewed: HashMap<*const layout::Layout, Arc<layout::Layout>> = HashMap::new();
         for host in &mut self.hosts {
-            host.slots.renew_label_sets(|set| self.shared.sets.intern(Labels::clone(old.get(set))));
+            let slots = &mut host.slots;
+            let mut renew = |set| sets.intern(Labels::clone(old.get(set)));
+            let layout = renewed.entry(Arc::as_ptr(&slots.layout)).or_insert_with(|| {
+                let renew = |s: &layout::Series| layout::Series {
+                    identity: renew(s.identity),
+                    labels: renew(s.labels),
+                    ..s.clone()
+                };
+                layouts.intern(slots.layout.series.iter().map(renew).collect(), wiring)
+            });
+            slots.layout = Arc::clone(layout);
         }
         self.label_bytes_max = LABEL_BYTES_MIN.max(2 * self.shared.sets.bytes());
     }
-}
-
-/// Looks at a series for the first time; `None` where nothing wants it or it is refused.
-fn add_series(host: &mut Host, series: &SeriesView<'_>, shared: &mut Shared, out: &mut Output) -> Option<u32> {
-    let config = &shared.config;
-    let mut labels = Vec::new();
-    let parsed = parse_labels(series.labels, config.limits.labels, &mut labels);
-    let is_small = series.labels.len() <= config.limits.series_label_bytes;
-    if let Err(reason) = parsed.and(if is_small { Ok(()) } else { Err(InvalidSeries::LabelTooLong) }) {
-        refuse(reason, series, out);
-        return None;
-    }
-    labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
-    let selected = select(&config.plan, series.metric, &labels);
-    let name = labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
-    let is_up = slots::is_up(series.metric, name);
-    if selected.is_empty() && !is_up {
-        // Nothing of it is interned: unselected series may be of any number.
-        host.slots.ignore(series.labels_hash, 2 * config.limits.series_per_host);
-        return None;
-    }
-    labels.retain(|(name, _)| *name != config.identity);
-    let identity = shared.sets.intern(Labels::from_pairs(labels.iter().copied()));
-    labels.retain(|(name, _)| *name != METRIC_NAME);
-    let labels = shared.sets.intern(Labels::from_pairs(labels));
-    let new = NewSeries { labels_hash: series.labels_hash, identity, labels, is_up };
-    let slot = host.slots.add(&new, &selected, config.limits.series_per_host);
-    if slot.is_none() {
-        out.counts.add(Event::SeriesPerHost, series.samples.len() as u64);
-    }
-    slot
-}
-
-/// The leaves that select a series of `metric` with `labels`, `__name__` and the identity label among them.
-fn select(plan: &Plan, metric: u16, labels: &[(&str, &str)]) -> Vec<u16> {
-    plan.candidates(metric).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
-}
-
-fn refuse(reason: InvalidSeries, series: &SeriesView<'_>, out: &mut Output) {
-    out.invalid_series[reason as usize] += 1;
-    out.counts.add(Event::InvalidLabels, series.samples.len() as u64);
 }

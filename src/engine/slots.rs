@@ -1,300 +1,187 @@
-//! The wanted series of one host: who they are, their newest sample, and what the plan's leaves keep of them.
+//! The wanted series of one host: which they are, and what is kept of them.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::expr::eval::{Element, Vector};
-use crate::expr::labelset::LabelSetId;
-use crate::expr::plan::{Plan, Rollup, UP};
-use crate::expr::rollup::RangeState;
-use crate::series::{Sample, TimestampMs, is_stale};
+use super::feed::Feed;
+use super::layout::Layout;
+use super::wiring::{Source, Wiring};
+use crate::expr::eval::Vector;
+use crate::expr::rollup::FrameView;
+use crate::series::TimestampMs;
 
-/// In `by_hash`: a series that passes the name filter but that no leaf selects.
-const UNSELECTED: u32 = u32::MAX;
-
-/// One wanted series.
-#[derive(Debug)]
-struct Slot {
-    /// Hash of its label bytes as they last came.
-    labels_hash: u64,
-    /// All its labels but the identity label: what makes it the same series under any spelling.
-    identity: LabelSetId,
-    /// The newest applied sample.
-    last: Sample,
-    /// Range leaves that keep its samples: leaf and position in the leaf's list.
-    ranges: Box<[(u16, u32)]>,
-    /// Whether it is an `up`.
-    is_up: bool,
-}
-
-/// The series that one leaf selects.
-#[derive(Debug)]
-enum LeafSeries {
-    Instant(Vec<(u32, LabelSetId)>),
-    Range(Vec<(u32, LabelSetId, RangeState)>),
-}
+/// Hashes that series have beyond their own, see [`Slots::find`]: one, and one more per replica of the sender.
+const OFFSETS_MAX: usize = 8;
 
 /// What is known of a series from its bytes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Lookup {
     /// It is this slot.
     Slot(u32),
-    /// No leaf wants it.
-    Unselected,
-    /// Not seen yet.
+    /// It may be new: by its own hash, for each way that the host's series are spelled.
     Unknown,
-}
-
-/// A series seen for the first time.
-#[derive(Debug)]
-pub(super) struct NewSeries {
-    /// Hash of its label bytes.
-    pub(super) labels_hash: u64,
-    /// All its labels but the identity label.
-    pub(super) identity: LabelSetId,
-    /// The same without the metric name.
-    pub(super) labels: LabelSetId,
-    /// Whether it is an `up`.
-    pub(super) is_up: bool,
 }
 
 /// The wanted series of one host.
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
-    /// Hash of label bytes → slot or [`UNSELECTED`]. A series has an entry per spelling; bounded by `trim`.
-    by_hash: HashMap<u64, u32, foldhash::fast::RandomState>,
+    /// Which series there are.
+    pub(super) layout: Arc<Layout>,
     /// The slot that the next sample probably belongs to: senders keep their order.
-    expected: usize,
-    /// One entry per leaf of the plan.
-    leaves: Box<[LeafSeries]>,
-    /// Samples held by range leaves; bounded by `limits.samples_per_host`.
-    n_range_samples: usize,
+    expected: u32,
+    /// What the labels that all series of the host share, and those that are dropped, add to a series' hash. One per replica.
+    offsets: Vec<u64>,
+    /// The one of the newest sample.
+    offset: usize,
+    /// By feed of the wiring.
+    feeds: Box<[Feed]>,
+    /// Samples held by ranges and offsets; bounded by `limits.samples_per_host`.
+    n_samples: usize,
+    /// Any step of the host; set with the first frame.
+    pub(super) grid_ms: TimestampMs,
 }
 
 impl Slots {
     /// No series yet.
-    pub(super) fn new(plan: &Plan) -> Self {
-        let leaves = plan.leaves.iter().map(|leaf| match leaf.rollup {
-            Rollup::Instant => LeafSeries::Instant(Vec::new()),
-            Rollup::Range(..) => LeafSeries::Range(Vec::new()),
-        });
+    pub(super) fn new(layout: Arc<Layout>, wiring: &Wiring) -> Self {
         Self {
-            slots: Vec::new(),
-            by_hash: HashMap::default(),
+            layout,
             expected: 0,
-            leaves: leaves.collect(),
-            n_range_samples: 0,
+            offsets: Vec::new(),
+            offset: 0,
+            feeds: wiring.feeds.iter().map(Feed::new).collect(),
+            n_samples: 0,
+            grid_ms: 0,
         }
     }
 
-    /// Finds a series by the hash of its label bytes. Equal hashes are taken for equal bytes: the hash is keyed per process,
-    /// and 64 bits make a chance collision among a host's series a matter of 1e-13.
+    /// Finds a series by the hash of its labels, which is the sum of its own labels' and of the rest's. Equal hashes are taken
+    /// for equal labels: they are keyed per process, and with 64 bits a chance collision among a host's series is a matter of
+    /// 1e-13.
     pub(super) fn find(&mut self, labels_hash: u64) -> Lookup {
-        if let Some(slot) = self.slots.get(self.expected)
-            && slot.labels_hash == labels_hash
+        if let (Some(hash), Some(offset)) = (self.layout.hash(self.expected), self.offsets.get(self.offset))
+            && hash.wrapping_add(*offset) == labels_hash
         {
             self.expected += 1;
-            return Lookup::Slot(self.expected as u32 - 1);
+            return Lookup::Slot(self.expected - 1);
         }
-        match self.by_hash.get(&labels_hash) {
-            None => Lookup::Unknown,
-            Some(&UNSELECTED) => Lookup::Unselected,
-            Some(&slot) => {
-                self.slots[slot as usize].labels_hash = labels_hash;
-                self.expected = slot as usize + 1;
-                Lookup::Slot(slot)
+        for (i, offset) in self.offsets.iter().enumerate() {
+            if let Some(slot) = self.layout.find(labels_hash.wrapping_sub(*offset)) {
+                self.offset = i;
+                self.expected = slot + 1;
+                return Lookup::Slot(slot);
             }
         }
+        Lookup::Unknown
     }
 
-    /// Remembers that no leaf wants the series with these bytes, see [`Slots::trim`] for `n_max`.
-    pub(super) fn ignore(&mut self, labels_hash: u64, n_max: usize) {
-        self.by_hash.insert(labels_hash, UNSELECTED);
-        self.trim(n_max);
+    /// The hashes that a series with `labels_hash` may have without the labels that all share.
+    pub(super) fn own_hashes(&self, labels_hash: u64) -> impl Iterator<Item = u64> {
+        self.offsets.iter().map(move |offset| labels_hash.wrapping_sub(*offset))
     }
 
-    /// Remembers a series. A known one in another spelling keeps its slot; a new one has none where there are `n_slots_max`.
-    pub(super) fn add(&mut self, series: &NewSeries, selected: &[u16], n_slots_max: usize) -> Option<u32> {
-        let known = self.slots.iter().position(|slot| slot.identity == series.identity);
-        let slot = match known {
-            Some(slot) => slot,
-            None if self.slots.len() >= n_slots_max => return None,
-            None => self.add_slot(series, selected),
-        };
-        self.by_hash.insert(series.labels_hash, slot as u32);
-        self.slots[slot].labels_hash = series.labels_hash;
-        self.expected = slot + 1;
-        self.trim(2 * n_slots_max);
-        Some(slot as u32)
-    }
-
-    fn add_slot(&mut self, series: &NewSeries, selected: &[u16]) -> usize {
-        let slot = self.slots.len();
-        let mut ranges = Vec::new();
-        for &leaf in selected {
-            match &mut self.leaves[leaf as usize] {
-                LeafSeries::Instant(list) => list.push((slot as u32, series.labels)),
-                LeafSeries::Range(list) => {
-                    ranges.push((leaf, list.len() as u32));
-                    list.push((slot as u32, series.labels, RangeState::default()));
-                }
+    /// Remembers what else there is in the hash of a series than its own labels.
+    pub(super) fn add_offset(&mut self, offset: u64) {
+        if !self.offsets.contains(&offset) {
+            if self.offsets.len() >= OFFSETS_MAX {
+                self.offsets.remove(0);
             }
+            self.offsets.push(offset);
         }
-        self.slots.push(Slot {
-            labels_hash: series.labels_hash,
-            identity: series.identity,
-            last: Sample { t_ms: TimestampMs::MIN, value: f64::NAN },
-            ranges: ranges.into(),
-            is_up: series.is_up,
-        });
-        slot
     }
 
-    /// Number of wanted series.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.slots.len()
+    /// Some labels are no longer shared by all series: their `hash` moves from the offsets to the series' own.
+    pub(super) fn shrink_offsets(&mut self, hash: u64) {
+        self.offsets.iter_mut().for_each(|offset| *offset = offset.wrapping_sub(hash));
     }
 
-    /// Number of spellings and unselected series remembered.
-    #[cfg(test)]
-    pub(super) fn n_spellings(&self) -> usize {
-        self.by_hash.len()
-    }
-
-    /// Samples held by range leaves.
-    pub(super) fn n_range_samples(&self) -> usize {
-        self.n_range_samples
-    }
-
-    /// Applies the next sample of a series; samples come in order of time. Where `keep_ranges` is false, range leaves
-    /// don't see it.
-    pub(super) fn apply(&mut self, slot: u32, sample: Sample, keep_ranges: bool) {
-        let slot = &mut self.slots[slot as usize];
-        slot.last = sample;
-        if is_stale(sample.value) || !keep_ranges {
-            return;
+    /// Moves to `layout`; `new_slots` has the new slot of each old one.
+    pub(super) fn move_to(&mut self, layout: Arc<Layout>, new_slots: &[Option<u32>]) {
+        for (feed, (old, new)) in self.feeds.iter_mut().zip(self.layout.feeds.iter().zip(&layout.feeds)) {
+            feed.move_to(old, new, new_slots);
         }
-        for &(leaf, position) in &slot.ranges {
-            if let LeafSeries::Range(list) = &mut self.leaves[leaf as usize] {
-                list[position as usize].2.push(sample);
-                self.n_range_samples += 1;
-            }
+        self.n_samples = self.feeds.iter().map(Feed::n_samples).sum();
+        self.layout = layout;
+        self.expected = 0;
+    }
+
+    /// Samples held by ranges and offsets.
+    pub(super) fn n_samples(&self) -> usize {
+        self.n_samples
+    }
+
+    /// Applies the next frame. Where `may_grow` is false, ranges and offsets that keep samples don't see it.
+    pub(super) fn apply(&mut self, frame: FrameView<'_>, wiring: &Wiring, may_grow: bool, scratch: &mut Vec<u16>) {
+        let feeds = self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds));
+        for (feed, (plan, layout)) in feeds {
+            self.n_samples += match plan.offset_ms {
+                0 => feed.apply(frame, layout, self.grid_ms, may_grow, scratch),
+                offset_ms if may_grow => feed.delay(frame, offset_ms, layout),
+                _ => 0,
+            };
         }
     }
 
     /// Every leaf's vector at step `t_ms`, into `vectors`.
-    pub(super) fn evaluate(&mut self, plan: &Plan, t_ms: TimestampMs, vectors: &mut Vec<Vector>) {
-        vectors.resize_with(plan.leaves.len(), Vector::new);
-        for ((leaf, series), vector) in plan.leaves.iter().zip(&mut self.leaves).zip(vectors) {
+    pub(super) fn evaluate(
+        &mut self,
+        wiring: &Wiring,
+        lookback_ms: i64,
+        t_ms: TimestampMs,
+        vectors: &mut Vec<Vector>,
+        scratch: &mut Vec<u16>,
+    ) {
+        for (feed, (plan, layout)) in self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds)) {
+            let change = feed.apply_delayed(t_ms, layout, self.grid_ms, true, scratch);
+            self.n_samples = self.n_samples.saturating_add_signed(change);
+            self.n_samples -= feed.drop_old(t_ms, plan);
+        }
+        vectors.resize_with(wiring.leaves.len(), Vector::new);
+        for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
             vector.clear();
-            match (leaf.rollup, series) {
-                (Rollup::Instant, LeafSeries::Instant(list)) => {
-                    for &(slot, labels) in list.iter() {
-                        let last = self.slots[slot as usize].last;
-                        if last.t_ms > t_ms.saturating_sub(plan.lookback_ms) && !is_stale(last.value) {
-                            vector.push(Element { labels, value: last.value });
-                        }
-                    }
+            let feed = &self.feeds[leaf.feed];
+            match leaf.source {
+                Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),
+                Source::Range { index, function, range_ms } => {
+                    feed.range(index, (function, range_ms), (self.grid_ms, t_ms), members, vector);
                 }
-                (Rollup::Range(function, range_ms), LeafSeries::Range(list)) => {
-                    for (_, labels, state) in list {
-                        self.n_range_samples -= state.drop_until(t_ms.saturating_sub(range_ms));
-                        if let Some(value) = state.value(function, t_ms, range_ms) {
-                            vector.push(Element { labels: *labels, value });
-                        }
-                    }
-                }
-                (Rollup::Instant | Rollup::Range(..), _) => {}
             }
         }
     }
 
-    /// `Some(false)` where every `up` newer than `since_ms` is 0, `Some(true)` where one is not, `None` where there is none.
-    pub(super) fn up(&self, since_ms: TimestampMs) -> Option<bool> {
-        let live = self.slots.iter().filter(|s| s.is_up && s.last.t_ms > since_ms && !is_stale(s.last.value));
-        live.map(|slot| slot.last.value != 0.0).reduce(|a, b| a || b)
+    /// `Some(false)` where every `up` younger than `age_ms` at `t_ms` is 0, `Some(true)` where one is not, `None` where there
+    /// is none.
+    pub(super) fn up(&self, t_ms: TimestampMs, age_ms: i64) -> Option<bool> {
+        let live = self.layout.ups.iter().filter_map(|slot| self.feeds[0].live(*slot, t_ms, age_ms));
+        live.map(|up| up != 0.0).reduce(|a, b| a || b)
     }
 
-    /// Forgets series without a sample after `before_ms`, but for those that `is_pending`. Gives the new number of each old
-    /// slot, where something changed.
-    pub(super) fn expire(
-        &mut self,
-        before_ms: TimestampMs,
+    /// The new slot of each old one without the series that have no sample younger than `age_ms` at `t_ms` and are not
+    /// pending; `None` where all stay.
+    pub(super) fn live_slots(
+        &self,
+        t_ms: TimestampMs,
+        age_ms: i64,
         is_pending: impl Fn(u32) -> bool,
     ) -> Option<Vec<Option<u32>>> {
         let mut n_live = 0;
-        let mut number = |(i, slot): (u32, &Slot)| {
-            let is_live = slot.last.t_ms > before_ms || is_pending(i);
+        let mut number = |slot: u32| {
+            let is_live = self.feeds[0].is_seen(slot as usize, t_ms, age_ms) || is_pending(slot);
             n_live += u32::from(is_live);
             is_live.then(|| n_live - 1)
         };
-        let new_slots: Vec<Option<u32>> = (0..).zip(&self.slots).map(&mut number).collect();
-        if n_live as usize == self.slots.len() {
-            return None;
-        }
-        let mut live = new_slots.iter().map(Option::is_some);
-        self.slots.retain(|_| live.next().unwrap_or(true));
-        self.by_hash.retain(|_, slot| {
-            *slot == UNSELECTED
-                || new_slots[*slot as usize].is_some_and(|new| {
-                    *slot = new;
-                    true
-                })
-        });
-        self.renumber_leaves(&new_slots);
-        self.expected = 0;
-        Some(new_slots)
+        let n = self.layout.len() as u32;
+        let new_slots: Vec<Option<u32>> = (0..n).map(&mut number).collect();
+        (n_live < n).then_some(new_slots)
     }
 
-    fn renumber_leaves(&mut self, new_slots: &[Option<u32>]) {
-        let mut ranges: Vec<Vec<(u16, u32)>> = vec![Vec::new(); self.slots.len()];
-        for (leaf, series) in (0..).zip(&mut self.leaves) {
-            match series {
-                LeafSeries::Instant(list) => {
-                    list.retain_mut(|(slot, _)| new_slots[*slot as usize].map(|new| *slot = new).is_some());
-                }
-                LeafSeries::Range(list) => {
-                    let n_range_samples = &mut self.n_range_samples;
-                    list.retain_mut(|(slot, _, state)| {
-                        let new = new_slots[*slot as usize];
-                        *n_range_samples -= if new.is_none() { state.len() } else { 0 };
-                        new.map(|new| *slot = new).is_some()
-                    });
-                    for (position, (slot, _, _)) in (0..).zip(list.iter()) {
-                        ranges[*slot as usize].push((leaf, position));
-                    }
-                }
-            }
+    /// Forgets every sample, of series that stay.
+    pub(super) fn forget_samples(&mut self, wiring: &Wiring) {
+        let none = vec![None; self.layout.len()];
+        self.feeds = wiring.feeds.iter().map(Feed::new).collect();
+        let layout = Arc::clone(&self.layout);
+        for (feed, layout) in self.feeds.iter_mut().zip(&layout.feeds) {
+            feed.move_to(&super::layout::FeedLayout::empty(layout.ranges.len()), layout, &none);
         }
-        for (slot, ranges) in self.slots.iter_mut().zip(ranges) {
-            slot.ranges = ranges.into();
-        }
+        self.n_samples = 0;
     }
-
-    /// Keeps the memory of spellings and unselected series within `n_max` entries: beyond it only the slots' own stay,
-    /// and the others are looked at again when they come again.
-    fn trim(&mut self, n_max: usize) {
-        if self.by_hash.len() > n_max.max(2 * self.slots.len()) {
-            self.by_hash = (0..).zip(&self.slots).map(|(i, slot)| (slot.labels_hash, i)).collect();
-        }
-    }
-
-    /// Replaces every label set by `renew` of it.
-    pub(super) fn renew_label_sets(&mut self, mut renew: impl FnMut(LabelSetId) -> LabelSetId) {
-        for slot in &mut self.slots {
-            slot.identity = renew(slot.identity);
-        }
-        for leaf in &mut self.leaves {
-            match leaf {
-                LeafSeries::Instant(list) => list.iter_mut().for_each(|(_, labels)| *labels = renew(*labels)),
-                LeafSeries::Range(list) => list.iter_mut().for_each(|(_, labels, _)| *labels = renew(*labels)),
-            }
-        }
-    }
-}
-
-/// Whether decode's metric is `up`.
-pub(super) fn is_up(metric: u16, name: &str) -> bool {
-    metric == UP || name == "up"
 }

@@ -1,87 +1,220 @@
-//! Incremental accumulators of range selectors: a step costs the samples that enter and leave its range, never a rescan.
+//! Incremental rollups: a step costs the samples that enter and leave a range, never a rescan of it.
+//!
+//! Owns what is kept of the series of one host per range. Frames come in order of time; which series stands where is the
+//! caller's.
 
-use std::collections::VecDeque;
+mod edges;
+mod fold;
+mod ring;
 
-use super::over::over;
+use self::edges::{Edges, Panes};
+use self::fold::Fold;
+use self::ring::Ring;
+use super::eval::{Element, Vector};
+use super::labelset::LabelSetId;
 pub use super::range_function::RangeFunction;
-use crate::series::{Sample, TimestampMs};
+use crate::series::{Sample, TimestampMs, is_stale};
 
-/// The samples of one series inside one range, with what `rate` needs of them.
-///
-/// Samples are pushed in order of time; stale markers are not pushed.
-#[derive(Debug, Default)]
-pub struct RangeState {
-    /// Strictly increasing in time; bounded by range / scrape interval and by the host's limit.
-    samples: VecDeque<Sample>,
-    /// Number of counter resets between neighbours.
-    n_resets: u32,
-    /// Sum of the values just before each reset.
-    reset_sum: f64,
+/// A value that stands for "no sample" in a frame. A NaN that no sender writes: samples' NaNs are made ordinary before.
+pub const ABSENT: f64 = f64::from_bits(0x7ff4_6162_7365_6e74);
+
+/// Whether a cell of a frame has no sample.
+#[must_use]
+pub fn is_absent(value: f64) -> bool {
+    value.to_bits() == ABSENT.to_bits()
+}
+
+/// All samples of one host with one timestamp.
+#[derive(Debug, Clone, Copy)]
+pub struct FrameView<'a> {
+    /// The timestamp.
+    pub t_ms: TimestampMs,
+    /// The place of the first value.
+    pub first_place: u32,
+    /// One value per place, [`ABSENT`] where there is none.
+    pub values: &'a [f64],
+}
+
+impl FrameView<'_> {
+    /// The value at `place`, or [`ABSENT`].
+    #[must_use]
+    pub fn get(&self, place: u32) -> f64 {
+        // A place before the first wraps to one far behind the last.
+        self.values.get(place.wrapping_sub(self.first_place) as usize).copied().unwrap_or(ABSENT)
+    }
+}
+
+/// A series that a leaf selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member {
+    /// Its place in frames.
+    pub place: u32,
+    /// Its position in the range's state.
+    pub position: u32,
+    /// Its labels.
+    pub labels: LabelSetId,
+}
+
+/// What is kept of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The first sample of each pane.
+    Edges(Panes),
+    /// Folds of samples.
+    Folds,
+    /// Samples.
+    Rings,
+}
+
+impl Kind {
+    /// What `function` over `range_ms` needs at steps `step_ms` apart, with at most `n_series_max` series in a host.
+    #[must_use]
+    pub fn new(function: RangeFunction, range_ms: i64, step_ms: i64, n_series_max: usize) -> Self {
+        match (function, Panes::new(range_ms, step_ms)) {
+            (RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Delta, Some(panes))
+                if n_series_max <= edges::SERIES_MAX =>
+            {
+                Self::Edges(panes)
+            }
+            (
+                RangeFunction::Sum
+                | RangeFunction::Avg
+                | RangeFunction::Min
+                | RangeFunction::Max
+                | RangeFunction::Count,
+                _,
+            ) => Self::Folds,
+            _ => Self::Rings,
+        }
+    }
+}
+
+/// What all leaves with one range and kind keep of a host's series.
+#[derive(Debug)]
+pub enum RangeState {
+    /// See [`Kind::Edges`].
+    Edges(Panes, Edges),
+    /// One per series.
+    Folds(Vec<Fold>),
+    /// One per series.
+    Rings(Vec<Ring>),
+}
+
+/// What [`RangeState::push`] reads beside the frame.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Some step, always the same one.
+    pub grid_ms: TimestampMs,
+    /// The place of each series.
+    pub places: &'a [u32],
+    /// By place: the newest number before this frame.
+    pub last: &'a [f64],
+    /// Whether more samples may be kept.
+    pub may_grow: bool,
+    /// Any buffer.
+    pub scratch: &'a mut Vec<u16>,
 }
 
 impl RangeState {
-    /// Adds the newest sample.
-    pub fn push(&mut self, sample: Sample) {
-        if let Some(previous) = self.samples.back()
-            && sample.value < previous.value
-        {
-            self.n_resets += 1;
-            self.reset_sum += previous.value;
+    /// No series yet.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Edges(panes) => Self::Edges(panes, Edges::new(panes)),
+            Kind::Folds => Self::Folds(Vec::new()),
+            Kind::Rings => Self::Rings(Vec::new()),
         }
-        self.samples.push_back(sample);
     }
 
-    /// Drops what is not inside the left-open range that ends at a step: samples at or before `start_ms`.
-    /// Returns how many were dropped.
-    pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
-        let before = self.samples.len();
-        let mut reset_left = false;
-        while self.samples.front().is_some_and(|sample| sample.t_ms <= start_ms) {
-            reset_left |= self.drop_front();
+    /// Gives each series its position in `new`, those without one are forgotten; `n_series` of them will there be.
+    pub fn renumber(&mut self, new: &[Option<u32>], n_series: usize) {
+        match self {
+            Self::Edges(_, edges) => edges.renumber(new, n_series),
+            Self::Folds(folds) => renumbered(folds, new, n_series),
+            Self::Rings(rings) => renumbered(rings, new, n_series),
         }
-        if reset_left {
-            // Summed anew, which is rare, so that rounding and infinities leave with the samples that brought them.
-            self.reset_sum = 0.0;
-            for (previous, next) in self.samples.iter().zip(self.samples.iter().skip(1)) {
-                if next.value < previous.value {
-                    self.reset_sum += previous.value;
-                }
+    }
+
+    /// Takes the next frame; returns how many samples more are held.
+    pub fn push(&mut self, frame: FrameView<'_>, context: &mut Context<'_>) -> usize {
+        if let Self::Edges(panes, edges) = self {
+            edges.push(*panes, frame, context);
+            return 0;
+        }
+        if !context.may_grow {
+            return 0;
+        }
+        let mut n = 0;
+        for (position, &place) in context.places.iter().enumerate() {
+            let value = frame.get(place);
+            if is_absent(value) || is_stale(value) {
+                continue;
+            }
+            let sample = Sample { t_ms: frame.t_ms, value };
+            match self {
+                Self::Folds(folds) => folds[position].push(sample),
+                Self::Rings(rings) => rings[position].push(sample),
+                Self::Edges(..) => {}
+            }
+            n += 1;
+        }
+        n
+    }
+
+    /// Drops samples at or before `start_ms`; returns how many.
+    pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
+        match self {
+            Self::Edges(..) => 0,
+            Self::Folds(folds) => folds.iter_mut().map(|fold| fold.drop_until(start_ms)).sum(),
+            Self::Rings(rings) => rings.iter_mut().map(|ring| ring.drop_until(start_ms)).sum(),
+        }
+    }
+
+    /// Number of samples held, of which a host may have only so many; [`Kind::Edges`] is bounded by the number of series.
+    #[must_use]
+    pub fn n_samples(&self) -> usize {
+        match self {
+            Self::Edges(..) => 0,
+            Self::Folds(folds) => folds.iter().map(Fold::len).sum(),
+            Self::Rings(rings) => rings.iter().map(Ring::len).sum(),
+        }
+    }
+
+    /// `function` of each of `members` over the `range_ms` that end at the step `end_ms`, appended to `out` where it has a
+    /// value. `grid_ms` and `last` are as in [`Context`]; everything until `end_ms` and nothing later has been pushed.
+    pub fn evaluate(
+        &self,
+        (function, range_ms): (RangeFunction, i64),
+        (grid_ms, end_ms): (TimestampMs, TimestampMs),
+        members: &[Member],
+        last: &[f64],
+        out: &mut Vector,
+    ) {
+        if let Self::Edges(panes, edges) = self {
+            return edges.evaluate(*panes, function, (grid_ms, end_ms), members, last, out);
+        }
+        for member in members {
+            let position = member.position as usize;
+            let value = match self {
+                Self::Folds(folds) => folds[position].value(function),
+                Self::Rings(rings) => rings[position].value(function, end_ms, range_ms),
+                Self::Edges(..) => None,
+            };
+            if let Some(value) = value {
+                out.push(Element { labels: member.labels, value });
             }
         }
-        before - self.samples.len()
     }
+}
 
-    /// Drops the oldest sample; whether a reset left with it.
-    fn drop_front(&mut self) -> bool {
-        let Some(front) = self.samples.pop_front() else { return false };
-        let is_reset = self.samples.front().is_some_and(|next| next.value < front.value);
-        self.n_resets -= u32::from(is_reset);
-        is_reset
-    }
-
-    /// Number of samples held.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.samples.len()
-    }
-
-    /// Whether no sample is held.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
-    }
-
-    /// `function` over the range `(end_ms - range_ms, end_ms]`; `None` with too few samples.
-    #[must_use]
-    pub fn value(&self, function: RangeFunction, end_ms: TimestampMs, range_ms: i64) -> Option<f64> {
-        let (first, last) = (self.samples.front()?, self.samples.back()?);
-        if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
-            let samples: Vec<Sample> = self.samples.iter().copied().collect();
-            return over(function, &samples, end_ms, range_ms);
+fn renumbered<T: Default>(states: &mut Vec<T>, new: &[Option<u32>], n: usize) {
+    let mut renumbered: Vec<T> = std::iter::repeat_with(T::default).take(n).collect();
+    for (state, new) in states.drain(..).zip(new) {
+        if let Some(new) = new {
+            renumbered[*new as usize] = state;
         }
-        let increase = last.value - first.value + if self.n_resets > 0 { self.reset_sum } else { 0.0 };
-        extrapolate(function, *first, *last, self.samples.len(), increase, end_ms, range_ms)
     }
+    *states = renumbered;
 }
 
 /// Prometheus' extrapolation of `rate`, `increase` and `delta` to the borders of the range (promql/functions.go,
@@ -126,70 +259,4 @@ pub(super) fn extrapolate(
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::expr::naive;
-
-    fn series(points: &[(i64, f64)]) -> Vec<Sample> {
-        points.iter().map(|&(t_ms, value)| Sample { t_ms, value }).collect()
-    }
-
-    fn rate(samples: &[Sample], end_ms: i64, range_ms: i64) -> Option<f64> {
-        let mut state = RangeState::default();
-        samples.iter().filter(|s| s.t_ms <= end_ms).for_each(|s| state.push(*s));
-        state.drop_until(end_ms - range_ms);
-        state.value(RangeFunction::Rate, end_ms, range_ms)
-    }
-
-    #[test]
-    fn rate_as_prometheus_documents_it() {
-        // 4 samples, 15 s apart, on the grid of the range: (0, 60] holds 15, 30, 45, 60; increase 3 over 45 s, extrapolated to 60 s.
-        let on_grid = series(&[(0, 10.0), (15_000, 11.0), (30_000, 12.0), (45_000, 13.0), (60_000, 14.0)]);
-        check(rate(&on_grid, 60_000, 60_000), Some(3.0 * (60.0 / 45.0) / 60.0));
-        // One sample is not enough: the range is open on the left.
-        check(rate(&series(&[(0, 1.0), (60_000, 2.0)]), 60_000, 60_000), None);
-        // A reset adds what the counter had before it.
-        let reset = series(&[(0, 100.0), (30_000, 110.0), (60_000, 5.0)]);
-        check(rate(&reset, 60_000, 90_000), Some(15.0 * ((60.0 + 30.0) / 60.0) / 90.0));
-    }
-
-    fn check(got: Option<f64>, expected: Option<f64>) {
-        assert!(naive::same(got, expected), "{got:?} instead of {expected:?}");
-    }
-
-    fn value() -> impl Strategy<Value = f64> {
-        prop_oneof![
-            8 => (0..1000u32).prop_map(f64::from),
-            1 => prop_oneof![Just(f64::NAN), Just(f64::INFINITY), Just(f64::NEG_INFINITY), Just(-0.0), Just(-5.0)],
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn incremental_equals_naive(
-            points in prop::collection::vec((1..40_000i64, value()), 1..80),
-            step_ms in 1_000..60_000i64,
-            range_ms in 1_000..200_000i64,
-        ) {
-            let mut t_ms = 0;
-            let samples: Vec<Sample> =
-                points.into_iter().map(|(gap, value)| { t_ms += gap; Sample { t_ms, value } }).collect();
-            let mut state = RangeState::default();
-            let mut next = 0;
-            for end_ms in (0..t_ms + 2 * range_ms).step_by(step_ms as usize) {
-                while next < samples.len() && samples[next].t_ms <= end_ms {
-                    state.push(samples[next]);
-                    next += 1;
-                }
-                state.drop_until(end_ms - range_ms);
-                for function in [RangeFunction::Rate, RangeFunction::Increase] {
-                    let expected = naive::range_value(function, &samples, end_ms, range_ms);
-                    let got = state.value(function, end_ms, range_ms);
-                    prop_assert!(naive::same(got, expected), "{function:?} at {end_ms}: {got:?}, naive {expected:?}");
-                }
-            }
-        }
-    }
-}
+mod tests;

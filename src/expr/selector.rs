@@ -92,6 +92,12 @@ impl Selector {
         Self { metric, matchers: rest.into_boxed_slice() }
     }
 
+    /// Whether some condition is on this label.
+    #[must_use]
+    pub fn reads(&self, label: &str) -> bool {
+        self.matchers.iter().any(|matcher| *matcher.label == *label)
+    }
+
     /// Whether the series with these labels is selected. `labels` holds `__name__` too.
     pub fn is_match(&self, labels: &[(&str, &str)]) -> bool {
         let value_of = |name: &str| labels.iter().find(|(n, _)| *n == name).map_or("", |(_, v)| *v);

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use outlierd::config::Limits;
 use outlierd::decode::{
-    DecodeError, DecodeStats, Decoded, Decoder, Encoding, InvalidSeries, LabelLimits, TimeBounds, Wanted, labels_hash,
+    DecodeError, DecodeStats, Decoded, Decoder, Encoding, InvalidSeries, LabelLimits, TimeBounds, Wanted, label_hash,
     parse_labels, shard_of,
 };
 use outlierd::proto::prometheus::{Exemplar, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
@@ -45,8 +45,9 @@ fn plain(decoded: &Decoded) -> Vec<Vec<Plain>> {
         batch
             .iter()
             .map(|series| {
-                assert_eq!(series.labels_hash, labels_hash(series.labels));
                 let entries = TimeSeries::decode(series.labels).unwrap();
+                let hashes = entries.labels.iter().map(|label| label_hash(&label.name, &label.value));
+                assert_eq!(series.labels_hash, hashes.fold(0, u64::wrapping_add));
                 let labels = entries.labels.into_iter().map(|label| (label.name, label.value)).collect();
                 let samples = series.samples.iter().map(|s| (s.t_ms, s.value.to_bits())).collect();
                 (labels, series.host.to_owned(), series.metric, samples)

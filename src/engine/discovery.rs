@@ -1,0 +1,153 @@
+//! Series that are met for the first time: read, matched with the selectors, given a place in their host's layout.
+
+use std::sync::Arc;
+
+use super::counts::Event;
+use super::host::Host;
+use super::layout::Series;
+use super::{Output, Shared};
+use crate::decode::{InvalidSeries, SeriesView, label_hash, parse_labels};
+use crate::expr::Plan;
+use crate::expr::plan::UP;
+use crate::series::{Labels, METRIC_NAME};
+
+/// Series that no feature reads are remembered up to this many per shard; then all are looked at again.
+const IGNORED_MAX: usize = 1 << 20;
+
+/// A series that was read for the first time.
+#[derive(Debug)]
+pub(super) struct Found<'a> {
+    /// The hash of all its labels as they came.
+    labels_hash: u64,
+    /// Its labels, sorted, without the dropped ones.
+    pub(super) labels: Vec<(&'a str, &'a str)>,
+    /// The leaves that select it.
+    pub(super) leaves: Vec<u16>,
+    /// Whether it is an `up`.
+    is_up: bool,
+    /// How many samples it came with.
+    n_samples: u64,
+}
+
+impl Found<'_> {
+    /// How many samples it came with.
+    pub(super) fn n_samples(&self) -> u64 {
+        self.n_samples
+    }
+
+    /// Whether a host keeps it.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.is_up || !self.leaves.is_empty()
+    }
+}
+
+/// Reads a series; `None` where its labels are not valid.
+pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &Shared, out: &mut Output) -> Option<Found<'a>> {
+    let config = &shared.config;
+    let mut labels = Vec::new();
+    let parsed = parse_labels(series.labels, config.limits.labels, &mut labels);
+    let is_small = series.labels.len() <= config.limits.series_label_bytes;
+    let n_samples = series.samples.len() as u64;
+    if let Err(reason) = parsed.and(if is_small { Ok(()) } else { Err(InvalidSeries::LabelTooLong) }) {
+        out.invalid_series[reason as usize] += 1;
+        out.counts.add(Event::InvalidLabels, n_samples);
+        return None;
+    }
+    labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
+    let leaves = select(&config.plan, series.metric, &labels);
+    let name = labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
+    let is_up = series.metric == UP || name == "up";
+    Some(Found { labels_hash: series.labels_hash, labels, leaves, is_up, n_samples })
+}
+
+/// The leaves that select a series of `metric` with `labels`, `__name__` and the identity label among them.
+fn select(plan: &Plan, metric: u16, labels: &[(&str, &str)]) -> Vec<u16> {
+    plan.candidates(metric).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
+}
+
+/// The labels that all of `found` have, but the metric name and the identity label.
+pub(super) fn shared_labels(found: &[Found<'_>], shared: &Shared) -> Labels {
+    let mut wanted = found.iter().filter(|found| found.is_wanted());
+    let mut common = wanted.next().map_or(Vec::new(), |first| first.labels.clone());
+    common.retain(|(name, _)| *name != METRIC_NAME && *name != shared.config.identity);
+    for other in wanted {
+        common.retain(|label| other.labels.contains(label));
+    }
+    Labels::from_pairs(common)
+}
+
+/// What the labels that the hosts of a plan share decide about selectors: two hosts that agree in it agree in what is selected.
+pub(super) fn selection_class(plan: &Plan, host: &str, identity: &str, shared_labels: &Labels) -> u64 {
+    let read = |name: &str| plan.leaves.iter().any(|leaf| leaf.selector.reads(name));
+    let all = shared_labels.iter().chain([(identity, host)]);
+    all.filter(|(name, _)| read(name)).fold(0, |class, (name, value)| class.wrapping_add(label_hash(name, value)))
+}
+
+/// Gives the wanted ones of `found` a slot in the host's layout and remembers the others as ignored.
+pub(super) fn add(host: &mut Host, found: &[Found<'_>], shared: &mut Shared, out: &mut Output) {
+    share_less(host, found, shared);
+    let n_max = shared.config.limits.series_per_host;
+    let mut series: Vec<Series> = host.slots.layout.series.to_vec();
+    let n_before = series.len();
+    for found in found {
+        let is_own = |(name, value): &&(&str, &str)| {
+            *name != shared.config.identity && host.shared_labels.get(name) != Some(*value)
+        };
+        let own: Vec<(&str, &str)> = found.labels.iter().filter(is_own).copied().collect();
+        let hash = own.iter().fold(0_u64, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)));
+        if !found.is_wanted() {
+            // Nothing of it is interned: unselected series may be of any number.
+            if shared.ignored.len() >= IGNORED_MAX {
+                shared.ignored.clear();
+            }
+            shared.ignored.insert(hash.wrapping_add(host.selection_class));
+            host.slots.add_offset(found.labels_hash.wrapping_sub(hash));
+            continue;
+        }
+        let is_known = host.slots.layout.find(hash).is_some() || series[n_before..].iter().any(|s| s.hash == hash);
+        if !is_known && series.len() >= n_max {
+            out.counts.add(Event::SeriesPerHost, found.n_samples);
+            continue;
+        }
+        host.slots.add_offset(found.labels_hash.wrapping_sub(hash));
+        if !is_known {
+            let identity = shared.sets.intern(Labels::from_pairs(own.iter().copied()));
+            let labels = shared.sets.intern(Labels::from_pairs(own.into_iter().filter(|(name, _)| *name != METRIC_NAME)));
+            series.push(Series { hash, identity, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
+        }
+    }
+    if series.len() > n_before {
+        let same: Vec<Option<u32>> = (0..n_before as u32).map(Some).collect();
+        host.slots.move_to(shared.layouts.intern(series, &shared.wiring), &same);
+    }
+}
+
+/// Gives labels that some of `found` lack back to the series that have them.
+fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
+    let is_lacking = |label: &(&str, &str)| found.iter().any(|f| f.is_wanted() && !f.labels.contains(label));
+    let lacking: Vec<(Box<str>, Box<str>)> =
+        host.shared_labels.iter().filter(is_lacking).map(|(name, value)| (name.into(), value.into())).collect();
+    if lacking.is_empty() {
+        return;
+    }
+    let lacking: Vec<(&str, &str)> = lacking.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
+    let hash = lacking.iter().fold(0_u64, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)));
+    let mut with_lacking = |set| {
+        let labels = Arc::clone(shared.sets.get(set));
+        shared.sets.intern(Labels::from_pairs(labels.iter().chain(lacking.iter().copied())))
+    };
+    let mut changed = |series: &Series| Series {
+        hash: series.hash.wrapping_add(hash),
+        identity: with_lacking(series.identity),
+        labels: with_lacking(series.labels),
+        ..series.clone()
+    };
+    let series: Vec<Series> = host.slots.layout.series.iter().map(&mut changed).collect();
+    let same: Vec<Option<u32>> = (0..series.len() as u32).map(Some).collect();
+    host.slots.move_to(shared.layouts.intern(series, &shared.wiring), &same);
+    host.slots.shrink_offsets(hash);
+    let rest = host.shared_labels.iter().filter(|label| !lacking.contains(label));
+    host.shared_labels = Labels::from_pairs(rest);
+    let config = &shared.config;
+    host.selection_class = selection_class(&config.plan, &host.id.name, &config.identity, &host.shared_labels);
+}

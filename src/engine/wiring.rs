@@ -1,0 +1,76 @@
+//! Which state serves which leaf of the plan: leaves that differ in their function alone share it.
+
+use crate::expr::Plan;
+use crate::expr::plan::Rollup;
+use crate::expr::rollup::{Kind, RangeFunction};
+
+/// The series' samples as one offset sees them: `x offset 1h` at a step is `x` at a step an hour later.
+#[derive(Debug, PartialEq)]
+pub(super) struct FeedPlan {
+    /// How much later its samples come.
+    pub(super) offset_ms: i64,
+    /// Range and kind of every state that it keeps.
+    pub(super) ranges: Vec<(i64, Kind)>,
+}
+
+/// Where a leaf reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct LeafPlan {
+    /// Index of the feed.
+    pub(super) feed: usize,
+    /// What of it.
+    pub(super) source: Source,
+}
+
+/// What a leaf reads of a feed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Source {
+    /// The newest samples.
+    Instant,
+    /// `function` over the range with this index in the feed, of `range_ms`.
+    Range {
+        index: usize,
+        function: RangeFunction,
+        range_ms: i64,
+    },
+}
+
+/// The wiring of a plan at one step.
+#[derive(Debug)]
+pub(super) struct Wiring {
+    /// The first has no offset; it is always there.
+    pub(super) feeds: Vec<FeedPlan>,
+    /// By leaf.
+    pub(super) leaves: Vec<LeafPlan>,
+}
+
+impl Wiring {
+    /// For steps `step_ms` apart and at most `n_series_max` series in a host.
+    pub(super) fn new(plan: &Plan, step_ms: i64, n_series_max: usize) -> Self {
+        let mut feeds = vec![FeedPlan { offset_ms: 0, ranges: Vec::new() }];
+        let leaf = |leaf: &crate::expr::plan::Leaf| {
+            let feed = position_or_push(&mut feeds, |feed| feed.offset_ms == leaf.offset_ms, || FeedPlan {
+                offset_ms: leaf.offset_ms,
+                ranges: Vec::new(),
+            });
+            let source = match leaf.rollup {
+                Rollup::Instant => Source::Instant,
+                Rollup::Range(function, range_ms) => {
+                    let range = (range_ms, Kind::new(function, range_ms, step_ms, n_series_max));
+                    let index = position_or_push(&mut feeds[feed].ranges, |other| *other == range, || range);
+                    Source::Range { index, function, range_ms }
+                }
+            };
+            LeafPlan { feed, source }
+        };
+        let leaves = plan.leaves.iter().map(leaf).collect();
+        Self { feeds, leaves }
+    }
+}
+
+fn position_or_push<T>(all: &mut Vec<T>, is_it: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> usize {
+    all.iter().position(is_it).unwrap_or_else(|| {
+        all.push(new());
+        all.len() - 1
+    })
+}

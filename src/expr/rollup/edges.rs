@@ -1,0 +1,249 @@
+//! `rate`, `increase` and `delta` of all series of a host over one short range, from the first sample of each pane.
+//!
+//! Steps cut time into panes: every border of a range that is ever asked for is a border between two panes. What these
+//! functions need of a range is its first and its last sample, how many there are, and the counter resets between. So a pane
+//! keeps of each series the first value and one small number: its clock, which says when the pane's samples came. Series that
+//! are scraped together share their clocks, so that a series costs 10 bytes a pane, not 16 a sample.
+
+use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_absent};
+use crate::expr::eval::{Element, Vector};
+use crate::series::{Sample, TimestampMs, is_stale};
+
+/// Longer ranges keep their samples instead: with more panes the columns would cost more than they save.
+const PANES_MAX: i64 = 8;
+
+/// More series than this of one host keep their samples instead, so that a clock's number fits 16 bits.
+pub const SERIES_MAX: usize = 20_000;
+
+/// How a range is cut into panes by the steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Panes {
+    /// Length of the range.
+    range_ms: i64,
+    /// Distance of two steps.
+    step_ms: i64,
+    /// Panes in a range.
+    n: i64,
+}
+
+impl Panes {
+    /// The panes of `range_ms` at steps `step_ms` apart; `None` where there would be too many.
+    #[must_use]
+    pub fn new(range_ms: i64, step_ms: i64) -> Option<Self> {
+        let whole = range_ms / step_ms;
+        // Where the range is no multiple of the step, each step has two panes: what comes before the border of a later
+        // range, and what comes after it.
+        let n = if range_ms % step_ms == 0 { whole } else { 2 * whole + 1 };
+        (range_ms > 0 && n <= PANES_MAX).then_some(Self { range_ms, step_ms, n })
+    }
+
+    /// The pane that `t_ms` lies in, where `grid_ms` is some step. Panes are open on the left.
+    fn number(self, t_ms: TimestampMs, grid_ms: TimestampMs) -> i64 {
+        // The step that ends the pane's step interval is `grid_ms - behind`.
+        let since_ms = grid_ms.wrapping_sub(t_ms);
+        let steps_behind = since_ms.div_euclid(self.step_ms);
+        let step = -steps_behind;
+        let rest_ms = self.range_ms % self.step_ms;
+        if rest_ms == 0 {
+            return step;
+        }
+        let before_step_ms = since_ms.rem_euclid(self.step_ms);
+        2 * step + i64::from(before_step_ms < rest_ms)
+    }
+}
+
+/// When the samples of one series in one pane came.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    first_ms: TimestampMs,
+    last_ms: TimestampMs,
+    n: u32,
+}
+
+/// A counter fell.
+#[derive(Debug, Clone, Copy)]
+struct Reset {
+    /// Position of the series.
+    series: u32,
+    /// The pane of the lower sample.
+    pane: i64,
+    /// Whether the lower sample is the first of its pane, so that the higher one lies in an earlier one.
+    is_at_border: bool,
+    /// The value before.
+    before: f64,
+}
+
+/// The panes of one host's series over one range.
+#[derive(Debug)]
+pub struct Edges {
+    /// `[pane × series]`: the first value.
+    first: Vec<f64>,
+    /// `[pane × series]`: index into the pane's clocks plus 1; 0 where the series has no sample in it.
+    clock: Vec<u16>,
+    /// The clocks of each pane.
+    clocks: Vec<Vec<Clock>>,
+    /// Number of series.
+    n_series: usize,
+    /// Number of the newest pane with a sample.
+    newest: i64,
+    /// By series, then by time. Seldom any.
+    resets: Vec<Reset>,
+}
+
+impl Edges {
+    /// No series yet.
+    #[must_use]
+    pub fn new(panes: Panes) -> Self {
+        Self {
+            first: Vec::new(),
+            clock: Vec::new(),
+            clocks: vec![Vec::new(); panes.n as usize],
+            n_series: 0,
+            newest: i64::MIN,
+            resets: Vec::new(),
+        }
+    }
+
+    /// Keeps the series with `new` positions in their order; `n_series` of them will there be.
+    pub fn renumber(&mut self, new: &[Option<u32>], n_series: usize) {
+        let n_panes = self.clocks.len();
+        let mut first = vec![0.0; n_panes * n_series];
+        let mut clock = vec![0; n_panes * n_series];
+        for pane in 0..n_panes {
+            for (series, new) in new.iter().take(self.n_series).enumerate() {
+                if let Some(new) = new {
+                    first[pane * n_series + *new as usize] = self.first[pane * self.n_series + series];
+                    clock[pane * n_series + *new as usize] = self.clock[pane * self.n_series + series];
+                }
+            }
+        }
+        self.resets.retain_mut(|reset| {
+            let new = new.get(reset.series as usize).copied().flatten();
+            new.map(|new| reset.series = new).is_some()
+        });
+        (self.first, self.clock, self.n_series) = (first, clock, n_series);
+    }
+
+    /// Takes the next frame.
+    pub fn push(&mut self, panes: Panes, frame: FrameView<'_>, context: &mut Context<'_>) {
+        let Context { grid_ms, places, last, scratch, .. } = context;
+        let number = panes.number(frame.t_ms, *grid_ms);
+        self.open(number);
+        let pane = number.rem_euclid(panes.n) as usize;
+        let columns = pane * self.n_series..(pane + 1) * self.n_series;
+        let (first, clock) = (&mut self.first[columns.clone()], &mut self.clock[columns]);
+        let clocks = &mut self.clocks[pane];
+        if clocks.len() > 2 * SERIES_MAX {
+            forget_unused(clocks, clock);
+        }
+        // What each clock becomes with a sample at this frame's time; 0 until the first series asks.
+        scratch.clear();
+        scratch.resize(clocks.len() + 1, 0);
+        for (position, (&place, (first, clock))) in places.iter().zip(first.iter_mut().zip(clock)).enumerate() {
+            let value = frame.get(place);
+            if is_absent(value) || is_stale(value) {
+                continue;
+            }
+            let before = last[place as usize];
+            if value < before {
+                let is_at_border = *clock == 0;
+                insert_reset(&mut self.resets, Reset { series: position as u32, pane: number, is_at_border, before });
+            }
+            if *clock == 0 {
+                *first = value;
+            }
+            let next = &mut scratch[*clock as usize];
+            if *next == 0 {
+                let old = (*clock as usize).checked_sub(1).map(|old| clocks[old]);
+                let (first_ms, n) = old.map_or((frame.t_ms, 0), |old| (old.first_ms, old.n));
+                clocks.push(Clock { first_ms, last_ms: frame.t_ms, n: n + 1 });
+                *next = clocks.len() as u16;
+            }
+            *clock = *next;
+        }
+    }
+
+    /// Empties the panes that come before `number` and after the newest.
+    fn open(&mut self, number: i64) {
+        if number <= self.newest {
+            return;
+        }
+        let n = self.clocks.len() as i64;
+        let from = self.newest.saturating_add(1).max(number - n + 1);
+        for emptied in from..=number {
+            let pane = emptied.rem_euclid(n) as usize;
+            self.clocks[pane].clear();
+            self.clock[pane * self.n_series..(pane + 1) * self.n_series].fill(0);
+        }
+        self.newest = number;
+        if !self.resets.is_empty() {
+            self.resets.retain(|reset| reset.pane > number - n);
+        }
+    }
+
+    /// `function` of each of `members` over the range that ends at the step `end_ms`, appended to `out` where it has a value.
+    /// `grid_ms` and `last` are as in [`Context`].
+    pub fn evaluate(
+        &self,
+        panes: Panes,
+        function: RangeFunction,
+        (grid_ms, end_ms): (TimestampMs, TimestampMs),
+        members: &[Member],
+        last: &[f64],
+        out: &mut Vector,
+    ) {
+        let end = panes.number(end_ms, grid_ms);
+        let from = end - panes.n + 1;
+        for member in members {
+            let series = member.position as usize;
+            let mut range: Option<(i64, Sample)> = None;
+            let (mut last_ms, mut n) = (0, 0);
+            for number in from..=end.min(self.newest) {
+                let pane = number.rem_euclid(panes.n) as usize;
+                let cell = pane * self.n_series + series;
+                let Some(clock) = (self.clock[cell] as usize).checked_sub(1) else { continue };
+                let clock = self.clocks[pane][clock];
+                range.get_or_insert((number, Sample { t_ms: clock.first_ms, value: self.first[cell] }));
+                last_ms = clock.last_ms;
+                n += clock.n as usize;
+            }
+            let Some((first_pane, first)) = range else { continue };
+            let last = Sample { t_ms: last_ms, value: last[member.place as usize] };
+            let mut increase = last.value - first.value;
+            if function != RangeFunction::Delta && !self.resets.is_empty() {
+                increase += self.lost(member.position, first_pane);
+            }
+            if let Some(value) = extrapolate(function, first, last, n, increase, end_ms, panes.range_ms) {
+                out.push(Element { labels: member.labels, value });
+            }
+        }
+    }
+
+    /// What the resets since the first sample of `first_pane` took from the counter.
+    fn lost(&self, series: u32, first_pane: i64) -> f64 {
+        let from = self.resets.partition_point(|reset| reset.series < series);
+        let of_series = self.resets[from..].iter().take_while(|reset| reset.series == series);
+        let inside = of_series.filter(|r| r.pane > first_pane || r.pane == first_pane && !r.is_at_border);
+        inside.map(|reset| reset.before).sum()
+    }
+}
+
+fn insert_reset(resets: &mut Vec<Reset>, reset: Reset) {
+    let at = resets.partition_point(|other| other.series <= reset.series);
+    resets.insert(at, reset);
+}
+
+/// Drops the clocks that no series is at any more.
+fn forget_unused(clocks: &mut Vec<Clock>, of_series: &mut [u16]) {
+    let mut new = vec![0_u16; clocks.len() + 1];
+    let mut kept = Vec::new();
+    for clock in of_series.iter_mut().filter(|clock| **clock > 0) {
+        let new = &mut new[*clock as usize];
+        if *new == 0 {
+            kept.push(clocks[*clock as usize - 1]);
+            *new = kept.len() as u16;
+        }
+        *clock = *new;
+    }
+    *clocks = kept;
+}
