@@ -24,7 +24,9 @@ const CAPTURED_HOST: &str = "host-00000.dc1.example.com:9100";
 fn main() {
     // `cargo test --benches` runs this too: then one round on a few hosts.
     let is_test = !std::env::args().any(|arg| arg == "--bench");
-    let cases: &[(usize, usize)] = if is_test { &[(2, 2)] } else { &[(1_000, 260), (10_000, 24)] };
+    let only: Option<(usize, usize)> = std::env::var("CASE").ok().and_then(|c| { let (a, b) = c.split_once('x')?; Some((a.parse().ok()?, b.parse().ok()?)) });
+    let only = only.map(|c| [c]);
+    let cases: &[(usize, usize)] = if let Some(c) = &only { c } else if is_test { &[(2, 2)] } else { &[(1_000, 260), (10_000, 24)] };
     println!("hosts  scrapes  ns/sample: first scrape, later (decode + engine)  rows  KiB/host");
     for &(hosts, scrapes) in cases {
         run(hosts, scrapes);
@@ -50,15 +52,13 @@ fn run(hosts: usize, scrapes: usize) {
     config.plan = Arc::clone(&plans.plan);
     let mut decoder = Decoder::new();
     let mut out = Output::default();
-    let mut blocks = fleet.blocks(0);
+    // Once through the decoder, so that its buffers are there.
+    fleet.scrape(0, |block| drop(decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap()));
     let resident_before = resident_bytes();
     let mut engine = Engine::new(config);
     let (mut first, mut decode_ns, mut engine_ns, mut samples, mut rows) = (0, 0, 0, 0, 0);
     for scrape in 0..scrapes {
-        if scrape > 0 {
-            fleet.refill(scrape, &mut blocks);
-        }
-        for block in &blocks {
+        fleet.scrape(scrape, |block| {
             let started = cpu_ns();
             let decoded = decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap();
             let walked = cpu_ns();
@@ -75,7 +75,7 @@ fn run(hosts: usize, scrapes: usize) {
                 engine_ns += applied - walked;
                 samples += decoded.stats.received_samples;
             }
-        }
+        });
     }
     let per_host = (resident_bytes() - resident_before) as f64 / hosts as f64 / 1024.0;
     let per = |ns: u64| ns as f64 / samples as f64;
@@ -119,25 +119,15 @@ impl Fleet {
         Self { hosts, series: series.collect() }
     }
 
-    fn blocks(&self, scrape: usize) -> Vec<Vec<u8>> {
-        let n_blocks = (self.hosts * self.series.len()).div_ceil(BLOCK_SAMPLES);
-        let mut blocks = vec![Vec::new(); n_blocks];
-        self.refill(scrape, &mut blocks);
-        blocks
-    }
-
-    /// The blocks of one scrape of every host; hosts are scraped one after the other over the interval.
-    fn refill(&self, scrape: usize, blocks: &mut [Vec<u8>]) {
-        let (mut message, mut series_bytes, mut n, mut block) = (Vec::new(), Vec::new(), 0, 0);
-        let mut encoder = snap::raw::Encoder::new();
+    /// Gives the blocks of one scrape of every host to `send`; hosts are scraped one after the other over the interval. Each
+    /// is made just before, so that it is as near to the core as one that was just read from a socket.
+    fn scrape(&self, scrape: usize, mut send: impl FnMut(&[u8])) {
+        let (mut message, mut series_bytes, mut n) = (Vec::new(), Vec::new(), 0);
+        let (mut encoder, mut body) = (snap::raw::Encoder::new(), vec![0; 4 << 20]);
         let mut finish = |message: &mut Vec<u8>| {
-            let body = &mut blocks[block];
-            body.resize(snap::raw::max_compress_len(message.len()), 0);
-            let len = encoder.compress(message, body).unwrap();
-            body.truncate(len);
-            body.shrink_to_fit();
+            let len = encoder.compress(message, &mut body).unwrap();
+            send(&body[..len]);
             message.clear();
-            block += 1;
         };
         for host in 0..self.hosts {
             let name = format!("host-{host:05}.dc1.example.com:9100");

@@ -118,7 +118,7 @@ pub(super) fn add(host: &mut Host, found: &[Found<'_>], shared: &mut Shared, out
     }
     if series.len() > n_before {
         let same: Vec<Option<u32>> = (0..n_before as u32).map(Some).collect();
-        host.slots.move_to(shared.layouts.intern(series, &shared.wiring), &same);
+        host.move_to(shared.layouts.intern(series, &shared.wiring), &same);
     }
 }
 
@@ -144,7 +144,7 @@ fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
     };
     let series: Vec<Series> = host.slots.layout.series.iter().map(&mut changed).collect();
     let same: Vec<Option<u32>> = (0..series.len() as u32).map(Some).collect();
-    host.slots.move_to(shared.layouts.intern(series, &shared.wiring), &same);
+    host.move_to(shared.layouts.intern(series, &shared.wiring), &same);
     host.slots.shrink_offsets(hash);
     let rest = host.shared_labels.iter().filter(|label| !lacking.contains(label));
     host.shared_labels = Labels::from_pairs(rest);

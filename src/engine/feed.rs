@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
 use crate::expr::eval::{Element, Vector};
+use crate::expr::rollup::column::Column;
 use crate::expr::rollup::{ABSENT, Context, FrameView, Member, RangeFunction, RangeState, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
@@ -14,7 +15,7 @@ pub(super) struct Feed {
     /// The newest number; [`ABSENT`] before the first.
     last: Vec<f64>,
     /// The low 32 bits of the newest sample's time: enough to tell ages under 49 days, and older series are forgotten.
-    seen: Vec<u32>,
+    seen: Column<u32>,
     /// One bit per place: whether the newest sample is a stale marker.
     ended: Vec<u64>,
     /// By range of the plan.
@@ -27,7 +28,7 @@ impl Feed {
     /// No series yet.
     pub(super) fn new(plan: &FeedPlan) -> Self {
         let ranges = plan.ranges.iter().map(|(_, kind)| RangeState::new(*kind)).collect();
-        Self { last: Vec::new(), seen: Vec::new(), ended: Vec::new(), ranges, delayed: VecDeque::new() }
+        Self { last: Vec::new(), seen: Column::Same(0), ended: Vec::new(), ranges, delayed: VecDeque::new() }
     }
 
     /// Moves to `layout`; `new_slots` has the new slot of each old one.
@@ -45,7 +46,7 @@ impl Feed {
             }
         }
         self.last = moved(&self.last, &new_places, n, ABSENT);
-        self.seen = moved(&self.seen, &new_places, n, 0);
+        self.seen.renumber(&new_places, n, 0);
         for (_, values) in &mut self.delayed {
             *values = moved(values, &new_places, n, ABSENT).into();
         }
@@ -100,12 +101,19 @@ impl Feed {
         for (state, places) in self.ranges.iter_mut().zip(&layout.ranges) {
             n += state.push(frame, &mut Context { grid_ms, places, last: &self.last, may_grow, scratch });
         }
+        let n_places = self.last.len();
+        let is_whole = frame.values.len() == n_places && !frame.values.iter().any(|value| is_absent(*value));
+        if is_whole {
+            self.seen = Column::Same(frame.t_ms as u32);
+        }
         let first = frame.first_place as usize;
         for (place, &value) in (first..).zip(frame.values) {
             if is_absent(value) {
                 continue;
             }
-            self.seen[place] = frame.t_ms as u32;
+            if !is_whole {
+                self.seen.each(n_places)[place] = frame.t_ms as u32;
+            }
             let ended = is_stale(value);
             if !ended {
                 self.last[place] = value;
@@ -153,7 +161,7 @@ impl Feed {
 
     /// Whether a sample at `place`, stale markers included, is younger than `age_ms` at `t_ms`.
     pub(super) fn is_seen(&self, place: usize, t_ms: TimestampMs, age_ms: i64) -> bool {
-        let age = (t_ms as u32).wrapping_sub(self.seen[place]);
+        let age = (t_ms as u32).wrapping_sub(self.seen.get(place));
         i64::from(age) < age_ms && (!is_absent(self.last[place]) || self.has_ended(place))
     }
 

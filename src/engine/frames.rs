@@ -87,7 +87,7 @@ fn winner(a: f64, b: f64) -> f64 {
 #[derive(Debug, Default)]
 pub(super) struct Frames {
     pending: VecDeque<Frame>,
-    /// Values that the last frame had: the next one will have as many.
+    /// Values that the newest frame will have, as the one before it had.
     n_values: usize,
 }
 
@@ -130,6 +130,11 @@ impl Frames {
             .rev()
             .find(|frame| frame.t_ms <= now_ms && now_ms.saturating_sub(frame.arrived_ms) >= lateness_ms)
             .map(|frame| frame.t_ms)
+    }
+
+    /// Says how many values to expect in a frame.
+    pub(super) fn expect(&mut self, n_values: usize) {
+        self.n_values = n_values;
     }
 
     /// Takes the oldest frame.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::counts::Event;
 use super::discovery::selection_class;
 use super::frames::{self, Frames, Inserted};
+use super::layout::Layout;
 use super::row::{HostId, HostStatus, NotScored, Row, Window};
 use super::slots::Slots;
 use super::standardise::{Standardised, Standardiser};
@@ -76,6 +77,12 @@ impl Host {
     /// When its newest sample came, on the caller's clock.
     pub(super) fn arrived_ms(&self) -> TimestampMs {
         self.arrived_ms
+    }
+
+    /// Has other series from now on; `new_slots` has the new slot of each old one.
+    pub(super) fn move_to(&mut self, layout: Arc<Layout>, new_slots: &[Option<u32>]) {
+        self.frames.expect(layout.len());
+        self.slots.move_to(layout, new_slots);
     }
 
     /// Whether every one of `samples` would come too late.
@@ -281,7 +288,7 @@ impl Host {
             let kept = self.slots.layout.series.iter().zip(&new_slots).filter(|(_, new)| new.is_some());
             let series = kept.map(|(series, _)| series.clone()).collect();
             self.frames.renumber(&new_slots);
-            self.slots.move_to(shared.layouts.intern(series, &shared.wiring), &new_slots);
+            self.move_to(shared.layouts.intern(series, &shared.wiring), &new_slots);
         }
     }
 

@@ -3,6 +3,7 @@
 //! Owns what is kept of the series of one host per range. Frames come in order of time; which series stands where is the
 //! caller's.
 
+pub mod column;
 mod edges;
 mod fold;
 mod ring;
@@ -22,6 +23,12 @@ pub const ABSENT: f64 = f64::from_bits(0x7ff4_6162_7365_6e74);
 #[must_use]
 pub fn is_absent(value: f64) -> bool {
     value.to_bits() == ABSENT.to_bits()
+}
+
+/// Whether a cell of a frame has a sample that is no stale marker.
+#[must_use]
+pub fn is_number(value: f64) -> bool {
+    !is_absent(value) && !is_stale(value)
 }
 
 /// All samples of one host with one timestamp.
@@ -147,7 +154,7 @@ impl RangeState {
         let mut n = 0;
         for (position, &place) in context.places.iter().enumerate() {
             let value = frame.get(place);
-            if is_absent(value) || is_stale(value) {
+            if !is_number(value) {
                 continue;
             }
             let sample = Sample { t_ms: frame.t_ms, value };

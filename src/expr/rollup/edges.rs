@@ -2,12 +2,13 @@
 //!
 //! Steps cut time into panes: every border of a range that is ever asked for is a border between two panes. What these
 //! functions need of a range is its first and its last sample, how many there are, and the counter resets between. So a pane
-//! keeps of each series the first value and one small number: its clock, which says when the pane's samples came. Series that
-//! are scraped together share their clocks, so that a series costs 10 bytes a pane, not 16 a sample.
+//! keeps of each series the first value and its clock, which says when the pane's samples came. Series that are scraped together
+//! share their clock, so that a series costs 8 bytes a pane, not 16 a sample.
 
-use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_absent};
+use super::column::Column;
+use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_number};
 use crate::expr::eval::{Element, Vector};
-use crate::series::{Sample, TimestampMs, is_stale};
+use crate::series::{Sample, TimestampMs};
 
 /// Longer ranges keep their samples instead: with more panes the columns would cost more than they save.
 const PANES_MAX: i64 = 8;
@@ -73,15 +74,21 @@ struct Reset {
     before: f64,
 }
 
+/// What came in one pane.
+#[derive(Debug)]
+struct Pane {
+    /// By series: index into `clocks` plus 1; 0 where the series has no sample in the pane.
+    clock: Column<u16>,
+    /// When samples came.
+    clocks: Vec<Clock>,
+}
+
 /// The panes of one host's series over one range.
 #[derive(Debug)]
 pub struct Edges {
     /// `[pane × series]`: the first value.
     first: Vec<f64>,
-    /// `[pane × series]`: index into the pane's clocks plus 1; 0 where the series has no sample in it.
-    clock: Vec<u16>,
-    /// The clocks of each pane.
-    clocks: Vec<Vec<Clock>>,
+    panes: Box<[Pane]>,
     /// Number of series.
     n_series: usize,
     /// Number of the newest pane with a sample.
@@ -94,10 +101,10 @@ impl Edges {
     /// No series yet.
     #[must_use]
     pub fn new(panes: Panes) -> Self {
+        let pane = || Pane { clock: Column::Same(0), clocks: Vec::new() };
         Self {
             first: Vec::new(),
-            clock: Vec::new(),
-            clocks: vec![Vec::new(); panes.n as usize],
+            panes: std::iter::repeat_with(pane).take(panes.n as usize).collect(),
             n_series: 0,
             newest: i64::MIN,
             resets: Vec::new(),
@@ -106,58 +113,72 @@ impl Edges {
 
     /// Keeps the series with `new` positions in their order; `n_series` of them will there be.
     pub fn renumber(&mut self, new: &[Option<u32>], n_series: usize) {
-        let n_panes = self.clocks.len();
-        let mut first = vec![0.0; n_panes * n_series];
-        let mut clock = vec![0; n_panes * n_series];
-        for pane in 0..n_panes {
+        let mut first = vec![0.0; self.panes.len() * n_series];
+        for (i, pane) in self.panes.iter_mut().enumerate() {
             for (series, new) in new.iter().take(self.n_series).enumerate() {
                 if let Some(new) = new {
-                    first[pane * n_series + *new as usize] = self.first[pane * self.n_series + series];
-                    clock[pane * n_series + *new as usize] = self.clock[pane * self.n_series + series];
+                    first[i * n_series + *new as usize] = self.first[i * self.n_series + series];
                 }
+            }
+            if pane.clocks.is_empty() {
+                pane.clock = Column::Same(0);
+            } else {
+                pane.clock.renumber(new, n_series, 0);
             }
         }
         self.resets.retain_mut(|reset| {
             let new = new.get(reset.series as usize).copied().flatten();
             new.map(|new| reset.series = new).is_some()
         });
-        (self.first, self.clock, self.n_series) = (first, clock, n_series);
+        (self.first, self.n_series) = (first, n_series);
     }
 
     /// Takes the next frame.
     pub fn push(&mut self, panes: Panes, frame: FrameView<'_>, context: &mut Context<'_>) {
-        let Context { grid_ms, places, last, scratch, .. } = context;
-        let number = panes.number(frame.t_ms, *grid_ms);
+        let number = panes.number(frame.t_ms, context.grid_ms);
         self.open(number);
-        let pane = number.rem_euclid(panes.n) as usize;
-        let columns = pane * self.n_series..(pane + 1) * self.n_series;
-        let (first, clock) = (&mut self.first[columns.clone()], &mut self.clock[columns]);
-        let clocks = &mut self.clocks[pane];
+        let index = number.rem_euclid(panes.n) as usize;
+        let first = &mut self.first[index * self.n_series..(index + 1) * self.n_series];
+        let Pane { clock, clocks } = &mut self.panes[index];
+        let values = || context.places.iter().map(|place| (*place, frame.get(*place)));
+        let mut fell = |series: usize, value: f64, place: u32, is_at_border: bool| {
+            let before = context.last[place as usize];
+            if value < before {
+                insert_reset(&mut self.resets, Reset { series: series as u32, pane: number, is_at_border, before });
+            }
+        };
+        if let Column::Same(clock) = clock
+            && values().all(|(_, value)| is_number(value))
+        {
+            let is_at_border = *clock == 0;
+            for (series, ((place, value), first)) in values().zip(first).enumerate() {
+                fell(series, value, place, is_at_border);
+                if is_at_border {
+                    *first = value;
+                }
+            }
+            tick(clock, clocks, frame.t_ms);
+            return;
+        }
         if clocks.len() > 2 * SERIES_MAX {
-            forget_unused(clocks, clock);
+            forget_unused(clocks, clock.each(self.n_series));
         }
         // What each clock becomes with a sample at this frame's time; 0 until the first series asks.
-        scratch.clear();
-        scratch.resize(clocks.len() + 1, 0);
-        for (position, (&place, (first, clock))) in places.iter().zip(first.iter_mut().zip(clock)).enumerate() {
-            let value = frame.get(place);
-            if is_absent(value) || is_stale(value) {
+        context.scratch.clear();
+        context.scratch.resize(clocks.len() + 1, 0);
+        let each = first.iter_mut().zip(clock.each(self.n_series));
+        for (series, ((place, value), (first, clock))) in values().zip(each).enumerate() {
+            if !is_number(value) {
                 continue;
             }
-            let before = last[place as usize];
-            if value < before {
-                let is_at_border = *clock == 0;
-                insert_reset(&mut self.resets, Reset { series: position as u32, pane: number, is_at_border, before });
-            }
+            fell(series, value, place, *clock == 0);
             if *clock == 0 {
                 *first = value;
             }
-            let next = &mut scratch[*clock as usize];
+            let next = &mut context.scratch[*clock as usize];
             if *next == 0 {
-                let old = (*clock as usize).checked_sub(1).map(|old| clocks[old]);
-                let (first_ms, n) = old.map_or((frame.t_ms, 0), |old| (old.first_ms, old.n));
-                clocks.push(Clock { first_ms, last_ms: frame.t_ms, n: n + 1 });
-                *next = clocks.len() as u16;
+                *next = *clock;
+                tick(next, clocks, frame.t_ms);
             }
             *clock = *next;
         }
@@ -168,12 +189,12 @@ impl Edges {
         if number <= self.newest {
             return;
         }
-        let n = self.clocks.len() as i64;
+        let n = self.panes.len() as i64;
         let from = self.newest.saturating_add(1).max(number - n + 1);
         for emptied in from..=number {
-            let pane = emptied.rem_euclid(n) as usize;
-            self.clocks[pane].clear();
-            self.clock[pane * self.n_series..(pane + 1) * self.n_series].fill(0);
+            let pane = &mut self.panes[emptied.rem_euclid(n) as usize];
+            pane.clocks.clear();
+            pane.clock = Column::Same(0);
         }
         self.newest = number;
         if !self.resets.is_empty() {
@@ -199,11 +220,12 @@ impl Edges {
             let mut range: Option<(i64, Sample)> = None;
             let (mut last_ms, mut n) = (0, 0);
             for number in from..=end.min(self.newest) {
-                let pane = number.rem_euclid(panes.n) as usize;
-                let cell = pane * self.n_series + series;
-                let Some(clock) = (self.clock[cell] as usize).checked_sub(1) else { continue };
-                let clock = self.clocks[pane][clock];
-                range.get_or_insert((number, Sample { t_ms: clock.first_ms, value: self.first[cell] }));
+                let index = number.rem_euclid(panes.n) as usize;
+                let pane = &self.panes[index];
+                let Some(clock) = (pane.clock.get(series) as usize).checked_sub(1) else { continue };
+                let clock = pane.clocks[clock];
+                let value = self.first[index * self.n_series + series];
+                range.get_or_insert((number, Sample { t_ms: clock.first_ms, value }));
                 last_ms = clock.last_ms;
                 n += clock.n as usize;
             }
@@ -226,6 +248,14 @@ impl Edges {
         let inside = of_series.filter(|r| r.pane > first_pane || r.pane == first_pane && !r.is_at_border);
         inside.map(|reset| reset.before).sum()
     }
+}
+
+/// Turns `clock` into the one that has a sample at `t_ms` more.
+fn tick(clock: &mut u16, clocks: &mut Vec<Clock>, t_ms: TimestampMs) {
+    let old = (*clock as usize).checked_sub(1).map(|old| clocks[old]);
+    let (first_ms, n) = old.map_or((t_ms, 0), |old| (old.first_ms, old.n));
+    clocks.push(Clock { first_ms, last_ms: t_ms, n: n + 1 });
+    *clock = clocks.len() as u16;
 }
 
 fn insert_reset(resets: &mut Vec<Reset>, reset: Reset) {
