@@ -72,10 +72,17 @@ impl Mean {
     }
 }
 
-/// The φ-quantile of `values`, which are sorted for it; NaN is the smallest value. Between two values it interpolates.
+/// The φ-quantile of `values`, which are sorted for it; NaN is the smallest value.
 #[must_use]
 pub(super) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
-    if values.is_empty() || phi.is_nan() {
+    values.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())));
+    quantile_of_sorted(phi, values.len(), |i| values[i])
+}
+
+/// The φ-quantile of `len` values in ascending order, NaN first. Between two values it interpolates.
+#[must_use]
+pub(super) fn quantile_of_sorted(phi: f64, len: usize, value: impl Fn(usize) -> f64) -> f64 {
+    if len == 0 || phi.is_nan() {
         return f64::NAN;
     }
     if phi < 0.0 {
@@ -84,12 +91,11 @@ pub(super) fn quantile(phi: f64, values: &mut [f64]) -> f64 {
     if phi > 1.0 {
         return f64::INFINITY;
     }
-    values.sort_unstable_by(|a, b| a.partial_cmp(b).unwrap_or_else(|| b.is_nan().cmp(&a.is_nan())));
-    let rank = phi * (values.len() - 1) as f64;
+    let rank = phi * (len - 1) as f64;
     let lower = rank.floor() as usize;
-    let upper = (lower + 1).min(values.len() - 1);
+    let upper = (lower + 1).min(len - 1);
     let weight = rank - rank.floor();
-    values[lower] * (1.0 - weight) + values[upper] * weight
+    value(lower) * (1.0 - weight) + value(upper) * weight
 }
 
 #[cfg(test)]
