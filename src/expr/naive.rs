@@ -55,19 +55,21 @@ fn extrapolated(inside: &[Sample], end_ms: TimestampMs, range_ms: i64, is_counte
     for pair in inside.windows(2).filter(|pair| is_counter && pair[1].value < pair[0].value) {
         gain += pair[0].value;
     }
-    let sampled_ms = (last.t_ms - first.t_ms) as f64;
-    let interval_ms = sampled_ms / (inside.len() - 1) as f64;
+    // In seconds: whether a border is just within reach depends on the rounding.
+    let seconds = |ms: i64| ms as f64 / 1000.0;
+    let sampled_s = seconds(last.t_ms - first.t_ms);
+    let interval_s = sampled_s / (inside.len() - 1) as f64;
     // A border is near where the next sample would be due, give or take a tenth; else the series ends half an interval out.
-    let reach = |gap_ms: i64| if (gap_ms as f64) < 1.1 * interval_ms { gap_ms as f64 } else { interval_ms / 2.0 };
-    let mut before_ms = reach(first.t_ms - (end_ms - range_ms));
+    let reach = |gap_s: f64| if gap_s < 1.1 * interval_s { gap_s } else { interval_s / 2.0 };
+    let mut before_s = reach(seconds(first.t_ms - (end_ms - range_ms)));
     if is_counter && gain > 0.0 && first.value >= 0.0 {
         // Where the line through the first sample meets zero.
-        let zero_ms = first.value / gain * sampled_ms;
-        if zero_ms < before_ms {
-            before_ms = zero_ms;
+        let zero_s = first.value / gain * sampled_s;
+        if zero_s < before_s {
+            before_s = zero_s;
         }
     }
-    Some(gain * ((before_ms + sampled_ms + reach(end_ms - last.t_ms)) / sampled_ms))
+    Some(gain * ((before_s + sampled_s + reach(seconds(end_ms - last.t_ms))) / sampled_s))
 }
 
 /// Covariance over variance, about the means.

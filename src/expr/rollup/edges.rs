@@ -233,7 +233,8 @@ impl Edges {
             let last = Sample { t_ms: last_ms, value: last[member.place as usize] };
             let mut increase = last.value - first.value;
             if function != RangeFunction::Delta && !self.resets.is_empty() {
-                increase += self.lost(member.position, first_pane);
+                // One after the other as Prometheus does it: another order would round otherwise.
+                increase = self.resets(member.position, first_pane).fold(increase, |increase, reset| increase + reset.before);
             }
             if let Some(value) = extrapolate(function, first, last, n, increase, end_ms, panes.range_ms) {
                 out.push(Element { labels: member.labels, value });
@@ -241,12 +242,11 @@ impl Edges {
         }
     }
 
-    /// What the resets since the first sample of `first_pane` took from the counter.
-    fn lost(&self, series: u32, first_pane: i64) -> f64 {
+    /// The resets since the first sample of `first_pane`, in order of time.
+    fn resets(&self, series: u32, first_pane: i64) -> impl Iterator<Item = &Reset> {
         let from = self.resets.partition_point(|reset| reset.series < series);
-        let of_series = self.resets[from..].iter().take_while(|reset| reset.series == series);
-        let inside = of_series.filter(|r| r.pane > first_pane || r.pane == first_pane && !r.is_at_border);
-        inside.map(|reset| reset.before).sum()
+        let of_series = self.resets[from..].iter().take_while(move |reset| reset.series == series);
+        of_series.filter(move |r| r.pane > first_pane || r.pane == first_pane && !r.is_at_border)
     }
 }
 

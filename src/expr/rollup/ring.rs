@@ -13,10 +13,8 @@ use crate::series::{Sample, TimestampMs};
 pub struct Ring {
     /// Strictly increasing in time; bounded by range / scrape interval and by the host's limit.
     samples: VecDeque<Sample>,
-    /// Number of counter resets between neighbours.
-    n_resets: u32,
-    /// Sum of the values just before each reset.
-    reset_sum: f64,
+    /// Time and value of each sample that a lower one follows: the counter was reset after it.
+    resets: VecDeque<Sample>,
 }
 
 impl Ring {
@@ -25,8 +23,7 @@ impl Ring {
         if let Some(previous) = self.samples.back()
             && sample.value < previous.value
         {
-            self.n_resets += 1;
-            self.reset_sum += previous.value;
+            self.resets.push_back(*previous);
         }
         self.samples.push_back(sample);
     }
@@ -35,28 +32,12 @@ impl Ring {
     /// Returns how many were dropped.
     pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
         let before = self.samples.len();
-        let mut reset_left = false;
-        while self.samples.front().is_some_and(|sample| sample.t_ms <= start_ms) {
-            reset_left |= self.drop_front();
-        }
-        if reset_left {
-            // Summed anew, which is rare, so that rounding and infinities leave with the samples that brought them.
-            self.reset_sum = 0.0;
-            for (previous, next) in self.samples.iter().zip(self.samples.iter().skip(1)) {
-                if next.value < previous.value {
-                    self.reset_sum += previous.value;
-                }
+        for samples in [&mut self.samples, &mut self.resets] {
+            while samples.front().is_some_and(|sample| sample.t_ms <= start_ms) {
+                samples.pop_front();
             }
         }
         before - self.samples.len()
-    }
-
-    /// Drops the oldest sample; whether a reset left with it.
-    fn drop_front(&mut self) -> bool {
-        let Some(front) = self.samples.pop_front() else { return false };
-        let is_reset = self.samples.front().is_some_and(|next| next.value < front.value);
-        self.n_resets -= u32::from(is_reset);
-        is_reset
     }
 
     /// Number of samples held.
@@ -77,8 +58,11 @@ impl Ring {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let difference = last.value - first.value;
         let increase = match function {
-            RangeFunction::Rate | RangeFunction::Increase if self.n_resets > 0 => difference + self.reset_sum,
-            RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Delta => difference,
+            // One after the other as Prometheus does it: another order would round otherwise.
+            RangeFunction::Rate | RangeFunction::Increase => {
+                self.resets.iter().fold(difference, |increase, before| increase + before.value)
+            }
+            RangeFunction::Delta => difference,
             RangeFunction::Last => return Some(last.value),
             RangeFunction::Present => return Some(1.0),
             _ => {

@@ -128,6 +128,21 @@ fn value() -> impl Strategy<Value = f64> {
     prop_oneof![8 => (0..1000u32).prop_map(f64::from), 1 => prop::sample::select(odd.to_vec())]
 }
 
+/// Whether two values differ by no more than rounding does where large numbers cancel, for functions that add many up: the naive
+/// evaluation does not compensate. A slope is per second, and samples may be a millisecond apart.
+fn is_rounding(function: RangeFunction, samples: &[Sample], got: Option<f64>, expected: Option<f64>) -> bool {
+    let largest = samples.iter().map(|s| s.value.abs()).filter(|v| v.is_finite()).fold(0.0, f64::max);
+    let scale = match function {
+        RangeFunction::Sum | RangeFunction::Avg | RangeFunction::Stddev => largest,
+        RangeFunction::Stdvar => largest * largest,
+        RangeFunction::Deriv => 1e3 * largest,
+        _ => return false,
+    };
+    // Squares of 1e300 are beyond a number.
+    let is_near = |a: f64, b: f64| (a - b).abs() <= 1e-9 * scale || scale.is_infinite();
+    matches!((got, expected), (Some(a), Some(b)) if is_near(a, b))
+}
+
 proptest! {
     #[test]
     fn incremental_equals_naive(
@@ -155,10 +170,11 @@ proptest! {
                 }
                 frames.next();
             }
-            for (function, got) in FUNCTIONS.iter().zip(host.evaluate(end_ms)).take(2) {
+            for (function, got) in FUNCTIONS.iter().zip(host.evaluate(end_ms)) {
                 for (samples, got) in samples.iter().zip(got) {
                     let expected = naive::range_value(*function, samples, end_ms, range_ms);
-                    prop_assert!(naive::same(got, expected), "{function:?} at {end_ms}: {got:?}, naive {expected:?}");
+                    let same = naive::same(got, expected) || is_rounding(*function, samples, got, expected);
+                    prop_assert!(same, "{function:?} at {end_ms}: {got:?}, naive {expected:?}");
                 }
             }
             end_ms += step_ms;
