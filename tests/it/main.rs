@@ -5,6 +5,7 @@ mod decode;
 mod e2e;
 mod features;
 mod onnx;
+mod preset;
 mod proto;
 mod service;
 mod tidy;
