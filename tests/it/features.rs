@@ -126,6 +126,14 @@ fn the_summary_says_what_was_read_dropped_and_never_there() {
     let never = log.lines().find_map(|line| line.strip_prefix("features without a value in any row: ")).unwrap();
     let never: Vec<&str> = never.split(' ').collect();
     assert!(never.contains(&"swap_used") && never.contains(&"cpu_busy") && !never.contains(&"load1"), "{log}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("o.yaml");
+    fs::write(&config, "features: [{name: every_cpu, expr: 'node_cpu_seconds_total{mode=\"idle\"}'}]").unwrap();
+    let one = captures().join("host1-scrape0.snappy.bin");
+    let (_, csv, log) = features(&one, &["--config.file", config.to_str().unwrap()]);
+    assert!(csv.lines().nth(1).unwrap().starts_with("127.0.0.1:19100,1795330081812,,"), "{csv}");
+    assert!(log.contains("\nrows in which every_cpu had no single value, many_values: 1\n"), "{log}");
 }
 
 #[test]
@@ -302,5 +310,19 @@ fn check_config_lists_the_features() {
         check(&[file, &["--show-features"]].concat(), &[heading, busy, more], 40);
         let head = [heading, busy, "    sum(up)", more, "    sum(up) * 2"];
         check(&[file, &["--show-expressions"]].concat(), &head, 78);
+    }
+}
+
+#[test]
+fn the_readme_shows_what_is_printed() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).unwrap();
+    let shown: Vec<(&str, &str)> =
+        readme.split("```\n").filter_map(|b| b.strip_prefix("$ ")?.split_once('\n')).collect();
+    let binary = Path::new(env!("CARGO_BIN_EXE_outlierd")).parent().unwrap();
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+    assert!(shown.len() >= 2, "{readme}");
+    for (command, expected) in shown {
+        let output = Command::new("sh").args(["-c", command]).env("PATH", &path).current_dir(ROOT).output().unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), expected, "{command}");
     }
 }
