@@ -65,8 +65,8 @@ impl Replay {
     /// whether there was anything to do.
     ///
     /// # Errors
-    /// A body cannot be read or is malformed: then no later one is taken, since rows with a hole where a body should be would
-    /// pass for what the hosts did.
+    /// A body cannot be read or is malformed. The caller stops there: rows with a hole where a body should be would pass for what
+    /// the hosts did.
     pub fn advance(&mut self, out: &mut Output) -> anyhow::Result<bool> {
         match self.recording.next() {
             Some(body) => self.take(&body?, out)?,
