@@ -7,7 +7,8 @@
 //! Modules in reading order: [`cmd`] (the commands), [`service`] (the wiring of the stages), [`http`] (requests in, pages out),
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
-//! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
+//! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was
+//! recorded. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
@@ -25,6 +26,7 @@ pub mod decode;
 pub mod demo;
 pub mod engine;
 pub mod expr;
+pub mod history;
 pub mod http;
 pub mod ingest;
 pub mod model;

@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -41,8 +42,10 @@ enum Command {
     Serve(cmd::serve::Flags),
     /// Show it at work: start the service, send it a simulated fleet with faults, report what it found.
     Demo(cmd::demo::Args),
-    /// Check a configuration file, its expressions and its bundle.
+    /// Check a configuration file, its expressions and its bundle; list the features.
     CheckConfig(cmd::check_config::Flags),
+    /// Print the rows of features that a recording gives, as CSV: what the model would see.
+    Features(cmd::features::Flags),
 }
 
 fn main() -> ExitCode {
@@ -63,7 +66,18 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(flags) => block_on(cmd::serve::run(flags)),
         Command::Demo(args) => block_on(cmd::demo::run(&args)),
-        Command::CheckConfig(flags) => cmd::check_config::run(&flags),
+        Command::CheckConfig(flags) => until_unread(cmd::check_config::run(&flags)),
+        Command::Features(flags) => until_unread(cmd::features::run(&flags)),
+    }
+}
+
+/// The result of a command that prints: a reader that has enough, such as `head`, is no failure.
+fn until_unread(result: anyhow::Result<()>) -> anyhow::Result<()> {
+    match result {
+        Err(error) if error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe) => {
+            Ok(())
+        }
+        result => result,
     }
 }
 

@@ -78,6 +78,16 @@ impl Plans {
         self.config.step_ms.unwrap_or(self.bundle.manifest.step_ms)
     }
 
+    /// What decode keeps of a body, and into how many batches it splits it.
+    ///
+    /// # Errors
+    /// As [`Wanted::new`].
+    pub fn wanted(&self) -> anyhow::Result<Wanted> {
+        let (config, names) = (&self.config, self.plan.metrics.iter().map(String::as_str));
+        let wanted = Wanted::new(names, &config.identity.label, config.threads.shards, &config.limits)?;
+        Ok(if self.plan.wants_every_metric() { wanted.all_names() } else { wanted })
+    }
+
     /// What each shard's engine is built with.
     #[must_use]
     pub fn engine(&self) -> EngineConfig {
@@ -237,12 +247,7 @@ impl Service {
             Shards::start(&plans.engine(), queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
         threads.extend(scorer_threads);
 
-        let names = plans.plan.metrics.iter().map(String::as_str);
-        let mut wanted = Wanted::new(names, &config.identity.label, config.threads.shards, &config.limits)?;
-        if plans.plan.wants_every_metric() {
-            wanted = wanted.all_names();
-        }
-        let ingest = Arc::new(Ingest::new(wanted, config.ingest.clone(), shards.clone(), decode_metrics));
+        let ingest = Arc::new(Ingest::new(plans.wanted()?, config.ingest.clone(), shards.clone(), decode_metrics));
         let write = move |body: bytes::Bytes, encoding| {
             let ingest = Arc::clone(&ingest);
             async move { ingest.write(&body, encoding).await }

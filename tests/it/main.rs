@@ -3,8 +3,10 @@
 mod binary;
 mod decode;
 mod e2e;
+mod features;
 mod onnx;
 mod promql;
+mod preset;
 mod proto;
 mod service;
 mod tidy;

@@ -117,6 +117,20 @@ const BANS: &[Ban] = &[
         advice: "http calls ingest, which calls the shards: give the caller an error of your own",
     },
     Ban {
+        within: &["src/history"],
+        except: &[],
+        banned: &["crate::shard", "crate::ingest", "crate::http", "crate::service", "crate::cmd", "crate::demo"],
+        in_comments: false,
+        advice: "history drives an engine of its own: hand it what it needs, as cmd/features.rs does",
+    },
+    Ban {
+        within: &["src/history"],
+        except: &[],
+        banned: &["crate::clock", "std::time", "tokio"],
+        in_comments: false,
+        advice: "the time is the recording's",
+    },
+    Ban {
         within: &["src/http"],
         except: &[],
         banned: &["crate::cmd", "crate::demo"],
