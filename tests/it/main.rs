@@ -4,6 +4,7 @@ mod binary;
 mod decode;
 mod e2e;
 mod onnx;
+mod promql;
 mod proto;
 mod service;
 mod tidy;
