@@ -14,7 +14,7 @@ const TOLERANCE: f64 = 1e-9;
 /// Everything that was compared.
 #[derive(Default)]
 pub(super) struct Comparison {
-    /// First difference of an expression and host each, in order.
+    /// The first difference of each expression.
     differences: Vec<String>,
     /// Differences per expression.
     n_differences: BTreeMap<String, u64>,
@@ -34,7 +34,7 @@ impl Comparison {
                 continue;
             }
             n += 1;
-            if n == 1 {
+            if n == 1 && !self.n_differences.contains_key(expr) {
                 let theirs = theirs.map_or("nothing".to_owned(), |value| format!("{value:?}"));
                 let row = (t_ms - times_ms[0]) / (times_ms[1] - times_ms[0]);
                 self.differences
@@ -47,17 +47,22 @@ impl Comparison {
     }
 
     /// Fails on any difference, and where an expression was answered with fewer than `n_finite_min` numbers, so that nothing was
-    /// really compared. `never_answers` are those that are known for it; they must give none at all.
-    pub(super) fn check(&self, refused: &[String], n_finite_min: u64, never_answers: &[&str]) {
+    /// really compared. `never_answers` are those that are known for it; they must give none at all. Of the `drawn` ones, which
+    /// nobody looked at, half must be answered.
+    pub(super) fn check(&self, refused: &[String], n_finite_min: u64, never_answers: &[&str], drawn: &[String]) {
         let mut faults = String::new();
         for refusal in refused {
             let _ = writeln!(faults, "refused: {refusal}");
         }
-        for (expr, &n) in &self.n_finite {
-            let never = never_answers.contains(&expr.as_str());
-            if if never { n > 0 } else { n < n_finite_min } {
+        let is_answered = |n: u64| n >= n_finite_min;
+        for (expr, &n) in self.n_finite.iter().filter(|(expr, _)| !drawn.contains(expr)) {
+            if if never_answers.contains(&expr.as_str()) { n > 0 } else { !is_answered(n) } {
                 let _ = writeln!(faults, "Prometheus answers {n} numbers: {expr}");
             }
+        }
+        let n_answered = drawn.iter().filter(|expr| self.n_finite.get(*expr).copied().is_some_and(is_answered)).count();
+        if n_answered * 2 < drawn.len() {
+            let _ = writeln!(faults, "Prometheus answers {n_answered} of {} drawn expressions", drawn.len());
         }
         for difference in self.differences.iter().take(SHOWN_MAX) {
             let _ = writeln!(faults, "{difference}");

@@ -248,9 +248,11 @@ fn own() -> Vec<Series> {
     ];
     for (part, presence, shape) in parts {
         add("own_temperature", &[("part", part)], shape, presence);
-        add("own_level", &[("part", part)], Shape::Gauge(1.0, 9.0), Gaps(11));
+        let is_steady = matches!(presence, Always | Gaps(_));
+        add("own_level", &[("part", part)], Shape::Gauge(1.0, 9.0), if is_steady { Always } else { Gaps(11) });
         add("own_whole", &[("part", part)], Shape::Whole(5), presence);
         add("own_capacity", &[("part", part), ("unit", "W")], Shape::Constant(80.0), Always);
+        add("own_limit", &[("part", part), ("unit", "W")], Shape::Constant(90.0), Always);
         let version = if part == "a" { "1" } else { "2" };
         add("own_info", &[("part", part), ("version", version)], Shape::Constant(1.0), Always);
     }
@@ -259,10 +261,20 @@ fn own() -> Vec<Series> {
     }
     add("own_nan", &[], Shape::Constant(f64::NAN), Always);
     add("own_nan_sometimes", &[], Shape::OneOf(&[f64::NAN, 1.0, 2.0]), Always);
-    add("own_infinite", &[], Shape::OneOf(&[f64::INFINITY, 1.0, -7.0, 12.0]), Always);
+    add(
+        "own_infinite",
+        &[],
+        Shape::OneOf(&[f64::INFINITY, 1.0, -7.0, 12.0, 0.5, 3.25, 4.0, 9.0, 2.0, 6.5, 5.0, 11.0, 8.0, 7.5]),
+        Always,
+    );
     add("own_zero", &[], Shape::OneOf(&[0.0, -0.0]), Always);
     add("own_tiny", &[], Shape::OneOf(&[2e-308, 1e-310, -3e-308]), Always);
     add("own_huge", &[], Shape::OneOf(&[1e15, 1.0, 2e15, 3.0]), Always);
+    // Sums over a moving range must be rid of a spike that has left it
+    add("own_spike", &[], Shape::OneOf(&[0.1, 0.2, 0.3, 0.7, 1.1, 1.3, 2.1, 2.3, 3.1, 1e18]), Always);
+    add("own_spike_total", &[], Shape::OneOf(&[1.0, 2.5, 4.0, 1e6]), Gaps(9));
+    // Small changes far from zero
+    add("own_raised", &[], Shape::Gauge(1e6, 1e6 + 1.0), Always);
     add("own_constant", &[], Shape::Constant(0.1), Always);
     add("own_rare", &[], Shape::Gauge(3.0, 4.0), Every(4));
     add("own_rare_total", &[], Shape::Counter { per_scrape: 5.0, resets_every: 8 }, Every(4));
