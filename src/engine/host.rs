@@ -197,7 +197,7 @@ impl Host {
         let plan = Arc::clone(&shared.config.plan);
         self.slots.evaluate(&plan, t_ms, &mut shared.leaf_vectors);
         let mut evaluation =
-            Evaluation { leaves: &shared.leaf_vectors, sets: &mut shared.sets, spare: &mut shared.spare_vectors };
+            Evaluation { t_ms, leaves: &shared.leaf_vectors, sets: &mut shared.sets, spare: &mut shared.spare_vectors };
         let features = (0..).zip(&plan.features);
         let value = |(feature, node)| match evaluation.value(node) {
             Ok(value) => value.filter(|v| v.is_finite()).unwrap_or(f64::NAN),

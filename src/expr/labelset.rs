@@ -43,6 +43,8 @@ pub struct LabelSets {
     bytes: usize,
     /// `[set × grouping]`: the projected set, [`UNKNOWN`] until asked for.
     projections: Vec<u32>,
+    /// Results of [`LabelSets::join`]: the many's set, the included labels of the one, the grouping that includes them.
+    joins: HashMap<(u32, u32, GroupingId), u32, foldhash::fast::RandomState>,
 }
 
 const UNKNOWN: u32 = u32::MAX;
@@ -50,11 +52,21 @@ const UNKNOWN: u32 = u32::MAX;
 /// What a set takes beside its text: its entries in three tables.
 const SET_OVERHEAD_BYTES: usize = 200;
 
+/// What a known join takes.
+const JOIN_BYTES: usize = 32;
+
 impl LabelSets {
     /// No sets yet; `groupings` are the plan's.
     #[must_use]
     pub fn new(groupings: Arc<[Grouping]>) -> Self {
-        Self { groupings, ids: HashMap::default(), sets: Vec::new(), bytes: 0, projections: Vec::new() }
+        Self {
+            groupings,
+            ids: HashMap::default(),
+            sets: Vec::new(),
+            bytes: 0,
+            projections: Vec::new(),
+            joins: HashMap::default(),
+        }
     }
 
     /// The id of `labels`, the same for equal sets.
@@ -69,6 +81,30 @@ impl LabelSets {
         self.sets.push(labels);
         self.projections.resize(self.projections.len() + self.groupings.len(), UNKNOWN);
         LabelSetId(id)
+    }
+
+    /// As [`LabelSets::intern`], for a set that is probably there.
+    pub fn intern_known(&mut self, labels: &Labels) -> LabelSetId {
+        match self.ids.get(labels) {
+            Some(&id) => LabelSetId(id),
+            None => self.intern(labels.clone()),
+        }
+    }
+
+    /// `many` with the labels of `included`, a [`Grouping::By`], as `one` has them: without those that it lacks.
+    pub fn join(&mut self, many: LabelSetId, one: LabelSetId, included: GroupingId) -> LabelSetId {
+        let from_one = self.project(one, included);
+        let key = (many.0, from_one.0, included);
+        if let Some(&id) = self.joins.get(&key) {
+            return LabelSetId(id);
+        }
+        let groupings = Arc::clone(&self.groupings);
+        let (many, from_one) = (Arc::clone(self.get(many)), Arc::clone(self.get(from_one)));
+        let kept = many.iter().filter(|(name, _)| !groupings[included as usize].keeps(name));
+        let joined = self.intern(Labels::from_pairs(kept.chain(from_one.iter())));
+        self.joins.insert(key, joined.0);
+        self.bytes += JOIN_BYTES;
+        joined
     }
 
     /// The labels of `set` that `grouping` keeps.
@@ -112,5 +148,17 @@ mod tests {
         assert_eq!(sets.get(by_mode).to_string(), r#"{mode="idle"}"#);
         let without_mode = sets.project(b, 1);
         assert_eq!(sets.get(without_mode).to_string(), r#"{cpu="1"}"#);
+    }
+
+    #[test]
+    fn a_join_takes_the_included_labels_from_the_one() {
+        let mut sets = LabelSets::new([Grouping::By(vec!["model".into(), "site".into()])].into());
+        let many = sets.intern(Labels::from_pairs([("device", "sda"), ("model", "old"), ("site", "x")]));
+        let one = sets.intern(Labels::from_pairs([("device", "sdb"), ("model", "new")]));
+        let joined = sets.join(many, one, 0);
+        assert_eq!(sets.get(joined).to_string(), r#"{device="sda", model="new"}"#);
+        let bytes = sets.bytes();
+        assert_eq!(sets.join(many, one, 0), joined);
+        assert_eq!(sets.bytes(), bytes);
     }
 }

@@ -7,9 +7,17 @@ pub mod eval;
 pub mod labelset;
 #[cfg(test)]
 pub(crate) mod naive;
+mod over;
 mod parse;
 pub mod plan;
+pub mod program;
+mod range_function;
+pub mod reference;
 pub mod rollup;
 pub mod selector;
+mod statistics;
+mod vocabulary;
 
+pub use over::over;
 pub use plan::{ExprError, FeatureSource, Plan};
+pub use range_function::RangeFunction;

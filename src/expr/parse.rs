@@ -1,214 +1,288 @@
-//! PromQL text → [`Node`]: the only file that sees the parser's types.
+//! PromQL text → program: with the files beside, the only part that sees the parser's types.
 //!
-//! What is not evaluated is refused with the construct and, where there is one, the way to write it instead.
+//! What is not evaluated is refused with the construct, its place and, where there is one, the way to write it instead.
 
-use promql_parser::label::MatchOp;
-use promql_parser::parser::{
-    self as promql, AggregateExpr, BinaryExpr, Call, Expr, LabelModifier, VectorMatchCardinality, VectorSelector,
-};
+mod binary;
+mod selector;
+mod tokens;
 
+use promql_parser::parser::{self as promql, AggregateExpr, Call, Expr, LabelModifier};
+
+use self::tokens::Tokens;
 use super::labelset::{Grouping, GroupingId};
-use super::plan::{Aggregation, Arithmetic, Builder, MapFunction, Node, Rollup};
-use super::rollup::RangeFunction;
-use super::selector::{Matcher, Selector};
-use crate::series::METRIC_NAME;
+use super::plan::{Builder, Rollup};
+use super::program::{MapFunction, Node, Operator, Scalar};
+use super::range_function::RangeFunction;
+use super::vocabulary::{self, Function, Grouped};
 
-/// Functions that are evaluated, for messages.
-const FUNCTIONS: &str = "rate, increase, abs, sqrt, clamp, clamp_min, clamp_max";
+/// Why an expression is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Where in the expression, counted in characters from 1; `None` where all of it is meant.
+    pub(super) character: Option<usize>,
+    /// The construct, and what to write instead where there is something.
+    pub(super) message: String,
+}
+
+impl Refusal {
+    fn whole(message: String) -> Self {
+        Self { character: None, message }
+    }
+}
 
 /// A parsed operand.
 enum Operand {
-    Number(f64),
-    Vector(Node),
+    Scalar(Scalar),
+    Vector(VectorOperand),
+}
+
+/// A node with what is known of its elements' metric names, which label sets lack.
+struct VectorOperand {
+    node: Node,
+    /// Whether elements may have a metric name in Prometheus.
+    may_be_named: bool,
+    /// Whether label sets may repeat: series that differ in their metric name alone.
+    may_repeat: bool,
+}
+
+impl VectorOperand {
+    /// Elements with unique labels and no names.
+    fn unique(node: Node) -> Self {
+        Self { node, may_be_named: false, may_repeat: false }
+    }
+
+    /// `make` of the node as an operation that drops the names, after which Prometheus refuses labels that repeat.
+    fn without_names(self, make: impl FnOnce(Box<Node>) -> Node) -> Self {
+        let node = make(Box::new(self.node));
+        Self::unique(if self.may_repeat { Node::Unique(Box::new(node)) } else { node })
+    }
+
+    /// `make` of the node as an operation that leaves elements as they are or out.
+    fn with_names(self, make: impl FnOnce(Box<Node>) -> Node) -> Self {
+        Self { node: make(Box::new(self.node)), ..self }
+    }
 }
 
 /// Compiles the text of one feature.
-pub(super) fn compile(text: &str, builder: &mut Builder) -> Result<Node, String> {
-    let expr = promql::parse(text).map_err(|error| syntax_error(text, &error))?;
-    match operand(&expr, builder)? {
-        Operand::Vector(node) => Ok(node),
-        Operand::Number(number) => Err(format!("`{text}` is the number {number} on every host: read some series")),
+pub(super) fn compile(text: &str, builder: &mut Builder) -> Result<Node, Refusal> {
+    let tokens = Tokens::read(text)?;
+    let expr = promql::parse(&tokens.normalized()).map_err(|error| syntax_error(&tokens, text, &error))?;
+    match (Compiler { tokens: &tokens, builder }).operand(&expr)? {
+        Operand::Vector(vector) => Ok(vector.node),
+        Operand::Scalar(Scalar::Number(number)) => {
+            Err(Refusal::whole(format!("`{text}` is the number {number} on every host: read some series")))
+        }
+        Operand::Scalar(scalar) => Ok(Node::OfScalar(Box::new(scalar))),
     }
 }
 
-fn syntax_error(text: &str, error: &str) -> String {
+fn syntax_error(tokens: &Tokens<'_>, text: &str, error: &str) -> Refusal {
     const METRICSQL: [&str; 4] = [" default ", "WITH", "keep_metric_names", " limit "];
     let hint = if METRICSQL.iter().any(|word| text.contains(word)) {
         "; this looks like MetricsQL: only PromQL is evaluated"
-    } else if text.contains('$') {
-        "; Grafana variables are not expanded: write the range out, such as [2m]"
+    } else if error.contains("expected type vector") && error.contains("got scalar") {
+        "; vector(…) makes a vector of a number"
+    } else if error.contains("expected type scalar") && error.contains("got vector") {
+        "; scalar(…) makes a number of a vector"
     } else {
         ""
     };
-    format!("`{text}` is not PromQL: {error}{hint}")
-}
-
-fn operand(expr: &Expr, builder: &mut Builder) -> Result<Operand, String> {
-    Ok(Operand::Vector(match expr {
-        Expr::Paren(paren) => return operand(&paren.expr, builder),
-        Expr::NumberLiteral(number) => return Ok(Operand::Number(number.val)),
-        Expr::Unary(unary) => match operand(&unary.expr, builder)? {
-            Operand::Number(number) => return Ok(Operand::Number(-number)),
-            Operand::Vector(node) => Node::Map(MapFunction::Negate, Box::new(node)),
-        },
-        Expr::VectorSelector(vector) => Node::Leaf(leaf(vector, Rollup::Instant, builder)?),
-        Expr::Aggregate(aggregate) => aggregation(aggregate, builder)?,
-        Expr::Call(call) => self::call(call, builder)?,
-        Expr::Binary(binary) => return self::binary(binary, builder),
-        Expr::MatrixSelector(matrix) => return Err(format!("`{matrix}` is a range: put it into rate() or increase()")),
-        Expr::Subquery(subquery) => return Err(format!("`{subquery}`: subqueries are not evaluated")),
-        Expr::StringLiteral(string) => return Err(format!("`{string}` is a string")),
-        Expr::Extension(_) => return Err("an extension of PromQL is not evaluated".to_owned()),
-    }))
-}
-
-fn vector(expr: &Expr, builder: &mut Builder) -> Result<Node, String> {
-    match operand(expr, builder)? {
-        Operand::Vector(node) => Ok(node),
-        Operand::Number(_) => Err(format!("`{expr}` is a number where a vector is needed")),
+    let message = format!("`{text}` is not PromQL: {error}{hint}");
+    // Errors of types and arguments name the function in quotes; its place is the best that is known.
+    match error.split('\'').nth(1).filter(|name| vocabulary::function(name).is_some()) {
+        Some(name) => tokens.refuse_at(name, message),
+        None => tokens.refuse_syntax(message),
     }
 }
 
-fn number(expr: &Expr, builder: &mut Builder) -> Result<f64, String> {
-    match operand(expr, builder)? {
-        Operand::Number(number) => Ok(number),
-        Operand::Vector(_) => Err(format!("`{expr}` must be a plain number here")),
-    }
+struct Compiler<'a> {
+    tokens: &'a Tokens<'a>,
+    builder: &'a mut Builder,
 }
 
-fn leaf(vector: &VectorSelector, rollup: Rollup, builder: &mut Builder) -> Result<u16, String> {
-    if vector.offset.is_some() {
-        return Err(format!("`{vector}`: offset is not evaluated"));
-    }
-    if vector.at.is_some() {
-        return Err(format!("`{vector}`: the @ modifier is not evaluated: a stream has no fixed time"));
-    }
-    if !vector.matchers.or_matchers.is_empty() {
-        return Err(format!("`{vector}`: `or` between matchers is MetricsQL: write a regular expression"));
-    }
-    let mut matchers = Vec::new();
-    for matcher in &vector.matchers.matchers {
-        let (name, value) = (matcher.name.as_str(), matcher.value.as_str());
-        matchers.push(match &matcher.op {
-            MatchOp::Equal => Matcher::equal(name, value),
-            MatchOp::NotEqual => Matcher::not_equal(name, value),
-            MatchOp::Re(_) => Matcher::pattern(name, value, false).map_err(|e| e.to_string())?,
-            MatchOp::NotRe(_) => Matcher::pattern(name, value, true).map_err(|e| e.to_string())?,
-        });
-    }
-    builder.leaf(Selector::new(vector.name.as_deref(), matchers), rollup)
-}
-
-fn aggregation(aggregate: &AggregateExpr, builder: &mut Builder) -> Result<Node, String> {
-    let operator = match aggregate.op.to_string().as_str() {
-        "sum" => Aggregation::Sum,
-        "avg" => Aggregation::Avg,
-        "min" => Aggregation::Min,
-        "max" => Aggregation::Max,
-        "count" => Aggregation::Count,
-        other => return Err(format!("`{other}` is not evaluated; sum, avg, min, max and count are")),
-    };
-    let argument = Box::new(vector(&aggregate.expr, builder)?);
-    let grouping = match &aggregate.modifier {
-        Some(modifier) => self::grouping(modifier, builder)?,
-        None => builder.grouping(Grouping::By(Vec::new()))?,
-    };
-    Ok(Node::Aggregate { operator, argument, grouping })
-}
-
-fn call(call: &Call, builder: &mut Builder) -> Result<Node, String> {
-    let args: Vec<&Expr> = call.args.args.iter().map(AsRef::as_ref).collect();
-    let map = |function: MapFunction, builder: &mut Builder| {
-        Ok::<_, String>(Node::Map(function, Box::new(vector(args[0], builder)?)))
-    };
-    match (call.func.name, args.len()) {
-        ("rate", 1) => range(RangeFunction::Rate, args[0], builder),
-        ("increase", 1) => range(RangeFunction::Increase, args[0], builder),
-        ("abs", 1) => map(MapFunction::Abs, builder),
-        ("sqrt", 1) => map(MapFunction::Sqrt, builder),
-        ("clamp", 3) => {
-            let bounds = MapFunction::Clamp(number(args[1], builder)?, number(args[2], builder)?);
-            map(bounds, builder)
-        }
-        ("clamp_min", 2) => {
-            let bounds = MapFunction::Clamp(number(args[1], builder)?, f64::INFINITY);
-            map(bounds, builder)
-        }
-        ("clamp_max", 2) => {
-            let bounds = MapFunction::Clamp(f64::NEG_INFINITY, number(args[1], builder)?);
-            map(bounds, builder)
-        }
-        (name, _) => Err(format!("`{name}()` is not evaluated; {FUNCTIONS} are")),
-    }
-}
-
-fn range(function: RangeFunction, argument: &Expr, builder: &mut Builder) -> Result<Node, String> {
-    let Expr::MatrixSelector(matrix) = argument else {
-        return Err(format!("`{argument}`: a range such as `[2m]` on a plain selector is needed"));
-    };
-    let range_ms = i64::try_from(matrix.range.as_millis()).map_err(|_| format!("`{matrix}`: the range is too long"))?;
-    Ok(Node::Leaf(leaf(&matrix.vs, Rollup::Range(function, range_ms), builder)?))
-}
-
-fn binary(binary: &BinaryExpr, builder: &mut Builder) -> Result<Operand, String> {
-    let symbol = binary.op.to_string();
-    let matching = matching(binary, builder)?;
-    let (left, right) = (operand(&binary.lhs, builder)?, operand(&binary.rhs, builder)?);
-    if symbol == "or" {
-        return match (left, right) {
-            (Operand::Vector(left), Operand::Vector(right)) => {
-                Ok(Operand::Vector(Node::Or { left: Box::new(left), right: Box::new(right), matching }))
+impl Compiler<'_> {
+    fn operand(&mut self, expr: &Expr) -> Result<Operand, Refusal> {
+        Ok(match expr {
+            Expr::Paren(paren) => return self.operand(&paren.expr),
+            Expr::NumberLiteral(number) => Operand::Scalar(Scalar::Number(number.val)),
+            Expr::Unary(unary) => match self.operand(&unary.expr)? {
+                Operand::Scalar(Scalar::Number(number)) => Operand::Scalar(Scalar::Number(-number)),
+                Operand::Scalar(scalar) => Operand::Scalar(Scalar::Negate(Box::new(scalar))),
+                Operand::Vector(vector) => {
+                    Operand::Vector(vector.without_names(|node| Node::Map(MapFunction::Negate, node)))
+                }
+            },
+            Expr::VectorSelector(selector) => Operand::Vector(self.leaf(selector, Rollup::Instant)?),
+            Expr::Aggregate(aggregate) => Operand::Vector(self.aggregation(aggregate)?),
+            Expr::Call(call) => return self.call(call),
+            Expr::Binary(binary) => return self.binary(binary),
+            Expr::MatrixSelector(matrix) => {
+                let message =
+                    format!("`{matrix}` is a range: put it into a function such as rate() or avg_over_time()");
+                return Err(self.tokens.refuse_at("[", message));
             }
-            _ => Err(format!("`{binary}`: `or` needs a vector on both sides")),
+            Expr::Subquery(_) => {
+                return Err(self.tokens.refuse_at("[", format!("a subquery: {}", vocabulary::SUBQUERY)));
+            }
+            Expr::StringLiteral(string) => {
+                return Err(Refusal::whole(format!("`{string}` is a string: a feature is a number")));
+            }
+            Expr::Extension(_) => return Err(Refusal::whole("an extension of PromQL is not evaluated".to_owned())),
+        })
+    }
+
+    fn vector(&mut self, expr: &Expr) -> Result<VectorOperand, Refusal> {
+        match self.operand(expr)? {
+            Operand::Vector(vector) => Ok(vector),
+            Operand::Scalar(_) => {
+                Err(Refusal::whole(format!("`{expr}` is a number where a vector is needed: write vector({expr})")))
+            }
+        }
+    }
+
+    fn scalar(&mut self, expr: &Expr) -> Result<Box<Scalar>, Refusal> {
+        match self.operand(expr)? {
+            Operand::Scalar(scalar) => Ok(Box::new(scalar)),
+            Operand::Vector(_) => {
+                Err(Refusal::whole(format!("`{expr}` is a vector where a number is needed: write scalar({expr})")))
+            }
+        }
+    }
+
+    fn aggregation(&mut self, aggregate: &AggregateExpr) -> Result<VectorOperand, Refusal> {
+        let name = aggregate.op.to_string();
+        let parameter = match &aggregate.param {
+            Some(parameter) => Some(self.scalar(parameter)?),
+            None => None,
         };
+        let argument = self.vector(&aggregate.expr)?;
+        let grouping = match &aggregate.modifier {
+            Some(modifier) => self.grouping(modifier)?,
+            None => self.builder.grouping(Grouping::By(Vec::new()))?,
+        };
+        Ok(match (vocabulary::aggregation(&name), parameter) {
+            (Some(Grouped::One(operator)), None) => {
+                VectorOperand::unique(Node::Aggregate { operator, argument: Box::new(argument.node), grouping })
+            }
+            (Some(Grouped::Quantile), Some(phi)) => {
+                VectorOperand::unique(Node::Quantile { phi, argument: Box::new(argument.node), grouping })
+            }
+            (Some(Grouped::Ranked(order)), Some(k)) => {
+                argument.with_names(|argument| Node::Ranked { order, k, argument, grouping })
+            }
+            _ => return Err(self.tokens.refuse_at(&name, format!("`{name}` with these arguments is not evaluated"))),
+        })
     }
-    let operator = match symbol.as_str() {
-        "+" => Arithmetic::Add,
-        "-" => Arithmetic::Subtract,
-        "*" => Arithmetic::Multiply,
-        "/" => Arithmetic::Divide,
-        "%" => Arithmetic::Modulo,
-        "^" => Arithmetic::Power,
-        other => return Err(format!("`{other}` in `{binary}` is not evaluated; + - * / % ^ and `or` are")),
-    };
-    Ok(match (left, right) {
-        (Operand::Number(a), Operand::Number(b)) => Operand::Number(operator.apply(a, b)),
-        (Operand::Vector(vector), Operand::Number(number)) => {
-            Operand::Vector(Node::WithNumber { operator, vector: Box::new(vector), number, number_first: false })
-        }
-        (Operand::Number(number), Operand::Vector(vector)) => {
-            Operand::Vector(Node::WithNumber { operator, vector: Box::new(vector), number, number_first: true })
-        }
-        (Operand::Vector(left), Operand::Vector(right)) => {
-            Operand::Vector(Node::Matched { operator, left: Box::new(left), right: Box::new(right), matching })
-        }
-    })
-}
 
-fn matching(binary: &BinaryExpr, builder: &mut Builder) -> Result<GroupingId, String> {
-    let Some(modifier) = &binary.modifier else { return builder.grouping(Grouping::Without(Vec::new())) };
-    if matches!(modifier.card, VectorMatchCardinality::ManyToOne(_) | VectorMatchCardinality::OneToMany(_)) {
-        return Err(format!("`{binary}`: group_left and group_right are not evaluated: aggregate one side first"));
+    fn call(&mut self, call: &Call) -> Result<Operand, Refusal> {
+        let name = call.func.name;
+        let args: Vec<&Expr> = call.args.args.iter().map(AsRef::as_ref).collect();
+        let function = vocabulary::function(name);
+        Ok(match (function, args.as_slice()) {
+            (Some(Function::Time), []) => Operand::Scalar(Scalar::Time),
+            (Some(Function::Pi), []) => Operand::Scalar(Scalar::Number(std::f64::consts::PI)),
+            (Some(Function::Scalar), [v]) => Operand::Scalar(Scalar::Of(Box::new(self.vector(v)?.node))),
+            _ => Operand::Vector(self.vector_call(name, function, &args)?),
+        })
     }
-    match &modifier.matching {
-        Some(labels) => grouping(labels, builder),
-        None => builder.grouping(Grouping::Without(Vec::new())),
-    }
-}
 
-fn grouping(modifier: &LabelModifier, builder: &mut Builder) -> Result<GroupingId, String> {
-    let labels: Vec<String> = modifier.labels().labels.clone();
-    if labels.iter().any(|label| label == METRIC_NAME) {
-        return Err(format!("grouping or matching by `{METRIC_NAME}` is not evaluated: use one selector per metric"));
+    fn vector_call(
+        &mut self,
+        name: &str,
+        function: Option<Function>,
+        args: &[&Expr],
+    ) -> Result<VectorOperand, Refusal> {
+        const INFINITY: Scalar = Scalar::Number(f64::INFINITY);
+        const MINUS_INFINITY: Scalar = Scalar::Number(f64::NEG_INFINITY);
+        Ok(match (function, args) {
+            (Some(Function::Range(function)), [range]) => self.range(name, function, range)?,
+            (Some(Function::QuantileOverTime), [phi, range]) => {
+                let Operand::Scalar(Scalar::Number(phi)) = self.operand(phi)? else {
+                    let message = format!("`{phi}` in {name}() must be a constant number");
+                    return Err(self.tokens.refuse_at(name, message));
+                };
+                self.range(name, RangeFunction::Quantile(phi), range)?
+            }
+            (Some(Function::Map(function)), [v]) => {
+                self.vector(v)?.without_names(|argument| Node::Map(function, argument))
+            }
+            (Some(Function::Clamp), [v, low, high]) => {
+                let (vector, low, high) = (self.vector(v)?, self.scalar(low)?, self.scalar(high)?);
+                vector.without_names(|vector| Node::Clamp { vector, low, high })
+            }
+            (Some(Function::ClampMin), [v, low]) => {
+                let (vector, low) = (self.vector(v)?, self.scalar(low)?);
+                vector.without_names(|vector| Node::Clamp { vector, low, high: Box::new(INFINITY) })
+            }
+            (Some(Function::ClampMax), [v, high]) => {
+                let (vector, high) = (self.vector(v)?, self.scalar(high)?);
+                vector.without_names(|vector| Node::Clamp { vector, low: Box::new(MINUS_INFINITY), high })
+            }
+            (Some(Function::Round), [v, rest @ ..]) => {
+                let vector = self.vector(v)?;
+                let to = match rest {
+                    [] => Box::new(Scalar::Number(1.0)),
+                    [to, ..] => self.scalar(to)?,
+                };
+                vector.without_names(|vector| Node::Round { vector, to })
+            }
+            (Some(Function::Vector), [s]) => VectorOperand::unique(Node::OfScalar(self.scalar(s)?)),
+            (Some(Function::Absent), [v]) => {
+                let labels = selector::absent_labels(v, &self.builder.identity);
+                VectorOperand::unique(Node::Absent { argument: Box::new(self.vector(v)?.node), labels })
+            }
+            (Some(Function::Date(part)), []) => VectorOperand::unique(Node::Date(part, None)),
+            (Some(Function::Date(part)), [v]) => {
+                self.vector(v)?.without_names(|argument| Node::Date(part, Some(argument)))
+            }
+            _ => return Err(self.tokens.refuse_at(name, format!("`{name}()` with these arguments is not evaluated"))),
+        })
     }
-    let identity = builder.identity.clone();
-    let kept = move |labels: Vec<String>| {
-        let mut labels: Vec<String> = labels.into_iter().filter(|l| *l != identity).collect();
+
+    fn range(&mut self, name: &str, function: RangeFunction, argument: &Expr) -> Result<VectorOperand, Refusal> {
+        let mut inner = argument;
+        while let Expr::Paren(paren) = inner {
+            inner = &paren.expr;
+        }
+        let Expr::MatrixSelector(matrix) = inner else {
+            let message = format!("`{argument}` in {name}(): a range such as `[2m]` on a plain selector is needed");
+            return Err(self.tokens.refuse_at(name, message));
+        };
+        let range_ms = selector::milliseconds(matrix.range.as_millis());
+        self.leaf(&matrix.vs, Rollup::Range(function, range_ms))
+    }
+
+    fn grouping(&mut self, modifier: &LabelModifier) -> Result<GroupingId, Refusal> {
+        let labels = self.without_identity(&modifier.labels().labels);
+        let grouping = match modifier {
+            LabelModifier::Include(_) => Grouping::By(labels),
+            LabelModifier::Exclude(_) => Grouping::Without(labels),
+        };
+        Ok(self.builder.grouping(grouping)?)
+    }
+
+    /// Sorted, without the identity label: that is the same for all series of a host.
+    fn without_identity(&self, labels: &[String]) -> Vec<String> {
+        let mut labels: Vec<String> = labels.iter().filter(|l| **l != self.builder.identity).cloned().collect();
         labels.sort_unstable();
+        labels.dedup();
         labels
-    };
-    match modifier {
-        LabelModifier::Include(_) => builder.grouping(Grouping::By(kept(labels))),
-        LabelModifier::Exclude(_) => builder.grouping(Grouping::Without(kept(labels))),
     }
 }
+
+impl From<String> for Refusal {
+    fn from(message: String) -> Self {
+        Self::whole(message)
+    }
+}
+
+/// `a operator b`, computed now where both are constants.
+fn scalars(operator: Operator, a: Scalar, b: Scalar) -> Scalar {
+    match (&a, &b) {
+        (Scalar::Number(a), Scalar::Number(b)) => Scalar::Number(operator.number(*a, *b)),
+        _ => Scalar::Binary(operator, Box::new(a), Box::new(b)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

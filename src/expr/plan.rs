@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::labelset::{Grouping, GroupingId};
-use super::parse;
-use super::rollup::RangeFunction;
+use super::parse::{self, Refusal};
+use super::program::{LeafId, Node};
+use super::range_function::RangeFunction;
 use super::selector::Selector;
 
 /// A feature as configured.
@@ -27,20 +28,26 @@ pub struct ExprError {
     pub at: String,
     /// The feature's name.
     pub feature: String,
+    /// Where in the expression, counted in characters from 1; `None` where all of it is meant.
+    pub character: Option<usize>,
     /// The construct, and what to write instead where there is something.
     pub message: String,
 }
 
 impl fmt::Display for ExprError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: feature {}: {}", self.at, self.feature, self.message)
+        write!(f, "{}: feature {}: {}", self.at, self.feature, self.message)?;
+        match self.character {
+            Some(character) => write!(f, " (at character {character} of the expression)"),
+            None => Ok(()),
+        }
     }
 }
 
 impl std::error::Error for ExprError {}
 
 /// What turns the samples of one series into one value at a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rollup {
     /// The newest sample, not older than the lookback.
     Instant,
@@ -55,103 +62,8 @@ pub struct Leaf {
     pub selector: Selector,
     /// What of them.
     pub rollup: Rollup,
-}
-
-/// Index of a [`Leaf`] in the plan.
-pub type LeafId = u16;
-
-/// Operators between two numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Arithmetic {
-    /// `+`
-    Add,
-    /// `-`
-    Subtract,
-    /// `*`
-    Multiply,
-    /// `/`
-    Divide,
-    /// `%`, with the sign of the dividend
-    Modulo,
-    /// `^`
-    Power,
-}
-
-/// Aggregations over the elements of a vector.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Aggregation {
-    /// `sum`
-    Sum,
-    /// `avg`
-    Avg,
-    /// `min`
-    Min,
-    /// `max`
-    Max,
-    /// `count`
-    Count,
-}
-
-/// Functions of one vector, element by element.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum MapFunction {
-    /// `abs`
-    Abs,
-    /// `sqrt`
-    Sqrt,
-    /// `clamp`, `clamp_min`, `clamp_max`
-    Clamp(f64, f64),
-    /// Unary minus.
-    Negate,
-}
-
-/// A node that gives a vector.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Node {
-    /// The vector of a leaf.
-    Leaf(LeafId),
-    /// `argument` element by element.
-    Map(MapFunction, Box<Node>),
-    /// `vector operator number`, or `number operator vector` where `number_first`.
-    WithNumber {
-        /// The operator.
-        operator: Arithmetic,
-        /// The vector.
-        vector: Box<Node>,
-        /// The number.
-        number: f64,
-        /// Which side the number is on.
-        number_first: bool,
-    },
-    /// One-to-one matching of two vectors.
-    Matched {
-        /// The operator.
-        operator: Arithmetic,
-        /// Left operand.
-        left: Box<Node>,
-        /// Right operand.
-        right: Box<Node>,
-        /// Which labels must agree.
-        matching: GroupingId,
-    },
-    /// `left or right`.
-    Or {
-        /// Left operand.
-        left: Box<Node>,
-        /// Right operand: what it has beyond the left.
-        right: Box<Node>,
-        /// Which labels must agree.
-        matching: GroupingId,
-    },
-    /// An aggregation.
-    Aggregate {
-        /// Which.
-        operator: Aggregation,
-        /// Over what.
-        argument: Box<Node>,
-        /// Into which groups.
-        grouping: GroupingId,
-    },
+    /// How long before the step the range ends, or the newest sample may stand: `offset`. Never negative.
+    pub offset_ms: i64,
 }
 
 /// All features, compiled. Immutable; shared by every shard.
@@ -171,7 +83,7 @@ pub struct Plan {
     unnamed_leaves: Vec<LeafId>,
     /// How far an instant selector looks back.
     pub lookback_ms: i64,
-    /// The longest range or lookback.
+    /// How far back any leaf reads: its range or the lookback, with its offset.
     pub range_ms_max: i64,
 }
 
@@ -190,8 +102,9 @@ impl Plan {
         for feature in features {
             match parse::compile(feature.expr, &mut builder) {
                 Ok(node) => programs.push(node),
-                Err(message) => {
-                    errors.push(ExprError { at: feature.at.into(), feature: feature.name.into(), message });
+                Err(Refusal { character, message }) => {
+                    let (at, feature) = (feature.at.into(), feature.name.into());
+                    errors.push(ExprError { at, feature, character, message });
                 }
             }
         }
@@ -225,14 +138,14 @@ impl Builder {
         Self { identity: identity.to_owned(), leaves: Vec::new(), leaf_ids: HashMap::new(), groupings: Vec::new() }
     }
 
-    /// The leaf for `selector` and `rollup`, shared where it is there already.
-    pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup) -> Result<LeafId, String> {
-        let key = format!("{selector}|{rollup:?}");
+    /// The leaf for `selector`, `rollup` and `offset_ms`, shared where it is there already.
+    pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup, offset_ms: i64) -> Result<LeafId, String> {
+        let key = format!("{:?}|{selector}|{rollup:?}|{offset_ms}", selector.metric);
         if let Some(&id) = self.leaf_ids.get(&key) {
             return Ok(id);
         }
         let id = LeafId::try_from(self.leaves.len()).map_err(|_| "more than 65536 different selectors".to_owned())?;
-        self.leaves.push(Leaf { selector, rollup });
+        self.leaves.push(Leaf { selector, rollup, offset_ms });
         self.leaf_ids.insert(key, id);
         Ok(id)
     }
@@ -263,8 +176,8 @@ impl Builder {
             leaves_by_metric[metric].push(id);
         }
         let ranges = self.leaves.iter().map(|leaf| match leaf.rollup {
-            Rollup::Instant => lookback_ms,
-            Rollup::Range(_, range_ms) => range_ms,
+            Rollup::Instant => lookback_ms.saturating_add(leaf.offset_ms),
+            Rollup::Range(_, range_ms) => range_ms.saturating_add(leaf.offset_ms),
         });
         Plan {
             range_ms_max: ranges.max().unwrap_or(lookback_ms),

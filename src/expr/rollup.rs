@@ -2,16 +2,9 @@
 
 use std::collections::VecDeque;
 
+use super::over::over;
+pub use super::range_function::RangeFunction;
 use crate::series::{Sample, TimestampMs};
-
-/// A function over a range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RangeFunction {
-    /// Per-second increase of a counter.
-    Rate,
-    /// Increase of a counter over the range.
-    Increase,
-}
 
 /// The samples of one series inside one range, with what `rate` needs of them.
 ///
@@ -78,18 +71,23 @@ impl RangeState {
         self.samples.is_empty()
     }
 
-    /// `function` over the range `(end_ms - range_ms, end_ms]`; `None` with fewer than two samples.
+    /// `function` over the range `(end_ms - range_ms, end_ms]`; `None` with too few samples.
     #[must_use]
     pub fn value(&self, function: RangeFunction, end_ms: TimestampMs, range_ms: i64) -> Option<f64> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
+        if !matches!(function, RangeFunction::Rate | RangeFunction::Increase) {
+            let samples: Vec<Sample> = self.samples.iter().copied().collect();
+            return over(function, &samples, end_ms, range_ms);
+        }
         let increase = last.value - first.value + if self.n_resets > 0 { self.reset_sum } else { 0.0 };
         extrapolate(function, *first, *last, self.samples.len(), increase, end_ms, range_ms)
     }
 }
 
-/// Prometheus' extrapolation of `rate` and `increase` to the borders of the range (promql/functions.go, `extrapolatedRate`).
+/// Prometheus' extrapolation of `rate`, `increase` and `delta` to the borders of the range (promql/functions.go,
+/// `extrapolatedRate`).
 ///
-/// `increase` is last − first with counter resets added back. `None` with fewer than two samples.
+/// `increase` is last − first, for a counter with its resets added back. `None` with fewer than two samples.
 pub(super) fn extrapolate(
     function: RangeFunction,
     first: Sample,
@@ -112,7 +110,7 @@ pub(super) fn extrapolate(
     if to_start_s >= threshold_s {
         to_start_s = mean_interval_s / 2.0;
     }
-    if increase > 0.0 && first.value >= 0.0 {
+    if function.is_counter() && increase > 0.0 && first.value >= 0.0 {
         // A counter cannot have been negative: it is not extrapolated beyond the point where it would be zero.
         to_start_s = to_start_s.min(sampled_s * (first.value / increase));
     }

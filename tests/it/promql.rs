@@ -5,6 +5,7 @@
 
 mod case;
 mod comparison;
+mod documentation;
 mod draw;
 mod expressions;
 mod grammar;
