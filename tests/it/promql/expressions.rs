@@ -20,6 +20,7 @@ pub(super) const NEVER: &[&str] = &[
     "sum by (instance) (own_zero) / 0",
     "0 / own_zero",
     "ln(own_zero)",
+    "acos(own_moving)",
     "sqrt(-1 - own_flag)",
     "sum by (instance) (rate(own_rare[30s]))",
     "rate(own_rare_total[30s])",
@@ -123,6 +124,10 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "quantile_over_time(0, own_moving[10m])",
     "quantile_over_time(1, own_moving[10m])",
     "sum by (instance) (quantile_over_time(0.25, own_temperature[10m]))",
+    "stdvar_over_time(own_moving[5m])",
+    "sum by (instance) (stdvar_over_time(own_temperature[1h]))",
+    "present_over_time(own_temporary[2m])",
+    "sum by (instance) (present_over_time(own_temperature[1m]))",
     // Aggregations
     "sum by (instance) (own_temperature)",
     "avg by (instance) (own_temperature)",
@@ -149,6 +154,9 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "sum(own_level)",
     "count(own_level)",
     "stddev(own_level)",
+    "stdvar by (instance) (own_level)",
+    "group by (instance) (own_temperature)",
+    "sum by (instance) (group by (instance, part) (own_temperature))",
     // Operators
     "own_moving + own_constant",
     "own_moving - node_load1",
@@ -206,6 +214,14 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "sgn(own_moving - 2)",
     "sgn(own_zero)",
     "sum by (instance) (sgn(own_temperature))",
+    "sum by (instance) (acos(own_temperature / 200) + asin(own_temperature / 200) + atan(own_temperature))",
+    "acosh(own_moving) + asinh(own_moving) + atanh(own_moving / 7)",
+    "cos(own_moving) + sin(own_moving) + tan(own_moving / 3)",
+    "cosh(own_moving) + sinh(own_moving) + tanh(own_moving)",
+    "deg(own_moving) + rad(own_moving)",
+    "own_moving * pi()",
+    "own_moving atan2 own_constant",
+    "sum by (instance) (own_temperature atan2 own_level)",
     // Scalars, absence and time
     "vector(1)",
     "vector(time())",
@@ -227,6 +243,12 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "day_of_week(vector(time() + 7200.5))",
     "hour(own_constant * 36000)",
     "(hour() >= 22) or vector(-1)",
+    "minute() + month() * 100 + year()",
+    "day_of_month() + day_of_year() * 100",
+    "days_in_month()",
+    "days_in_month(own_moving * 1e8) + month(own_moving * 1e8) + year(own_moving * 1e9)",
+    "day_of_month(-own_moving * 1e8) + day_of_year(-own_moving * 1e9) + day_of_week(-own_moving * 1e7) + hour(-own_moving * 1e5)",
+    "minute(own_moving * 1e4)",
 ];
 
 /// Semantics.
