@@ -47,6 +47,7 @@ from_sources() {
   sum=$(cat "$sources"/{go.mod,go.sum,*.go} | cksum)
   if [ -x "$peers/$peer" ] && [ "$(cat "$peers/$peer.cksum" 2>/dev/null)" = "$sum" ]; then present "$peer"; return; fi
   if ! command -v go >/dev/null; then absent "$peer" "Go is missing. On Debian: apt-get install golang"; return; fi
+  echo "peers: building $peer, minutes the first time" >&2
   if (cd "$sources" && GOFLAGS=-buildvcs=false go build -trimpath -o "$tmp/$peer" .) >"$tmp/log" 2>&1; then
     mv "$tmp/$peer" "$peers/$peer"
     echo "$sum" >"$peers/$peer.cksum"

@@ -25,7 +25,7 @@ use self::ours::Rows;
 use self::reference::Reference;
 
 /// Expressions drawn from the grammar for each case.
-const N_DRAWN: usize = 100;
+const N_DRAWN: usize = 150;
 
 /// Numbers that each expression must have been compared in.
 const N_FINITE_MIN: u64 = 20;
