@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::decode::Wanted;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
-use crate::expr::{FeatureSource, Plan};
+use crate::expr::{ExprError, FeatureSource, Plan};
 use crate::http;
 use crate::ingest::Ingest;
 use crate::model::bundle::Bundle;
@@ -59,7 +59,7 @@ impl Plans {
         let sources: Vec<FeatureSource<'_>> =
             config.features.iter().map(|f| FeatureSource { name: &f.name, expr: &f.expr, at: &f.at }).collect();
         let plan = Plan::compile(&sources, &config.identity.label, config.ingest.lookback_ms).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            let lines: Vec<String> = errors.into_iter().map(|error| in_file(error, &config).to_string()).collect();
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;
         let scored = match_features(&config, &bundle)?;
@@ -153,6 +153,16 @@ impl Plans {
             stale_after_ms: config.detection.stale_after_ms,
         }
     }
+}
+
+/// `error` at the place of the construct in the file, where that can be told.
+fn in_file(mut error: ExprError, config: &Config) -> ExprError {
+    let feature = config.features.iter().find(|feature| feature.name == error.feature);
+    let at = error.character.and_then(|character| feature?.at_character(character));
+    if let Some(at) = at {
+        (error.at, error.character) = (at, None);
+    }
+    error
 }
 
 /// Adds the preset's features that the bundle scores and the file doesn't define, so that one more feature, or another

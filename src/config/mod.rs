@@ -8,6 +8,7 @@ mod errors;
 mod quantity;
 mod read;
 mod reader;
+mod verbatim;
 mod yaml;
 
 #[cfg(test)]
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use errors::{ConfigErrors, Place, Problem};
 pub use quantity::{duration_ms, duration_text, size_bytes, size_text};
+pub use verbatim::Verbatim;
 
 /// Reads and validates the file at `path`.
 ///
@@ -141,6 +143,18 @@ pub struct Feature {
     pub floor: f64,
     /// Where the expression stands, for messages: `file:line:column`.
     pub at: String,
+    /// The lines of the file that hold the expression; none where the file writes it in another way.
+    pub lines: Vec<Verbatim>,
+}
+
+impl Feature {
+    /// Where a character of the expression stands, counted from 1: `file:line:column`; `None` where that can't be told.
+    #[must_use]
+    pub fn at_character(&self, character: usize) -> Option<String> {
+        let (line, column) = verbatim::place_of(&self.lines, character)?;
+        let file = self.at.rsplitn(3, ':').nth(2)?;
+        Some(format!("{file}:{line}:{column}"))
+    }
 }
 
 /// Event time: lateness and bounds.

@@ -196,13 +196,15 @@ fn feature<'a>(
     let expr_place = map.find("expr").map(|entry| entry.value.place);
     let of_name = |text: &str| is_name(text).then(|| text.to_owned());
     let name = map.parsed("name", "a name of letters, digits and `_`, such as cpu_busy", of_name);
+    let expr = map.text("expr", "a PromQL expression").map(|expr| expr.trim().to_owned()).unwrap_or_default();
     let feature = Feature {
         name: name.unwrap_or_default(),
-        expr: map.text("expr", "a PromQL expression").map(|expr| expr.trim().to_owned()).unwrap_or_default(),
         unit: map.text("unit", "a unit, such as ratio").unwrap_or_default(),
         help: map.text("help", "one line that says what it is").unwrap_or_default(),
         floor: map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0).unwrap_or(0.0),
         at: expr_place.map_or_else(String::new, |p: Place| format!("{file}:{}:{}", p.line, p.column)),
+        lines: expr_place.map_or_else(Vec::new, |place| context.lines_of(&expr, place)),
+        expr,
     };
     map.finish();
     for (key, place) in [("name", name_place), ("expr", expr_place)] {

@@ -7,6 +7,7 @@ use std::ops::RangeInclusive;
 
 use super::errors::{Place, Problem};
 use super::quantity;
+use super::verbatim::{self, Verbatim};
 use super::yaml::{Entry, Node, Value};
 
 /// What all mappings of one file share.
@@ -46,6 +47,11 @@ impl<'a> Context<'a> {
 
     pub(super) fn problems(&self) -> Vec<Problem> {
         self.problems.take()
+    }
+
+    /// The lines of the file that hold `scalar`, which begins at `start`.
+    pub(super) fn lines_of(&self, scalar: &str, start: Place) -> Vec<Verbatim> {
+        verbatim::lines_of(scalar, self.text, start)
     }
 
     #[cfg(test)]

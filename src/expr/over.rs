@@ -91,8 +91,10 @@ fn variance(values: impl Iterator<Item = f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::expr::naive::same;
+    use crate::expr::naive::{range_value, same};
 
     /// `values` every 10 s up to 100 s, over the last 60 s.
     fn check(function: RangeFunction, values: &[f64], expected: Option<f64>) {
@@ -165,5 +167,57 @@ mod tests {
         check(RangeFunction::Quantile(0.5), &[3.0, 1.0, 2.0], Some(2.0));
         check(RangeFunction::Quantile(2.0), &[3.0], Some(INF));
         check(RangeFunction::Present, &[], None);
+    }
+
+    const ALL: [RangeFunction; 20] = [
+        RangeFunction::Rate,
+        RangeFunction::Increase,
+        RangeFunction::Delta,
+        RangeFunction::Irate,
+        RangeFunction::Idelta,
+        RangeFunction::Deriv,
+        RangeFunction::Changes,
+        RangeFunction::Resets,
+        RangeFunction::Avg,
+        RangeFunction::Min,
+        RangeFunction::Max,
+        RangeFunction::Sum,
+        RangeFunction::Count,
+        RangeFunction::Last,
+        RangeFunction::Stddev,
+        RangeFunction::Stdvar,
+        RangeFunction::Present,
+        RangeFunction::Quantile(0.9),
+        RangeFunction::Quantile(-1.0),
+        RangeFunction::Quantile(1.5),
+    ];
+
+    fn value() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            20 => (0..1000u32).prop_map(f64::from),
+            1 => prop::sample::select(&[NAN, INF, -INF, -0.0, -5.0]),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_textbook(
+            points in prop::collection::vec((1..40_000i64, value()), 1..40),
+            end_ms in 0..800_000i64,
+            range_ms in 1_000..400_000i64,
+        ) {
+            let times = points.iter().scan(0, |t_ms, (gap_ms, _)| { *t_ms += gap_ms; Some(*t_ms) });
+            let samples: Vec<Sample> =
+                times.zip(&points).map(|(t_ms, (_, value))| Sample { t_ms, value: *value }).collect();
+            let is_inside = |s: &&Sample| s.t_ms > end_ms - range_ms && s.t_ms <= end_ms;
+            let inside: Vec<Sample> = samples.iter().filter(is_inside).copied().collect();
+            for function in ALL {
+                let (got, expected) =
+                    (over(function, &inside, end_ms, range_ms), range_value(function, &samples, end_ms, range_ms));
+                // A slope near zero is what rounding has left of larger terms.
+                let is_rounding = matches!((got, expected), (Some(a), Some(b)) if (a - b).abs() < 1e-9);
+                prop_assert!(is_rounding || same(got, expected), "{function:?} of {inside:?}: {got:?}, textbook {expected:?}");
+            }
+        }
     }
 }

@@ -80,6 +80,8 @@ fn syntax_error(tokens: &Tokens<'_>, text: &str, error: &str) -> Refusal {
     const METRICSQL: [&str; 4] = [" default ", "WITH", "keep_metric_names", " limit "];
     let hint = if METRICSQL.iter().any(|word| text.contains(word)) {
         "; this looks like MetricsQL: only PromQL is evaluated"
+    } else if error.contains("expected type matrix") {
+        "; a range such as [2m] is missing"
     } else if error.contains("expected type vector") && error.contains("got scalar") {
         "; vector(…) makes a vector of a number"
     } else if error.contains("expected type scalar") && error.contains("got vector") {

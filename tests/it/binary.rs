@@ -172,10 +172,13 @@ fn configurations_with_mistakes() {
            4 |   hosts: -1\n    |          ^^",
     );
     check(
-        "features:\n- {name: a, expr: 'topk(3, up)'}\n- {name: b, expr: rate(up)}\n- name: c\n  expr: up offset 5m\n",
-        "o.yaml:2:19: feature a: `topk` is not evaluated; sum, avg, min, max and count are\n\
-         o.yaml:3:19: feature b: `rate(up)` is not PromQL: expected type matrix in call to function 'rate', got vector\n\
-         o.yaml:5:9: feature c: `up offset 5m`: offset is not evaluated",
+        "features:\n- {name: a, expr: 'sum(sort(up))'}\n- {name: b, expr: \"up{a=\\\"b\\\"} + rate(up)\"}\n- name: c\n  \
+           expr: >-\n    up\n    / up offset -5m\n",
+        "o.yaml:2:24: feature a: `sort()` is not evaluated: a feature is one number, so order has no meaning: leave it \
+         out\n\
+         o.yaml:3:19: feature b: `up{a=\"b\"} + rate(up)` is not PromQL: expected type matrix in call to function 'rate', \
+         got vector; a range such as [2m] is missing (at character 13 of the expression)\n\
+         o.yaml:7:10: feature c: `offset -…` is not evaluated: a negative offset looks into the future",
     );
     check(
         "features: [{name: cpu_busy, expr: up}]\nmodel: {bundle: none.onnx}",

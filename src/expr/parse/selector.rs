@@ -34,15 +34,16 @@ impl Compiler<'_> {
         let mut matchers = Vec::new();
         for matcher in &vector.matchers.matchers {
             let (name, value) = (matcher.name.as_str(), matcher.value.as_str());
-            let pattern = |negated| {
+            // The parser's own text of a pattern: it has escaped the braces that Go takes for themselves.
+            let pattern = |regex: &str, negated| {
                 let error = |error| self.tokens.refuse_at(name, format!("`{value}` is no regular expression: {error}"));
-                Matcher::pattern(name, value, negated).map_err(error)
+                Matcher::pattern(name, regex, negated).map_err(error)
             };
             matchers.push(match &matcher.op {
                 MatchOp::Equal => Matcher::equal(name, value),
                 MatchOp::NotEqual => Matcher::not_equal(name, value),
-                MatchOp::Re(_) => pattern(false)?,
-                MatchOp::NotRe(_) => pattern(true)?,
+                MatchOp::Re(regex) => pattern(regex.as_str(), false)?,
+                MatchOp::NotRe(regex) => pattern(regex.as_str(), true)?,
             });
         }
         let selector = Selector::new(vector.name.as_deref(), matchers);
