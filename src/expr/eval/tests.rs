@@ -92,6 +92,7 @@ fn arithmetic() {
     check("zero / zero", Some(NAN));
     check("missing / total", None);
     check("total / missing", None);
+    check(&format!("free{}", " + free".repeat(250)), Some(502.0));
     check("5m * free", Some(600.0)); // a duration is its seconds
     check("0x10 + free", Some(18.0));
     check("1e-1 * free", Some(0.2));
