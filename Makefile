@@ -35,7 +35,7 @@ else
 	@scripts/peers.sh | tee .outlierd/peers.log
 	$(CARGO) test --locked
 	@if grep -q MISSING .outlierd/peers.log; then \
-	  printf '\n%s\n' '*** LEFT OUT: the end-to-end test, which needs these programs:'; \
+	  printf '\n%s\n' '*** LEFT OUT: the tests that need these programs:'; \
 	  sed -n 's/^peers: \(.*\)MISSING: /***   \1/p' .outlierd/peers.log; \
 	  echo '*** Everything else ran. scripts/peers.sh tries again.'; \
 	fi

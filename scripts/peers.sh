@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Puts the programs that the end-to-end test runs against into ${OUTLIERD_PEERS:-~/.cache/outlierd/peers}:
+# Puts the programs that tests run against into ${OUTLIERD_PEERS:-~/.cache/outlierd/peers}:
 #   node_exporter-1.12.1, vmagent-1.150.0   built with `go install` (this vmagent speaks zstd)
 #   node_exporter-1.5, vmagent-1.79         from the Debian 12 packages (this vmagent speaks snappy)
+#   prometheus-reference                    tests/peers/prometheus, built anew when its sources changed; minutes the first time
 # Nothing is installed or started on the machine. Prints one line per peer.
 #
 #   peers.sh         fetches what it can and always succeeds
@@ -15,6 +16,7 @@ case "${1:-}" in
   *) echo "usage: $0 [--ci]" >&2; exit 2 ;;
 esac
 
+root=$(cd "$(dirname "$0")/.." && pwd)
 peers=${OUTLIERD_PEERS:-$HOME/.cache/outlierd/peers}
 mkdir -p "$peers"
 peers=$(cd "$peers" && pwd)
@@ -36,6 +38,23 @@ from_go() {
     present "$peer"
   else
     absent "$peer" "go install $module: $(tail -n 1 "$tmp/log")"
+  fi
+}
+
+# from_sources PEER FOLDER-OF-A-GO-MODULE
+from_sources() {
+  local peer=$1 sources=$2 sum
+  sum=$(cat "$sources"/{go.mod,go.sum,*.go} | cksum)
+  if [ -x "$peers/$peer" ] && [ "$(cat "$peers/$peer.cksum" 2>/dev/null)" = "$sum" ]; then present "$peer"; return; fi
+  if ! command -v go >/dev/null; then absent "$peer" "Go is missing. On Debian: apt-get install golang"; return; fi
+  echo "peers: building $peer, minutes the first time" >&2
+  if (cd "$sources" && GOFLAGS=-buildvcs=false go build -trimpath -o "$tmp/$peer" .) >"$tmp/log" 2>&1; then
+    mv "$tmp/$peer" "$peers/$peer"
+    echo "$sum" >"$peers/$peer.cksum"
+    present "$peer"
+  else
+    rm -f "$peers/$peer"
+    absent "$peer" "go build in $sources: $(tail -n 1 "$tmp/log")"
   fi
 }
 
@@ -80,6 +99,7 @@ from_debian node_exporter-1.5 prometheus-node-exporter 1.5. /usr/bin/prometheus-
 from_debian vmagent-1.79 victoria-metrics 1.79. /usr/bin/vmagent
 from_go node_exporter-1.12.1 github.com/prometheus/node_exporter@v1.12.1
 from_go vmagent-1.150.0 github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent@v1.150.0
+from_sources prometheus-reference "$root/tests/peers/prometheus"
 
 if [ "$missing" -gt 0 ] && $ci; then
   echo "peers: $missing missing, and with --ci all are needed" >&2

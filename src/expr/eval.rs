@@ -103,7 +103,7 @@ impl Evaluation<'_> {
                 self.map(vector, |value| functions::round(value, to))
             }
             Node::WithScalar { operator, vector, scalar, scalar_first } => {
-                let (vector, scalar) = (self.vector(vector)?, self.scalar(scalar)?);
+                let (scalar, vector) = (self.scalar(scalar)?, self.vector(vector)?);
                 Ok(operator.with_scalar(vector, scalar, *scalar_first))
             }
             Node::Matched { operator, left, right, matching, cardinality } => {
@@ -163,7 +163,14 @@ impl Evaluation<'_> {
     }
 
     fn both(&mut self, left: &Node, right: &Node) -> Result<(Vector, Vector), EvalError> {
-        Ok((self.vector(left)?, self.vector(right)?))
+        let left = self.vector(left)?;
+        match self.vector(right) {
+            Ok(right) => Ok((left, right)),
+            Err(error) => {
+                self.give_back(left);
+                Err(error)
+            }
+        }
     }
 
     fn map(&mut self, argument: &Node, function: impl Fn(f64) -> f64) -> Result<Vector, EvalError> {

@@ -12,6 +12,14 @@ use crate::series::Labels;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelSetId(u32);
 
+impl LabelSetId {
+    /// A number that is this set's alone.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Which labels an aggregation or a match keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grouping {

@@ -66,10 +66,10 @@ pub(super) const FUNCTIONS: &[(&str, &str, Function, &str)] = &[
     ("cos", "v", Function::Map(MapFunction::Cos), ""),
     ("cosh", "v", Function::Map(MapFunction::Cosh), ""),
     ("count_over_time", "v[d]", Function::Range(RangeFunction::Count), ""),
-    ("day_of_month", "v=vector(time())", Function::Date(DatePart::DayOfMonth), "UTC"),
-    ("day_of_week", "v=vector(time())", Function::Date(DatePart::DayOfWeek), "UTC, Sunday is 0"),
-    ("day_of_year", "v=vector(time())", Function::Date(DatePart::DayOfYear), "UTC"),
-    ("days_in_month", "v=vector(time())", Function::Date(DatePart::DaysInMonth), "UTC"),
+    ("day_of_month", "v=vector(time())", Function::Date(DatePart::DayOfMonth), "UTC; of NaN it is NaN"),
+    ("day_of_week", "v=vector(time())", Function::Date(DatePart::DayOfWeek), "UTC, Sunday is 0; of NaN it is NaN"),
+    ("day_of_year", "v=vector(time())", Function::Date(DatePart::DayOfYear), "UTC; of NaN it is NaN"),
+    ("days_in_month", "v=vector(time())", Function::Date(DatePart::DaysInMonth), "UTC; of NaN it is NaN"),
     ("deg", "v", Function::Map(MapFunction::Deg), ""),
     ("delta", "v[d]", Function::Range(RangeFunction::Delta), ""),
     ("deriv", "v[d]", Function::Range(RangeFunction::Deriv), ""),
@@ -86,7 +86,7 @@ pub(super) const FUNCTIONS: &[(&str, &str, Function, &str)] = &[
     ("histogram_stddev", "v", Function::Refused(NATIVE), ""),
     ("histogram_stdvar", "v", Function::Refused(NATIVE), ""),
     ("histogram_sum", "v", Function::Refused(NATIVE), ""),
-    ("hour", "v=vector(time())", Function::Date(DatePart::Hour), "UTC"),
+    ("hour", "v=vector(time())", Function::Date(DatePart::Hour), "UTC; of NaN it is NaN"),
     ("idelta", "v[d]", Function::Range(RangeFunction::Idelta), ""),
     ("increase", "v[d]", Function::Range(RangeFunction::Increase), ""),
     ("info", "v, l", Function::Refused("write `v * on (…) group_left (…) target_info`"), ""),
@@ -102,8 +102,8 @@ pub(super) const FUNCTIONS: &[(&str, &str, Function, &str)] = &[
     ("max_over_time", "v[d]", Function::Range(RangeFunction::Max), ""),
     ("min_of", "a, b", Function::Refused(EXPERIMENTAL), ""),
     ("min_over_time", "v[d]", Function::Range(RangeFunction::Min), ""),
-    ("minute", "v=vector(time())", Function::Date(DatePart::Minute), "UTC"),
-    ("month", "v=vector(time())", Function::Date(DatePart::Month), "UTC"),
+    ("minute", "v=vector(time())", Function::Date(DatePart::Minute), "UTC; of NaN it is NaN"),
+    ("month", "v=vector(time())", Function::Date(DatePart::Month), "UTC; of NaN it is NaN"),
     ("pi", "", Function::Pi, ""),
     (
         "predict_linear",
@@ -141,7 +141,7 @@ pub(super) const FUNCTIONS: &[(&str, &str, Function, &str)] = &[
     ("ts_of_max_over_time", "v[d]", Function::Refused(STAMPS), ""),
     ("ts_of_min_over_time", "v[d]", Function::Refused(STAMPS), ""),
     ("vector", "s", Function::Vector, ""),
-    ("year", "v=vector(time())", Function::Date(DatePart::Year), "UTC"),
+    ("year", "v=vector(time())", Function::Date(DatePart::Year), "UTC; of NaN it is NaN"),
 ];
 
 /// Name, what stands between its parentheses, what becomes of it, and a remark for the documentation.

@@ -82,8 +82,9 @@ impl Evaluation<'_> {
             let key = sets.project(element.labels, matching);
             let found = one.binary_search_by_key(&key, |other| sets.project(other.labels, matching));
             let Ok(other) = found.map(|i| one[i]) else { return false };
+            let before = f64::from(element.labels.number());
             element.labels = sets.join(element.labels, other.labels, included);
-            matches.push(*element);
+            matches.push(Element { labels: element.labels, value: before });
             let (a, b) = if many_is_left { (element.value, other.value) } else { (other.value, element.value) };
             match operator.apply(a, b) {
                 Some(value) => element.value = value,
@@ -91,8 +92,12 @@ impl Evaluation<'_> {
             }
             true
         });
-        // Results must be unique before a comparison drops some.
-        matches.sort_unstable_by_key(|element| element.labels);
+        // Results must be unique before a comparison drops some. A filter keeps names, and elements that had the same labels
+        // before differ in theirs.
+        matches.sort_unstable_by(|a, b| a.labels.cmp(&b.labels).then_with(|| a.value.total_cmp(&b.value)));
+        if matches!(operator, Operator::Filter(_)) {
+            matches.dedup();
+        }
         let failed = duplicates || has_duplicates(&matches);
         self.give_back(matches);
         self.give_back(one);

@@ -15,8 +15,8 @@ impl MapFunction {
             Self::Sqrt => x.sqrt(),
             Self::Exp => x.exp(),
             Self::Ln => x.ln(),
-            Self::Log2 => x.log2(),
-            Self::Log10 => x.log10(),
+            Self::Log2 => go_log2(x),
+            Self::Log10 => go_log2(x) * (std::f64::consts::LN_2 / std::f64::consts::LN_10),
             // Zero keeps its sign, and NaN stays.
             Self::Sgn if x < 0.0 => -1.0,
             Self::Sgn if x > 0.0 => 1.0,
@@ -59,6 +59,21 @@ fn go_max(a: f64, b: f64) -> f64 {
 /// Go's `math.Min`: -Inf if either is, else NaN if either is.
 fn go_min(a: f64, b: f64) -> f64 {
     if (a.is_nan() || b.is_nan()) && a != f64::NEG_INFINITY && b != f64::NEG_INFINITY { f64::NAN } else { a.min(b) }
+}
+
+/// Go's `math.Log2`, which `math.Log10` is made of: comparisons such as `log10(x) == 2` see the last bit.
+fn go_log2(x: f64) -> f64 {
+    if !x.is_normal() || x < 0.0 {
+        return x.log2();
+    }
+    let bits = x.to_bits();
+    // x = fraction · 2^exponent with a fraction from 0.5 to 1.
+    let exponent = (bits >> 52) as i32 - 1022;
+    let fraction = f64::from_bits(bits & !(0x7ff << 52) | 1022 << 52);
+    if fraction == 0.5 {
+        return f64::from(exponent - 1);
+    }
+    fraction.ln() * (1.0 / std::f64::consts::LN_2) + f64::from(exponent)
 }
 
 impl Operator {

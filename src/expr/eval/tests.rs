@@ -92,6 +92,7 @@ fn arithmetic() {
     check("zero / zero", Some(NAN));
     check("missing / total", None);
     check("total / missing", None);
+    check(&format!("free{}", " + free".repeat(250)), Some(502.0));
     check("5m * free", Some(600.0)); // a duration is its seconds
     check("0x10 + free", Some(18.0));
     check("1e-1 * free", Some(0.2));
@@ -114,6 +115,10 @@ fn functions() {
     check("ln(zero)", Some(-INF));
     check("log2(total)", Some(3.0));
     check("log10(total * 125)", Some(3.0));
+    check("log2(total) == 3", Some(3.0));
+    check("log10(total / 80) == -1", None); // Go is one bit off
+    check("log2(-free)", Some(NAN));
+    check("log10(zero)", Some(-INF));
     check("sgn(-free)", Some(-1.0));
     check("sgn(total) + sgn(zero)", Some(1.0));
     check("sgn(void)", Some(NAN));
@@ -339,6 +344,9 @@ fn names() {
     check(r#"abs({__name__="free"})"#, Some(2.0));
     check(r#"sum(rate({__name__=~"free|reads"}[5m]))"#, Some(42.0));
     check("count(total or on (x) free)", Some(1.0));
+    check(r#"sum({__name__=~"total|free"} > on () group_left half)"#, Some(10.0));
+    check_error(r#"abs({__name__=~"total|free"} > on () group_left half)"#, EvalError::SameLabels);
+    check_error(r#"sum({__name__=~"total|free"} * on () group_left half)"#, EvalError::ManyToMany);
     check_error(r#"{__name__=~"total|free"}"#, EvalError::ManyValues);
     check_error(r#"sum(abs({__name__=~"total|free"}))"#, EvalError::SameLabels);
     check_error(r#"sum(-{__name__=~"total|free"})"#, EvalError::SameLabels);

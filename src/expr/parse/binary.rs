@@ -56,16 +56,17 @@ impl Compiler<'_> {
             _ => Cardinality::OneToOne,
         };
         // A filter keeps the names of the side that gives the labels, unless `on` leaves them out.
-        let named = match cardinality {
-            Cardinality::OneToOne => left.may_be_named && !binary.is_matching_on(),
-            Cardinality::ManyToOne(_) => left.may_be_named,
-            Cardinality::OneToMany(_) => right.may_be_named,
+        let (named, repeat) = match cardinality {
+            Cardinality::OneToOne => (left.may_be_named && !binary.is_matching_on(), false),
+            Cardinality::ManyToOne(_) => (left.may_be_named, left.may_repeat),
+            Cardinality::OneToMany(_) => (right.may_be_named, right.may_repeat),
         };
+        let is_filter = matches!(operator, Operator::Filter(_));
         let (left, right) = (Box::new(left.node), Box::new(right.node));
         Ok(VectorOperand {
             node: Node::Matched { operator, left, right, matching, cardinality },
-            may_be_named: named && matches!(operator, Operator::Filter(_)),
-            may_repeat: false,
+            may_be_named: named && is_filter,
+            may_repeat: repeat && is_filter,
         })
     }
 

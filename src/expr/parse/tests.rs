@@ -85,6 +85,7 @@ fn what_is_no_promql() {
     check_refused("x * on (a) y z", 14, "is not PromQL");
     check_refused("x * / y", 5, "is not PromQL");
     check_refused("sum(x + )", 9, "is not PromQL");
+    check_refused("sum by a (x)", 5, "`by` needs its labels in brackets: (a)");
     check_refused("sum(x", 4, "`(` is not closed");
     check_refused("sum(x]", 6, "`]` closes nothing");
     check_refused("x{a=\"b}", 5, "the string that begins here is not closed");
@@ -114,6 +115,7 @@ fn what_prometheus_takes() {
     check_accepted("x{a=~`eth\\d+`}");
     check_accepted("x{a='b'} # a remark with ) and \" in it");
     check_accepted("offset + offset offset 5m");
+    check_accepted("x > 1_000");
     check_accepted("sum (x) \n/\n count (x)");
     check_accepted("topk(2, x) * on(a) group_left() y");
     let offsets = |expr: &str| check_accepted(expr).leaves.iter().map(|leaf| leaf.offset_ms).collect::<Vec<i64>>();

@@ -77,23 +77,18 @@ impl<'a> Tokens<'a> {
         Ok(this)
     }
 
-    /// The text for the parser: the same, but for raw strings, which it takes for escaped ones.
+    /// The text for the parser: the same, but for raw strings, which it takes for escaped ones, and `1_000`.
     pub(super) fn normalized(&self) -> String {
         let mut out = String::with_capacity(self.text.len());
         let mut copied = 0;
-        for token in self.tokens.iter().filter(|token| token.text.starts_with('`')) {
+        for token in &self.tokens {
+            let replaced = match token.kind {
+                Kind::Text if token.text.starts_with('`') => escaped(&token.text[1..token.text.len() - 1]),
+                Kind::Number if is_grouped(token.text) => token.text.replace('_', ""),
+                _ => continue,
+            };
             out.push_str(&self.text[copied..token.start]);
-            let inner = &token.text[1..token.text.len() - 1];
-            out.push('"');
-            for c in inner.chars() {
-                match c {
-                    '\\' => out.push_str("\\\\"),
-                    '"' => out.push_str("\\\""),
-                    '\n' => out.push_str("\\n"),
-                    c => out.push(c),
-                }
-            }
-            out.push('"');
+            out.push_str(&replaced);
             copied = token.start + token.text.len();
         }
         out.push_str(&self.text[copied..]);
@@ -275,6 +270,11 @@ impl<'a> Tokens<'a> {
         match words::function(token.text) {
             Some(Function::Refused(why)) => self.refuse(i, &format!("{}()", token.text), why),
             Some(_) => Ok(()),
+            None if i > 0 && KEYWORDS[..6].contains(&self.tokens[i - 1].text.to_ascii_lowercase().as_str()) => {
+                let keyword = &self.tokens[i - 1];
+                let message = format!("`{}` needs its labels in brackets: ({})", keyword.text, token.text);
+                Err(self.refusal(keyword, message))
+            }
             None => {
                 let hint = match words::function(&lower) {
                     Some(_) => format!("write {lower}()"),
@@ -313,6 +313,27 @@ impl<'a> Tokens<'a> {
         }
         Ok(())
     }
+}
+
+/// `raw` as a string in quotes.
+fn escaped(raw: &str) -> String {
+    let mut out = String::from('"');
+    for c in raw.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether it is a whole number with its digits in groups, such as `1_000`.
+fn is_grouped(number: &str) -> bool {
+    let is_group = |group: &str| !group.is_empty() && group.chars().all(|c| c.is_ascii_digit());
+    number.contains('_') && !number.starts_with('0') && number.split('_').all(is_group)
 }
 
 fn no_duration(text: &str) -> String {
@@ -403,9 +424,10 @@ mod tests {
     }
 
     #[test]
-    fn raw_strings_are_escaped_for_the_parser() {
+    fn what_the_parser_cannot_read_is_written_for_it() {
         let check = |text: &str, expected: &str| assert_eq!(Tokens::read(text).unwrap().normalized(), expected);
         check(r#"x{a=~`e\d"`, b="c\\d"}"#, r#"x{a=~"e\\d\"", b="c\\d"}"#);
         check("x # `\n+ 1", "x # `\n+ 1");
+        check("1_000 + x_1[1m]", "1000 + x_1[1m]");
     }
 }

@@ -1,0 +1,131 @@
+//! Prometheus itself, as the program under tests/peers/prometheus: started, fed and asked.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use serde_json::Value;
+
+use super::case::{Body, Case, HOSTS};
+
+const PROGRAM: &str = "prometheus-reference";
+
+/// The program, `None` where it is missing; with CI=true that is a failure.
+pub(super) fn program() -> Option<PathBuf> {
+    let cached = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/outlierd/peers");
+    let program = std::env::var_os("OUTLIERD_PEERS").map_or_else(cached, PathBuf::from).join(PROGRAM);
+    if program.exists() {
+        return Some(program);
+    }
+    let message = format!("{} is missing; scripts/peers.sh builds it", program.display());
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "the comparison with Prometheus needs it: {message}");
+    // Not `eprintln`: the harness swallows what a passing test prints.
+    let _ = writeln!(std::io::stderr(), "\nLEFT OUT: the live comparison with Prometheus: {message}\n");
+    None
+}
+
+/// The running program, holding one case; it ends when dropped, or with this process.
+pub(super) struct Reference {
+    child: Child,
+    input: Option<ChildStdin>,
+    address: SocketAddr,
+}
+
+/// What one expression gives at each of the asked times: the value where it is one finite number, else `None`. Nothing, several
+/// elements, an error, NaN and infinities all mean that a feature has no value.
+pub(super) type Answer = Vec<Option<f64>>;
+
+impl Reference {
+    /// Starts the program and sends it `bodies`, each host's into a database of its own.
+    pub(super) fn start(program: &Path, case: &Case, bodies: &[Vec<Body>]) -> Self {
+        let mut child = Command::new(program)
+            .arg(format!("--lookback={}ms", case.lookback_ms))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
+        let address = address.unwrap_or_else(|| panic!("{PROGRAM} says {line:?}"));
+        let reference = Self { input: child.stdin.take(), child, address };
+        for (host, bodies) in HOSTS.iter().zip(bodies) {
+            for body in bodies {
+                let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
+                               X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
+                let (status, answer) = reference.post(&format!("/{host}/api/v1/write"), headers, &body.bytes);
+                assert!(status == 204, "a body for {host}: {status} {answer}");
+            }
+        }
+        reference
+    }
+
+    /// What `expr` gives for `host` at `times_ms`, which are `step_ms` apart.
+    pub(super) fn answer(&self, host: &str, expr: &str, times_ms: &[i64], step_ms: i64) -> Answer {
+        let Some((&start_ms, &end_ms)) = times_ms.first().zip(times_ms.last()) else { return Vec::new() };
+        if let Ok(answer) = self.range(host, expr, start_ms, end_ms, step_ms) {
+            return answer;
+        }
+        // An error at one time is an error of the whole query: ask for each time alone.
+        let at = |&t_ms: &i64| self.range(host, expr, t_ms, t_ms, step_ms).map_or(None, |answer| answer[0]);
+        times_ms.iter().map(at).collect()
+    }
+
+    fn range(&self, host: &str, expr: &str, start_ms: i64, end_ms: i64, step_ms: i64) -> Result<Answer, String> {
+        let form = format!("start_ms={start_ms}&end_ms={end_ms}&step_ms={step_ms}&query={}", escaped(expr));
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
+        let (status, text) = self.post(&format!("/{host}/api/v1/query_range"), headers, form.as_bytes());
+        match status {
+            200 => {}
+            422 => return Err(text),
+            _ => panic!("{expr}: {status} {text}"),
+        }
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let n_times = (end_ms - start_ms) / step_ms + 1;
+        // How many elements there are at each time, and the value of the last one.
+        let mut at_times = vec![(0, f64::NAN); n_times as usize];
+        for series in answer.as_array().unwrap() {
+            for point in series["values"].as_array().unwrap() {
+                let at_time = &mut at_times[((point[0].as_i64().unwrap() - start_ms) / step_ms) as usize];
+                *at_time = (at_time.0 + 1, point[1].as_str().unwrap().parse().unwrap());
+            }
+        }
+        Ok(at_times.into_iter().map(|(n, value)| (n == 1 && value.is_finite()).then_some(value)).collect())
+    }
+
+    /// Whether `expr` is PromQL to Prometheus.
+    pub(super) fn parse_error(&self, expr: &str) -> Option<String> {
+        self.range("none", expr, 0, 0, 1).err()
+    }
+
+    fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.0\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        (status, body.to_owned())
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        // Its end of input: it removes what it stored and ends.
+        self.input = None;
+        let _ = self.child.wait();
+    }
+}
+
+/// Percent-encoded.
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|b| if b.is_ascii_alphanumeric() { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
