@@ -3,6 +3,7 @@
 //! What is not evaluated is refused with the construct, its place and, where there is one, the way to write it instead.
 
 mod binary;
+mod checks;
 mod selector;
 mod tokens;
 

@@ -3,6 +3,12 @@
 use super::Vector;
 use crate::expr::program::{Arithmetic, Comparison, MapFunction, Operator};
 
+/// Beyond it Go takes sinh and cosh for half an exponential.
+const EXPONENTIAL: f64 = 21.0;
+
+/// Beyond it Go takes asinh and acosh for the logarithm of twice the number, which does not overflow.
+const LARGE: f64 = (1u32 << 28) as f64;
+
 impl MapFunction {
     /// The function of `x`.
     #[must_use]
@@ -27,10 +33,14 @@ impl MapFunction {
             Self::Asin => x.asin(),
             Self::Acos => x.acos(),
             Self::Atan => x.atan(),
+            Self::Sinh if x.abs() > EXPONENTIAL => (x.abs().exp() * 0.5).copysign(x),
             Self::Sinh => x.sinh(),
+            Self::Cosh if x.abs() > EXPONENTIAL => x.abs().exp() * 0.5,
             Self::Cosh => x.cosh(),
             Self::Tanh => x.tanh(),
+            Self::Asinh if x.abs() > LARGE => (x.abs().ln() + std::f64::consts::LN_2).copysign(x),
             Self::Asinh => x.asinh(),
+            Self::Acosh if x > LARGE => x.ln() + std::f64::consts::LN_2,
             Self::Acosh => x.acosh(),
             Self::Atanh => x.atanh(),
             Self::Deg => x * 180.0 / std::f64::consts::PI,

@@ -129,6 +129,11 @@ fn functions() {
     check("deg(free) * pi() / 180", Some(2.0));
     check("rad(free * 90)", Some(std::f64::consts::PI));
     check("acosh(half)", Some(NAN));
+    check("max(asinh(huge) - acosh(huge))", Some(0.0));
+    check("min(asinh(-huge))", Some(-(1e308f64.ln() + std::f64::consts::LN_2)));
+    check("sinh(free * 355.1)", Some(INF));
+    check("cosh(-free * 11)", Some(22f64.exp() / 2.0));
+    check("sinh(-zero - Inf)", Some(-INF));
 }
 
 #[test]
