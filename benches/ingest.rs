@@ -24,9 +24,18 @@ const CAPTURED_HOST: &str = "host-00000.dc1.example.com:9100";
 fn main() {
     // `cargo test --benches` runs this too: then one round on a few hosts.
     let is_test = !std::env::args().any(|arg| arg == "--bench");
-    let only: Option<(usize, usize)> = std::env::var("CASE").ok().and_then(|c| { let (a, b) = c.split_once('x')?; Some((a.parse().ok()?, b.parse().ok()?)) });
+    let only: Option<(usize, usize)> = std::env::var("CASE").ok().and_then(|c| {
+        let (a, b) = c.split_once('x')?;
+        Some((a.parse().ok()?, b.parse().ok()?))
+    });
     let only = only.map(|c| [c]);
-    let cases: &[(usize, usize)] = if let Some(c) = &only { c } else if is_test { &[(2, 2)] } else { &[(1_000, 260), (10_000, 24)] };
+    let cases: &[(usize, usize)] = if let Some(c) = &only {
+        c
+    } else if is_test {
+        &[(2, 2)]
+    } else {
+        &[(1_000, 260), (10_000, 24)]
+    };
     println!("hosts  scrapes  ns/sample: first scrape, later (decode + engine)  rows  KiB/host");
     for &(hosts, scrapes) in cases {
         run(hosts, scrapes);

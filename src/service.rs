@@ -58,7 +58,7 @@ impl Plans {
         add_from_preset(&mut config, &bundle);
         let sources: Vec<FeatureSource<'_>> =
             config.features.iter().map(|f| FeatureSource { name: &f.name, expr: &f.expr, at: &f.at }).collect();
-        let plan = Plan::compile(&sources, &config.identity.label, config.ingest.lookback_ms).map_err(|errors| {
+        let plan = Plan::compile(&sources, config.ingest.lookback_ms).map_err(|errors| {
             let lines: Vec<String> = errors.into_iter().map(|error| in_file(error, &config).to_string()).collect();
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;

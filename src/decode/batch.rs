@@ -179,7 +179,8 @@ mod tests {
         let series: Vec<_> = batch.iter().collect();
         assert_eq!(series.iter().map(|s| s.host).collect::<Vec<_>>(), ["a:9100", "a:9100", "b:9100"]);
         assert_eq!(series.iter().map(|s| s.samples).collect::<Vec<_>>(), [&samples[..], &samples[..1], &samples[1..]]);
-        assert!(series.iter().all(|s| s.metric == 7 && s.labels_hash == labels.iter().fold(0_u64, |hash, (n, v)| hash.wrapping_add(label_hash(n, v)))));
+        assert!(series.iter().all(|s| s.metric == 7
+            && s.labels_hash == labels.iter().fold(0_u64, |hash, (n, v)| hash.wrapping_add(label_hash(n, v)))));
         let limits = LabelLimits { labels_per_series: 4, name_bytes: 8, value_bytes: 300 };
         let mut parsed = Vec::new();
         parse_labels(series[2].labels, limits, &mut parsed).unwrap();

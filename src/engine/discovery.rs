@@ -8,6 +8,7 @@ use super::layout::Series;
 use super::{Output, Shared};
 use crate::decode::{InvalidSeries, SeriesView, label_hash, parse_labels};
 use crate::expr::Plan;
+use crate::expr::labelset::SHARED;
 use crate::expr::plan::UP;
 use crate::series::{Labels, METRIC_NAME};
 
@@ -65,22 +66,22 @@ fn select(plan: &Plan, metric: u16, labels: &[(&str, &str)]) -> Vec<u16> {
     plan.candidates(metric).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
 }
 
-/// The labels that all of `found` have, but the metric name and the identity label.
-pub(super) fn shared_labels(found: &[Found<'_>], shared: &Shared) -> Labels {
+/// The labels that all of `found` have, but the metric name. The identity label is among them.
+pub(super) fn shared_labels(found: &[Found<'_>]) -> Labels {
     let mut wanted = found.iter().filter(|found| found.is_wanted());
     let mut common = wanted.next().map_or(Vec::new(), |first| first.labels.clone());
-    common.retain(|(name, _)| *name != METRIC_NAME && *name != shared.config.identity);
+    common.retain(|(name, _)| *name != METRIC_NAME);
     for other in wanted {
         common.retain(|label| other.labels.contains(label));
     }
     Labels::from_pairs(common)
 }
 
-/// What the labels that the hosts of a plan share decide about selectors: two hosts that agree in it agree in what is selected.
-pub(super) fn selection_class(plan: &Plan, host: &str, identity: &str, shared_labels: &Labels) -> u64 {
-    let read = |name: &str| plan.leaves.iter().any(|leaf| leaf.selector.reads(name));
-    let all = shared_labels.iter().chain([(identity, host)]);
-    all.filter(|(name, _)| read(name)).fold(0, |class, (name, value)| class.wrapping_add(label_hash(name, value)))
+/// What the labels that all series of a host share decide about selectors: two hosts that agree in it agree in what is selected.
+pub(super) fn selection_class(plan: &Plan, shared_labels: &Labels) -> u64 {
+    let is_read = |name: &str| plan.leaves.iter().any(|leaf| leaf.selector.reads(name));
+    let read = shared_labels.iter().filter(|(name, _)| is_read(name));
+    read.fold(0, |class, (name, value)| class.wrapping_add(label_hash(name, value)))
 }
 
 /// Gives the wanted ones of `found` a slot in the host's layout and remembers the others as ignored.
@@ -90,9 +91,7 @@ pub(super) fn add(host: &mut Host, found: &[Found<'_>], shared: &mut Shared, out
     let mut series: Vec<Series> = host.slots.layout.series.to_vec();
     let n_before = series.len();
     for found in found {
-        let is_own = |(name, value): &&(&str, &str)| {
-            *name != shared.config.identity && host.shared_labels.get(name) != Some(*value)
-        };
+        let is_own = |(name, value): &&(&str, &str)| host.shared_labels.get(name) != Some(*value);
         let own: Vec<(&str, &str)> = found.labels.iter().filter(is_own).copied().collect();
         let hash = own.iter().fold(0_u64, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)));
         if !found.is_wanted() {
@@ -111,9 +110,10 @@ pub(super) fn add(host: &mut Host, found: &[Found<'_>], shared: &mut Shared, out
         }
         host.slots.add_offset(found.labels_hash.wrapping_sub(hash));
         if !is_known {
-            let identity = shared.sets.intern(Labels::from_pairs(own.iter().copied()));
-            let labels = shared.sets.intern(Labels::from_pairs(own.into_iter().filter(|(name, _)| *name != METRIC_NAME)));
-            series.push(Series { hash, identity, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
+            let own = own.into_iter().filter(|(name, _)| *name != METRIC_NAME);
+            let placeholders = host.shared_labels.iter().map(|(name, _)| (name, SHARED));
+            let labels = shared.sets.intern(Labels::from_pairs(own.chain(placeholders)));
+            series.push(Series { hash, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
         }
     }
     if series.len() > n_before {
@@ -132,15 +132,12 @@ fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
     }
     let lacking: Vec<(&str, &str)> = lacking.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
     let hash = lacking.iter().fold(0_u64, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)));
-    let mut with_lacking = |set| {
-        let labels = Arc::clone(shared.sets.get(set));
-        shared.sets.intern(Labels::from_pairs(labels.iter().chain(lacking.iter().copied())))
-    };
-    let mut changed = |series: &Series| Series {
-        hash: series.hash.wrapping_add(hash),
-        identity: with_lacking(series.identity),
-        labels: with_lacking(series.labels),
-        ..series.clone()
+    let value_of = |name: &str| lacking.iter().find(|(lacking, _)| *lacking == name).map(|(_, value)| *value);
+    let mut changed = |series: &Series| {
+        let labels = Arc::clone(shared.sets.get(series.labels));
+        let with_values = labels.iter().map(|(name, value)| (name, value_of(name).unwrap_or(value)));
+        let labels = shared.sets.intern(Labels::from_pairs(with_values));
+        Series { hash: series.hash.wrapping_add(hash), labels, ..series.clone() }
     };
     let series: Vec<Series> = host.slots.layout.series.iter().map(&mut changed).collect();
     let same: Vec<Option<u32>> = (0..series.len() as u32).map(Some).collect();
@@ -148,6 +145,5 @@ fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
     host.slots.shrink_offsets(hash);
     let rest = host.shared_labels.iter().filter(|label| !lacking.contains(label));
     host.shared_labels = Labels::from_pairs(rest);
-    let config = &shared.config;
-    host.selection_class = selection_class(&config.plan, &host.id.name, &config.identity, &host.shared_labels);
+    host.selection_class = selection_class(&shared.config.plan, &host.shared_labels);
 }

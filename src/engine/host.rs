@@ -18,7 +18,7 @@ use crate::series::{Labels, Sample, TimestampMs};
 #[derive(Debug)]
 pub(super) struct Host {
     pub(super) id: Arc<HostId>,
-    /// Labels that all its series share, but the identity label: they tell no two of them apart.
+    /// Labels that all its series have with the same value, the identity label among them: they tell no two apart.
     pub(super) shared_labels: Labels,
     /// See [`super::discovery::selection_class`].
     pub(super) selection_class: u64,
@@ -54,7 +54,7 @@ impl Host {
         let empty = shared.layouts.intern(Vec::new(), &shared.wiring);
         let config = &shared.config;
         Self {
-            selection_class: selection_class(&config.plan, &id.name, &config.identity, &shared_labels),
+            selection_class: selection_class(&config.plan, &shared_labels),
             shared_labels,
             slots: Slots::new(empty, &shared.wiring),
             frames: Frames::default(),
@@ -222,8 +222,13 @@ impl Host {
         let plan = Arc::clone(&shared.config.plan);
         let (vectors, scratch) = (&mut shared.leaf_vectors, &mut shared.clock_scratch);
         self.slots.evaluate(&shared.wiring, plan.lookback_ms, t_ms, vectors, scratch);
-        let mut evaluation =
-            Evaluation { t_ms, leaves: &shared.leaf_vectors, sets: &mut shared.sets, spare: &mut shared.spare_vectors };
+        let mut evaluation = Evaluation {
+            t_ms,
+            leaves: &shared.leaf_vectors,
+            shared_labels: &self.shared_labels,
+            sets: &mut shared.sets,
+            spare: &mut shared.spare_vectors,
+        };
         let features = (0..).zip(&plan.features);
         let value = |(feature, node)| match evaluation.value(node) {
             Ok(value) => value.filter(|v| v.is_finite()).unwrap_or(f64::NAN),

@@ -16,9 +16,7 @@ use crate::expr::rollup::Member;
 pub(super) struct Series {
     /// Keyed hash of its labels but those that all series of its host share.
     pub(super) hash: u64,
-    /// Those labels, the metric name among them.
-    pub(super) identity: LabelSetId,
-    /// The same without the metric name.
+    /// Its labels without the metric name, [`SHARED`](crate::expr::labelset::SHARED) for the value of shared ones.
     pub(super) labels: LabelSetId,
     /// The leaves that select it.
     pub(super) leaves: Box<[u16]>,
@@ -136,7 +134,9 @@ const LAYOUTS_MIN: usize = 64;
 impl Layouts {
     /// The layout of `series`.
     pub(super) fn intern(&mut self, series: Vec<Series>, wiring: &Wiring) -> Arc<Layout> {
-        let key = series.iter().fold(0_u64, |key, series| key.rotate_left(5).wrapping_mul(0x9e37_79b9).wrapping_add(series.hash));
+        let key = series
+            .iter()
+            .fold(0_u64, |key, series| key.rotate_left(5).wrapping_mul(0x9e37_79b9).wrapping_add(series.hash));
         match self.by_series.get(&key) {
             Some(known) if *known.series == *series => Arc::clone(known),
             _ => {
@@ -146,12 +146,6 @@ impl Layouts {
                 layout
             }
         }
-    }
-
-    /// Number of layouts.
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.by_series.len()
     }
 
     /// Forgets all; hosts keep theirs.

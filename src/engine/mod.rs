@@ -285,7 +285,7 @@ impl Engine {
         let is_kept = |name: &str| name == config.identity || config.keep.iter().any(|k| k == name);
         let labels = Labels::from_pairs(selected.labels.iter().filter(|(name, _)| is_kept(name)).copied());
         let id = Arc::new(HostId { name: name.into(), labels });
-        let shared_labels = discovery::shared_labels(found, &self.shared);
+        let shared_labels = discovery::shared_labels(found);
         self.hosts.push(Host::new(id, shared_labels, &mut self.shared));
         let host = self.hosts.len() - 1;
         self.by_name.insert(name.into(), host);
@@ -366,11 +366,7 @@ impl Engine {
             let slots = &mut host.slots;
             let mut renew = |set| sets.intern(Labels::clone(old.get(set)));
             let layout = renewed.entry(Arc::as_ptr(&slots.layout)).or_insert_with(|| {
-                let renew = |s: &layout::Series| layout::Series {
-                    identity: renew(s.identity),
-                    labels: renew(s.labels),
-                    ..s.clone()
-                };
+                let renew = |s: &layout::Series| layout::Series { labels: renew(s.labels), ..s.clone() };
                 layouts.intern(slots.layout.series.iter().map(renew).collect(), wiring)
             });
             slots.layout = Arc::clone(layout);

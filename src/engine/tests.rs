@@ -19,7 +19,7 @@ const FEATURES: [&str; 3] = ["g", "sum(rate(c[2m]))", "count(c)"];
 
 fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
     let sources = FEATURES.map(|expr| FeatureSource { name: "f", expr, at: "test" });
-    let plan = Arc::new(Plan::compile(&sources, "instance", 300_000).unwrap());
+    let plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
     let labels = LabelLimits { labels_per_series: 8, name_bytes: 64, value_bytes: 64 };
     let mut config = EngineConfig {
         plan,

@@ -28,11 +28,7 @@ pub(super) enum Source {
     /// The newest samples.
     Instant,
     /// `function` over the range with this index in the feed, of `range_ms`.
-    Range {
-        index: usize,
-        function: RangeFunction,
-        range_ms: i64,
-    },
+    Range { index: usize, function: RangeFunction, range_ms: i64 },
 }
 
 /// The wiring of a plan at one step.
@@ -49,10 +45,11 @@ impl Wiring {
     pub(super) fn new(plan: &Plan, step_ms: i64, n_series_max: usize) -> Self {
         let mut feeds = vec![FeedPlan { offset_ms: 0, ranges: Vec::new() }];
         let leaf = |leaf: &crate::expr::plan::Leaf| {
-            let feed = position_or_push(&mut feeds, |feed| feed.offset_ms == leaf.offset_ms, || FeedPlan {
-                offset_ms: leaf.offset_ms,
-                ranges: Vec::new(),
-            });
+            let feed = position_or_push(
+                &mut feeds,
+                |feed| feed.offset_ms == leaf.offset_ms,
+                || FeedPlan { offset_ms: leaf.offset_ms, ranges: Vec::new() },
+            );
             let source = match leaf.rollup {
                 Rollup::Instant => Source::Instant,
                 Rollup::Range(function, range_ms) => {

@@ -7,14 +7,14 @@ mod binary;
 mod date;
 mod functions;
 
-use super::labelset::{LabelSetId, LabelSets};
+use super::labelset::{LabelSetId, LabelSets, SHARED};
 use super::program::{Node, Scalar};
 use crate::series::{Labels, TimestampMs};
 
 /// One element of a vector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Element {
-    /// Its labels without the metric name and the identity label.
+    /// Its labels without the metric name.
     pub labels: LabelSetId,
     /// Its value.
     pub value: f64,
@@ -56,6 +56,8 @@ pub struct Evaluation<'a> {
     pub t_ms: TimestampMs,
     /// One vector per leaf of the plan.
     pub leaves: &'a [Vector],
+    /// The labels that all series of the host have with the same value, which stand as [`SHARED`] in its label sets.
+    pub shared_labels: &'a Labels,
     /// The shard's label sets.
     pub sets: &'a mut LabelSets,
     /// Vectors to reuse, so that a step allocates nothing once warm.
@@ -134,7 +136,10 @@ impl Evaluation<'_> {
                 let mut vector = self.vector(argument)?;
                 if vector.is_empty() {
                     self.give_back(vector);
-                    return Ok(self.single(labels, 1.0));
+                    let is_shared = |name: &str, value: &str| self.shared_labels.get(name) == Some(value);
+                    let value = |(name, value)| (name, if is_shared(name, value) { SHARED } else { value });
+                    let labels = Labels::from_pairs(labels.iter().map(value));
+                    return Ok(self.single(&labels, 1.0));
                 }
                 vector.clear();
                 Ok(vector)

@@ -1,12 +1,16 @@
 //! Label sets as small numbers: vectors of one host carry ids, and grouping a series is one array read.
 //!
-//! Owns the interned sets of one shard. The metric name and the identity label are left out before a set comes here: the one
-//! takes no part in matching, the other is the same for all series of a host, so that a fleet shares its sets.
+//! Owns the interned sets of one shard. The metric name is left out before a set comes here: it takes no part in matching. Labels
+//! that all series of a host share, the identity label among them, come with [`SHARED`] for their value, so that a fleet shares
+//! its sets: within one host that says as much.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::series::Labels;
+
+/// Stands for the value of a label that all series of a host share.
+pub const SHARED: &str = "(shared)";
 
 /// An interned label set; valid within one [`LabelSets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -231,7 +231,7 @@ impl Compiler<'_> {
             }
             (Some(Function::Vector), [s]) => VectorOperand::unique(Node::OfScalar(self.scalar(s)?)),
             (Some(Function::Absent), [v]) => {
-                let labels = selector::absent_labels(v, &self.builder.identity);
+                let labels = selector::absent_labels(v);
                 VectorOperand::unique(Node::Absent { argument: Box::new(self.vector(v)?.node), labels })
             }
             (Some(Function::Date(part)), []) => VectorOperand::unique(Node::Date(part, None)),
@@ -256,21 +256,21 @@ impl Compiler<'_> {
     }
 
     fn grouping(&mut self, modifier: &LabelModifier) -> Result<GroupingId, Refusal> {
-        let labels = self.without_identity(&modifier.labels().labels);
+        let labels = sorted(&modifier.labels().labels);
         let grouping = match modifier {
             LabelModifier::Include(_) => Grouping::By(labels),
             LabelModifier::Exclude(_) => Grouping::Without(labels),
         };
         Ok(self.builder.grouping(grouping)?)
     }
+}
 
-    /// Sorted, without the identity label: that is the same for all series of a host.
-    fn without_identity(&self, labels: &[String]) -> Vec<String> {
-        let mut labels: Vec<String> = labels.iter().filter(|l| **l != self.builder.identity).cloned().collect();
-        labels.sort_unstable();
-        labels.dedup();
-        labels
-    }
+/// Equal lists of labels are to be equal groupings.
+fn sorted(labels: &[String]) -> Vec<String> {
+    let mut labels = labels.to_vec();
+    labels.sort_unstable();
+    labels.dedup();
+    labels
 }
 
 impl From<String> for Refusal {

@@ -91,12 +91,12 @@ pub struct Plan {
 pub const UP: u16 = 0;
 
 impl Plan {
-    /// Compiles `features`; `identity` is the label whose values are the hosts.
+    /// Compiles `features`.
     ///
     /// # Errors
     /// Every feature that is no PromQL, or more of it than is evaluated.
-    pub fn compile(features: &[FeatureSource<'_>], identity: &str, lookback_ms: i64) -> Result<Self, Vec<ExprError>> {
-        let mut builder = Builder::new(identity);
+    pub fn compile(features: &[FeatureSource<'_>], lookback_ms: i64) -> Result<Self, Vec<ExprError>> {
+        let mut builder = Builder::default();
         let mut programs = Vec::with_capacity(features.len());
         let mut errors = Vec::new();
         for feature in features {
@@ -125,19 +125,14 @@ impl Plan {
 }
 
 /// Collects leaves and groupings while expressions are compiled.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Builder {
-    pub(super) identity: String,
     leaves: Vec<Leaf>,
     leaf_ids: HashMap<String, LeafId>,
     groupings: Vec<Grouping>,
 }
 
 impl Builder {
-    fn new(identity: &str) -> Self {
-        Self { identity: identity.to_owned(), leaves: Vec::new(), leaf_ids: HashMap::new(), groupings: Vec::new() }
-    }
-
     /// The leaf for `selector`, `rollup` and `offset_ms`, shared where it is there already.
     pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup, offset_ms: i64) -> Result<LeafId, String> {
         let key = format!("{:?}|{selector}|{rollup:?}|{offset_ms}", selector.metric);

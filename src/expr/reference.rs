@@ -14,9 +14,8 @@ A feature is an expression of PromQL as Prometheus 3 defines it, with its rules 
 counter resets, stale markers, NaN and matching. Whatever is refused below is refused when the configuration is read, with the
 construct and its place. What differs from a query:
 
-- An expression is evaluated for each host over that host's series alone, and without the identity label (`instance`), which
-  all of them share. So `sum(x)` is the sum of one host, the same as `sum by (instance) (x)`; `sum by (instance) (x) or
-  vector(0)` is 0 where the host has no `x`; and nothing can be compared with another host.
+- An expression is evaluated for each host over that host's series alone. So `sum(x)` is the sum of one host, as
+  `sum by (instance) (x)` is, and nothing can be compared with another host.
 - An expression must give at most one value per host. More than one is an error, as is what Prometheus refuses while it
   evaluates: the feature is missing in that row, and `outlierd_feature_errors_total` counts it with its reason.
 - Native histograms are not read.

@@ -167,7 +167,7 @@ pub(super) const OPERATORS: &[(&str, Option<&str>, &str)] = &[
     ("`+` `-` `*` `/` `%` `^` `atan2`", None, ""),
     ("`==` `!=` `>` `<` `>=` `<=`", None, "as filters, and with `bool`"),
     ("`and` `or` `unless`", None, ""),
-    ("`by` `without`", None, "not by `__name__`; the identity label is the same for all series of a host"),
+    ("`by` `without`", None, "not by `__name__`"),
     ("`on` `ignoring`", None, "not on `__name__`"),
     ("`group_left` `group_right`", None, "not with `__name__`; both sides are the host's own"),
     ("`fill` `fill_left` `fill_right`", Some(FILL), ""),

@@ -47,7 +47,7 @@ const SERIES: &[Series] = &[
 
 fn evaluate(expr: &str) -> Result<Option<f64>, EvalError> {
     let source = FeatureSource { name: "f", expr, at: "test:1:1" };
-    let plan = Plan::compile(&[source], "instance", 300_000).unwrap_or_else(|errors| panic!("{}", errors[0]));
+    let plan = Plan::compile(&[source], 300_000).unwrap_or_else(|errors| panic!("{}", errors[0]));
     let mut sets = LabelSets::new(plan.groupings.clone());
     let mut leaves = Vec::new();
     for leaf in &plan.leaves {
@@ -62,7 +62,14 @@ fn evaluate(expr: &str) -> Result<Option<f64>, EvalError> {
         }
         leaves.push(vector);
     }
-    Evaluation { t_ms: T_MS, leaves: &leaves, sets: &mut sets, spare: &mut Vec::new() }.value(&plan.features[0])
+    Evaluation {
+        t_ms: T_MS,
+        leaves: &leaves,
+        shared_labels: &Labels::default(),
+        sets: &mut sets,
+        spare: &mut Vec::new(),
+    }
+    .value(&plan.features[0])
 }
 
 fn check(expr: &str, expected: Option<f64>) {
@@ -366,12 +373,14 @@ fn names() {
 fn nothing_is_allocated_for_vectors_once_warm() {
     let expr =
         "sum(topk(2, reads) / on (device) group_left (model) disk_info) + count(cpu and cpu > 0.2) + absent(missing)";
-    let plan = Plan::compile(&[FeatureSource { name: "f", expr, at: "t" }], "instance", 300_000).unwrap();
+    let plan = Plan::compile(&[FeatureSource { name: "f", expr, at: "t" }], 300_000).unwrap();
     let mut sets = LabelSets::new(plan.groupings.clone());
     let leaves = vec![Vector::new(); plan.leaves.len()];
     let mut spare = Vec::new();
     let mut run = |spare: &mut Vec<Vector>| {
-        Evaluation { t_ms: T_MS, leaves: &leaves, sets: &mut sets, spare }.value(&plan.features[0]).unwrap();
+        Evaluation { t_ms: T_MS, leaves: &leaves, shared_labels: &Labels::default(), sets: &mut sets, spare }
+            .value(&plan.features[0])
+            .unwrap();
         spare.len()
     };
     let warm = run(&mut spare);

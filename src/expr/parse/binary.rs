@@ -99,8 +99,7 @@ impl Compiler<'_> {
     }
 
     fn included(&mut self, labels: &[String]) -> Result<GroupingId, Refusal> {
-        let labels = self.without_identity(labels);
-        Ok(self.builder.grouping(Grouping::By(labels))?)
+        Ok(self.builder.grouping(Grouping::By(super::sorted(labels)))?)
     }
 }
 

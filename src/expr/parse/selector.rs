@@ -64,7 +64,7 @@ pub(super) fn milliseconds(ms: u128) -> i64 {
 }
 
 /// The labels of `absent(expr)`: those that a plain selector asks for with `=`, but for what a second matcher takes back.
-pub(super) fn absent_labels(expr: &Expr, identity: &str) -> Labels {
+pub(super) fn absent_labels(expr: &Expr) -> Labels {
     let Expr::VectorSelector(selector) = expr else { return Labels::default() };
     let mut values: HashMap<&str, Option<&str>> = HashMap::new();
     for matcher in &selector.matchers.matchers {
@@ -76,5 +76,5 @@ pub(super) fn absent_labels(expr: &Expr, identity: &str) -> Labels {
         }
     }
     let pairs = values.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
-    Labels::from_pairs(pairs.filter(|(name, value)| !value.is_empty() && *name != METRIC_NAME && *name != identity))
+    Labels::from_pairs(pairs.filter(|(name, value)| !value.is_empty() && *name != METRIC_NAME))
 }

@@ -6,7 +6,7 @@ use crate::expr::plan::{FeatureSource, Plan};
 
 fn check_refused(expr: &str, character: usize, expected: &str) {
     let source = FeatureSource { name: "f", expr, at: "f.yml:3:5" };
-    let errors = Plan::compile(&[source], "instance", 300_000).expect_err(expr);
+    let errors = Plan::compile(&[source], 300_000).expect_err(expr);
     assert_eq!(errors.len(), 1, "{expr}");
     let text = errors[0].to_string();
     assert!(text.starts_with("f.yml:3:5: feature f: ") && text.contains(expected), "{expr}: {text}");
@@ -15,7 +15,7 @@ fn check_refused(expr: &str, character: usize, expected: &str) {
 
 fn check_accepted(expr: &str) -> Plan {
     let source = FeatureSource { name: "f", expr, at: "f.yml:3:5" };
-    Plan::compile(&[source], "instance", 300_000).unwrap_or_else(|errors| panic!("{expr}: {}", errors[0]))
+    Plan::compile(&[source], 300_000).unwrap_or_else(|errors| panic!("{expr}: {}", errors[0]))
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn what_prometheus_takes() {
 fn leaves_are_shared_and_up_is_always_wanted() {
     let exprs = ["rate(x[2m]) / y", "sum(rate(x[2m]))", "rate(x[5m])", "quantile_over_time(0.5, x[5m])", "y offset 5m"];
     let sources = exprs.map(|expr| FeatureSource { name: "f", expr, at: "t" });
-    let plan = Plan::compile(&sources, "instance", 300_000).unwrap();
+    let plan = Plan::compile(&sources, 300_000).unwrap();
     assert_eq!(plan.leaves.len(), 5);
     assert_eq!(plan.metrics, ["up", "x", "y"]);
     assert!(!plan.wants_every_metric());
@@ -212,12 +212,12 @@ proptest! {
     fn no_text_panics(parts in prop::collection::vec(prop::sample::select(PARTS), 0..40)) {
         for separator in ["", " "] {
             let expr = parts.join(separator);
-            let _ = Plan::compile(&[FeatureSource { name: "f", expr: &expr, at: "t" }], "instance", 300_000);
+            let _ = Plan::compile(&[FeatureSource { name: "f", expr: &expr, at: "t" }], 300_000);
         }
     }
 
     #[test]
     fn no_string_panics(expr in "\\PC{0,60}") {
-        let _ = Plan::compile(&[FeatureSource { name: "f", expr: &expr, at: "t" }], "instance", 300_000);
+        let _ = Plan::compile(&[FeatureSource { name: "f", expr: &expr, at: "t" }], 300_000);
     }
 }

@@ -234,7 +234,8 @@ impl Edges {
             let mut increase = last.value - first.value;
             if function != RangeFunction::Delta && !self.resets.is_empty() {
                 // One after the other as Prometheus does it: another order would round otherwise.
-                increase = self.resets(member.position, first_pane).fold(increase, |increase, reset| increase + reset.before);
+                increase =
+                    self.resets(member.position, first_pane).fold(increase, |increase, reset| increase + reset.before);
             }
             if let Some(value) = extrapolate(function, first, last, n, increase, end_ms, panes.range_ms) {
                 out.push(Element { labels: member.labels, value });

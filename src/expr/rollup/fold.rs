@@ -30,11 +30,8 @@ impl Partial {
     /// Both stretches together; sums by Neumaier's compensation.
     fn and(self, other: Self) -> Self {
         let sum = self.sum + other.sum;
-        let lost = if self.sum.abs() >= other.sum.abs() {
-            (self.sum - sum) + other.sum
-        } else {
-            (other.sum - sum) + self.sum
-        };
+        let lost =
+            if self.sum.abs() >= other.sum.abs() { (self.sum - sum) + other.sum } else { (other.sum - sum) + self.sum };
         Self {
             sum,
             compensation: self.compensation + other.compensation + lost,

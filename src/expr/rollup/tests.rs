@@ -114,17 +114,8 @@ fn rate_as_prometheus_documents_it() {
 }
 
 fn value() -> impl Strategy<Value = f64> {
-    let odd = [
-        f64::NAN,
-        f64::INFINITY,
-        f64::NEG_INFINITY,
-        -0.0,
-        -5.0,
-        1e300,
-        1e-300,
-        f64::from_bits(STALE_NAN_BITS),
-        ABSENT,
-    ];
+    let odd =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -5.0, 1e300, 1e-300, f64::from_bits(STALE_NAN_BITS), ABSENT];
     prop_oneof![8 => (0..1000u32).prop_map(f64::from), 1 => prop::sample::select(odd.to_vec())]
 }
 

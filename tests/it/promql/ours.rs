@@ -22,7 +22,7 @@ pub(super) struct Rows {
 /// Why outlierd refuses `expr`, if it does.
 pub(super) fn refusal(expr: &str) -> Option<String> {
     let source = FeatureSource { name: "f", expr, at: "test" };
-    let errors = Plan::compile(&[source], "instance", 300_000).err()?;
+    let errors = Plan::compile(&[source], 300_000).err()?;
     Some(errors.iter().map(|error| error.message.as_str()).collect::<Vec<_>>().join("; "))
 }
 
