@@ -19,12 +19,38 @@ pub(super) struct Tail<'a> {
     pub(super) hash: u64,
     /// The identity label's value, which is among them.
     pub(super) host: &'a [u8],
+    /// Whether that is the host that the walk has met last.
+    pub(super) is_of_last_host: bool,
+    /// The first and the last 8 bytes of `entries`: most comparisons end with them.
+    first: u64,
+    last: u64,
     /// The label entries of the last series that was read in full.
     previous: &'a [u8],
     misses: u32,
 }
 
 impl<'a> Tail<'a> {
+    /// What follows the tail where `entries` begins with it.
+    #[inline]
+    pub(super) fn strip_from<'b>(&self, entries: &'b [u8]) -> Option<&'b [u8]> {
+        if self.n == 0 || word(entries, 0) != self.first {
+            return None;
+        }
+        entries.strip_prefix(self.entries)
+    }
+
+    /// Whether `series` seems to end with the tail and one sample in the form that all senders write. Another series that seems
+    /// so must have been made for it, and gains that its samples are miscounted.
+    #[inline]
+    pub(super) fn is_before_one_sample(&self, series: &[u8]) -> bool {
+        let n = series.len();
+        let ends_at =
+            |len: usize| n >= len + 8 && series[n - len] == 0x12 && usize::from(series[n - len + 1]) == len - 2;
+        let is_after_tail = |len: usize| ends_at(len) && word(series, n - len - 8) == self.last;
+        // With a value, and without as zeros are written.
+        self.n > 0 && (is_after_tail(18) || is_after_tail(9))
+    }
+
     /// Learns from a series that was read in full: its label entries, each of which is well-formed and within the limits.
     pub(super) fn learn(&mut self, entries: &'a [u8], identity: &LabelName) {
         if self.misses > MISSES_MAX {
@@ -43,6 +69,8 @@ impl<'a> Tail<'a> {
         match read(common, identity) {
             Some((n, hash, host)) => {
                 (self.entries, self.n, self.hash, self.host, self.misses) = (common, n, hash, host, 0);
+                self.is_of_last_host = false;
+                (self.first, self.last) = (word(common, 0), word(common, common.len().saturating_sub(8)));
             }
             None => self.misses += 1,
         }
@@ -64,4 +92,10 @@ fn read<'a>(entries: &'a [u8], identity: &LabelName) -> Option<(usize, u64, &'a 
         }
     }
     Some((n, hash, host?))
+}
+
+/// The 8 bytes at `at`; 0 where there are none.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u64::from_le_bytes(*word))
 }

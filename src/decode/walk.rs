@@ -63,6 +63,8 @@ struct Walk<'a, 's> {
 #[derive(Default, Clone, Copy)]
 struct Name<'a> {
     name: &'a [u8],
+    /// The label's entry where a series began with it; else empty.
+    entry: &'a [u8],
     metric: Option<MetricId>,
     /// Of the label that it is the value of, where the metric is wanted.
     hash: u64,
@@ -79,6 +81,8 @@ struct Labels<'a> {
     name: Option<&'a [u8]>,
     /// Value of the first identity label.
     host: Option<&'a [u8]>,
+    /// Whether that is known to be the walk's last host.
+    has_last_host: bool,
     /// The first label that is against the limits.
     problem: Option<InvalidSeries>,
 }
@@ -116,17 +120,26 @@ impl<'a> Walk<'a, '_> {
         let mut metric = None;
         let mut known = Labels::default();
         let mut unread = series;
-        if let Some((name, behind)) = leading_name(series) {
-            let looked_up = self.metric(name);
+        // The series of a metric follow each other: then the name is the last one's, byte by byte.
+        let same_name = match self.last_name.entry {
+            [] => None,
+            entry => series.strip_prefix(entry).map(|behind| (self.last_name, behind)),
+        };
+        if let Some((looked_up, behind)) = same_name.or_else(|| self.leading_name(series)) {
+            let name = looked_up.name;
             metric = looked_up.metric;
             if metric.is_none() {
-                let rest = skim(behind)?;
+                let rest = if self.tail.is_before_one_sample(behind) {
+                    Rest { samples: 1, ..Rest::default() }
+                } else {
+                    skim(behind)?
+                };
                 self.stats.ignored_samples += rest.samples;
                 self.count(&rest);
                 return Ok(());
             }
             let problem = self.wanted.labels.check(0, NAME, name).err();
-            known = Labels { n: 1, hash: looked_up.hash, name: Some(name), host: None, problem };
+            known = Labels { n: 1, hash: looked_up.hash, name: Some(name), problem, ..Labels::default() };
             unread = behind;
         }
         let first_sample = self.scratch.samples.len();
@@ -141,7 +154,7 @@ impl<'a> Walk<'a, '_> {
             return self.scattered(series);
         }
         let entries = Entries { at: at as u32, len: end as u32, gathered: false };
-        let metric = metric.or_else(|| self.metric(labels.name?).metric);
+        let metric = metric.or_else(|| self.wanted.metric(labels.name?));
         self.settle(entries, &labels, metric, &rest, first_sample);
         Ok(())
     }
@@ -178,15 +191,15 @@ impl<'a> Walk<'a, '_> {
         let mut rest = series;
         let mut has_tail = false;
         loop {
-            if !has_tail
-                && !self.tail.entries.is_empty()
-                && let Some(behind) = rest.strip_prefix(self.tail.entries)
-            {
+            if !has_tail && let Some(behind) = self.tail.strip_from(rest) {
                 has_tail = true;
                 rest = behind;
                 labels.n += self.tail.n;
                 labels.hash = labels.hash.wrapping_add(self.tail.hash);
-                labels.host.get_or_insert(self.tail.host);
+                if labels.host.is_none() {
+                    labels.host = Some(self.tail.host);
+                    labels.has_last_host = self.tail.is_of_last_host;
+                }
                 if labels.n > self.wanted.labels.labels_per_series {
                     labels.problem.get_or_insert(InvalidSeries::TooManyLabels);
                 }
@@ -271,7 +284,7 @@ impl<'a> Walk<'a, '_> {
                 self.scratch.samples.truncate(first_sample);
                 return;
             }
-            (Some(_), Some(metric), None) => match self.host(labels.host) {
+            (Some(_), Some(metric), None) => match self.host(labels) {
                 Ok((host, shard)) => {
                     self.stats.future_samples += rest.future;
                     self.stats.too_old_samples += rest.too_old;
@@ -294,27 +307,32 @@ impl<'a> Walk<'a, '_> {
 
     /// Where the scratch has the host, and its shard.
     #[inline]
-    fn host(&mut self, host: Option<&[u8]>) -> Result<((u32, u32), u16), InvalidSeries> {
-        let host = host.filter(|host| !host.is_empty()).ok_or(InvalidSeries::NoIdentity)?;
+    fn host(&mut self, labels: &Labels<'_>) -> Result<((u32, u32), u16), InvalidSeries> {
+        if labels.has_last_host {
+            return Ok(self.last_host);
+        }
+        let host = labels.host.filter(|host| !host.is_empty()).ok_or(InvalidSeries::NoIdentity)?;
         let (at, len) = self.last_host.0;
         if self.scratch.hosts.as_bytes()[at as usize..][..len as usize] == *host {
+            self.tail.is_of_last_host = self.tail.host == host;
             return Ok(self.last_host);
         }
         let host = str::from_utf8(host).map_err(|_| InvalidSeries::InvalidUtf8)?;
         let at = self.scratch.hosts.len() as u32;
         self.scratch.hosts.push_str(host);
         self.last_host = ((at, host.len() as u32), shard_of(host, self.wanted.shards) as u16);
+        self.tail.is_of_last_host = self.tail.host == host.as_bytes();
         Ok(self.last_host)
     }
 
-    #[inline]
-    fn metric(&mut self, name: &'a [u8]) -> Name<'a> {
-        if name != self.last_name.name {
-            let metric = self.wanted.metric(name);
-            let hash = metric.map_or(0, |_| label_bytes_hash(NAME, name));
-            self.last_name = Name { name, metric, hash };
-        }
-        self.last_name
+    /// The name that a series begins with, looked up, and what follows it.
+    fn leading_name(&mut self, series: &'a [u8]) -> Option<(Name<'a>, &'a [u8])> {
+        let (name, behind) = leading_name(series)?;
+        let metric = self.wanted.metric(name);
+        let hash = metric.map_or(0, |_| label_bytes_hash(NAME, name));
+        let entry = &series[..series.len() - behind.len()];
+        self.last_name = Name { name, entry, metric, hash };
+        Some((self.last_name, behind))
     }
 
     #[inline]

@@ -43,8 +43,12 @@ pub fn label_hash(name: &str, value: &str) -> u64 {
 
 pub(super) fn label_bytes_hash(name: &[u8], value: &[u8]) -> u64 {
     let mut label = Vec::with_capacity(name.len() + value.len() + 8);
-    write_field(&mut label, 0x0a, name);
-    write_field(&mut label, 0x12, value);
+    for (key, text) in [(0x0a, name), (0x12, value)] {
+        // As proto3 has it, and every sender: an empty field is left out.
+        if !text.is_empty() {
+            write_field(&mut label, key, text);
+        }
+    }
     label_message_hash(&label)
 }
 
