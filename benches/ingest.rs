@@ -24,20 +24,14 @@ const CAPTURED_HOST: &str = "host-00000.dc1.example.com:9100";
 fn main() {
     // `cargo test --benches` runs this too: then one round on a few hosts.
     let is_test = !std::env::args().any(|arg| arg == "--bench");
-    let only: Option<(usize, usize)> = std::env::var("CASE").ok().and_then(|c| {
-        let (a, b) = c.split_once('x')?;
-        Some((a.parse().ok()?, b.parse().ok()?))
-    });
-    let only = only.map(|c| [c]);
-    let cases: &[(usize, usize)] = if let Some(c) = &only {
-        c
-    } else if is_test {
-        &[(2, 2)]
-    } else {
-        &[(1_000, 260), (10_000, 24)]
+    let cases: Vec<(usize, usize)> = match std::env::var("HOSTS").ok().and_then(|hosts| hosts.parse().ok()) {
+        _ if is_test => vec![(2, 2)],
+        // For a profile.
+        Some(hosts) => vec![(hosts, 40)],
+        None => vec![(1_000, 260), (10_000, 24)],
     };
     println!("hosts  scrapes  ns/sample: first scrape, later (decode + engine)  rows  KiB/host");
-    for &(hosts, scrapes) in cases {
+    for (hosts, scrapes) in cases {
         run(hosts, scrapes);
     }
 }
@@ -51,7 +45,7 @@ struct Series {
 }
 
 fn run(hosts: usize, scrapes: usize) {
-    let fleet = Fleet::new(hosts);
+    let mut fleet = Fleet::new(hosts);
     let plans = Plans::new(Config::default()).unwrap();
     let limits = Limits::default();
     let names = plans.plan.metrics.iter().map(String::as_str);
@@ -100,6 +94,9 @@ fn run(hosts: usize, scrapes: usize) {
 struct Fleet {
     hosts: usize,
     series: Vec<Series>,
+    /// The message and the body of the block that is being made.
+    message: Vec<u8>,
+    body: Vec<u8>,
 }
 
 impl Fleet {
@@ -125,24 +122,24 @@ impl Fleet {
             let value = now.samples[0].value;
             Series { before: encode(&now.labels[..at]), after: encode(&now.labels[at + 1..]), value, change }
         });
-        Self { hosts, series: series.collect() }
+        Self { hosts, series: series.collect(), message: Vec::with_capacity(4 << 20), body: vec![0; 4 << 20] }
     }
 
     /// Gives the blocks of one scrape of every host to `send`; hosts are scraped one after the other over the interval. Each
     /// is made just before, so that it is as near to the core as one that was just read from a socket.
-    fn scrape(&self, scrape: usize, mut send: impl FnMut(&[u8])) {
-        let (mut message, mut series_bytes, mut n) = (Vec::new(), Vec::new(), 0);
-        let (mut encoder, mut body) = (snap::raw::Encoder::new(), vec![0; 4 << 20]);
+    fn scrape(&mut self, scrape: usize, mut send: impl FnMut(&[u8])) {
+        let Self { hosts, series, message, body } = self;
+        let (mut encoder, mut series_bytes, mut n) = (snap::raw::Encoder::new(), Vec::new(), 0);
         let mut finish = |message: &mut Vec<u8>| {
-            let len = encoder.compress(message, &mut body).unwrap();
+            let len = encoder.compress(message, body).unwrap();
             send(&body[..len]);
             message.clear();
         };
-        for host in 0..self.hosts {
+        for host in 0..*hosts {
             let name = format!("host-{host:05}.dc1.example.com:9100");
             let label = outlierd::proto::prometheus::Label { name: "instance".into(), value: name }.encode_to_vec();
-            let t_ms = START_MS + scrape as i64 * SCRAPE_MS + host as i64 * SCRAPE_MS / self.hosts as i64;
-            for series in &self.series {
+            let t_ms = START_MS + scrape as i64 * SCRAPE_MS + host as i64 * SCRAPE_MS / *hosts as i64;
+            for series in &*series {
                 series_bytes.clear();
                 series_bytes.extend_from_slice(&series.before);
                 field(&mut series_bytes, 0x0a, &label);
@@ -150,16 +147,16 @@ impl Fleet {
                 let value = series.value + series.change * scrape as f64;
                 let sample = outlierd::proto::prometheus::Sample { value, timestamp: t_ms };
                 field(&mut series_bytes, 0x12, &sample.encode_to_vec());
-                field(&mut message, 0x0a, &series_bytes);
+                field(message, 0x0a, &series_bytes);
                 n += 1;
                 if n == BLOCK_SAMPLES {
-                    finish(&mut message);
+                    finish(message);
                     n = 0;
                 }
             }
         }
         if n > 0 {
-            finish(&mut message);
+            finish(message);
         }
     }
 }
@@ -170,10 +167,10 @@ fn field(out: &mut Vec<u8>, key: u8, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-/// CPU time of this thread: the kernel's accounting, which other guests and threads don't move as they move the clock.
+/// CPU time of this thread, which other guests and threads don't move as they move the clock.
 fn cpu_ns() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    text.split(' ').next().unwrap().parse().unwrap()
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 fn resident_bytes() -> u64 {

@@ -15,15 +15,18 @@ pub struct Ring {
     samples: VecDeque<Sample>,
     /// Time and value of each sample that a lower one follows: the counter was reset after it.
     resets: VecDeque<Sample>,
+    /// Neighbours that differ.
+    n_changes: u32,
 }
 
 impl Ring {
     /// Adds the newest sample.
     pub fn push(&mut self, sample: Sample) {
-        if let Some(previous) = self.samples.back()
-            && sample.value < previous.value
-        {
-            self.resets.push_back(*previous);
+        if let Some(previous) = self.samples.back() {
+            self.n_changes += u32::from(differ(previous, &sample));
+            if sample.value < previous.value {
+                self.resets.push_back(*previous);
+            }
         }
         self.samples.push_back(sample);
     }
@@ -32,10 +35,12 @@ impl Ring {
     /// Returns how many were dropped.
     pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
         let before = self.samples.len();
-        for samples in [&mut self.samples, &mut self.resets] {
-            while samples.front().is_some_and(|sample| sample.t_ms <= start_ms) {
-                samples.pop_front();
-            }
+        while let Some(front) = self.samples.front().copied().filter(|sample| sample.t_ms <= start_ms) {
+            self.samples.pop_front();
+            self.n_changes -= u32::from(self.samples.front().is_some_and(|next| differ(&front, next)));
+        }
+        while self.resets.front().is_some_and(|sample| sample.t_ms <= start_ms) {
+            self.resets.pop_front();
         }
         before - self.samples.len()
     }
@@ -65,6 +70,12 @@ impl Ring {
             RangeFunction::Delta => difference,
             RangeFunction::Last => return Some(last.value),
             RangeFunction::Present => return Some(1.0),
+            RangeFunction::Changes => return Some(f64::from(self.n_changes)),
+            RangeFunction::Resets => return Some(self.resets.len() as f64),
+            RangeFunction::Irate | RangeFunction::Idelta => {
+                let before_last = self.samples.get(self.samples.len().checked_sub(2)?)?;
+                return over(function, &[*before_last, *last], end_ms, range_ms);
+            }
             _ => {
                 let samples: Vec<Sample> = self.samples.iter().copied().collect();
                 return over(function, &samples, end_ms, range_ms);
@@ -72,4 +83,9 @@ impl Ring {
         };
         extrapolate(function, *first, *last, self.samples.len(), increase, end_ms, range_ms)
     }
+}
+
+/// Whether two values are not the same; NaN and NaN are.
+fn differ(a: &Sample, b: &Sample) -> bool {
+    a.value != b.value && !(a.value.is_nan() && b.value.is_nan())
 }
