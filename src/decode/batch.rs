@@ -3,6 +3,8 @@
 //! Owns its bytes (copied from the request's buffer: only wanted series), so nothing borrows from a pooled buffer and no
 //! `unsafe` is needed.
 
+use std::ops::Range;
+
 use super::wanted::label_hash;
 use crate::series::Sample;
 
@@ -120,6 +122,17 @@ impl SampleBatch {
         self.series.iter().map(|series| self.view(series))
     }
 
+    /// Series that follow each other and have the same host: the host, and their numbers.
+    pub fn runs(&self) -> impl Iterator<Item = (&str, Range<usize>)> {
+        let mut from = 0;
+        // `place_host` gives neighbours with equal hosts the same place.
+        self.series.chunk_by(|a, b| a.host == b.host).map(move |run| {
+            let numbers = from..from + run.len();
+            from = numbers.end;
+            (self.view(&run[0]).host, numbers)
+        })
+    }
+
     /// The series number `index`.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<SeriesView<'_>> {
@@ -174,6 +187,7 @@ mod tests {
         for (host, samples) in [("a:9100", &samples[..]), ("a:9100", &samples[..1]), ("b:9100", &samples[1..])] {
             batch.push(labels, host, 7, samples);
         }
+        assert_eq!(batch.runs().collect::<Vec<_>>(), [("a:9100", 0..2), ("b:9100", 2..3)]);
         assert_eq!((batch.series(), batch.samples(), batch.hosts.as_str()), (3, 4, "a:9100b:9100"));
 
         let series: Vec<_> = batch.iter().collect();

@@ -215,12 +215,8 @@ impl Engine {
     }
 
     fn apply_samples(&mut self, batch: &SampleBatch, now_ms: TimestampMs, out: &mut Output) {
-        let mut from = 0;
-        while let Some(first) = batch.get(from) {
-            let to = (from + 1..batch.series()).find(|i| batch.get(*i).is_none_or(|s| s.host != first.host));
-            let run = from..to.unwrap_or(batch.series());
-            from = run.end;
-            self.apply_run(first.host, run, batch, now_ms, out);
+        for (host, run) in batch.runs() {
+            self.apply_run(host, run, batch, now_ms, out);
         }
         let mut touched = std::mem::take(&mut self.touched);
         for host in touched.drain(..) {
