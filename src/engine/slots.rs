@@ -36,6 +36,8 @@ pub(super) struct Slots {
     feeds: Box<[Feed]>,
     /// Samples held by ranges and offsets; bounded by `limits.samples_per_host`.
     n_samples: usize,
+    /// Time of the newest frame that was kept from them because they held too many: what reaches back to it has no value.
+    gap_ms: TimestampMs,
     /// Any step of the host; set with the first frame.
     pub(super) grid_ms: TimestampMs,
 }
@@ -50,6 +52,7 @@ impl Slots {
             offset: 0,
             feeds: wiring.feeds.iter().map(Feed::new).collect(),
             n_samples: 0,
+            gap_ms: TimestampMs::MIN,
             grid_ms: 0,
         }
     }
@@ -111,6 +114,9 @@ impl Slots {
 
     /// Applies the next frame. Where `may_grow` is false, ranges and offsets that keep samples don't see it.
     pub(super) fn apply(&mut self, frame: FrameView<'_>, wiring: &Wiring, may_grow: bool, scratch: &mut Vec<u16>) {
+        if !may_grow {
+            self.gap_ms = frame.t_ms;
+        }
         let feeds = self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds));
         for (feed, (plan, layout)) in feeds {
             self.n_samples += match plan.offset_ms {
@@ -138,6 +144,10 @@ impl Slots {
         vectors.resize_with(wiring.leaves.len(), Vector::new);
         for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
             vector.clear();
+            // A number of which some samples are missing would be wrong; none at all is only missing.
+            if wiring.samples_reach(leaf, lookback_ms).is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms)) {
+                continue;
+            }
             let feed = &self.feeds[leaf.feed];
             match leaf.source {
                 Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),

@@ -219,6 +219,28 @@ fn limits_are_counted_and_the_rest_goes_on() {
 }
 
 #[test]
+fn what_reads_more_samples_than_a_host_may_keep_is_missing_and_not_wrong() {
+    let sources = ["sum_over_time(g[10m])", "sum(rate(c[2m]))", "g offset 5m"];
+    let mut engine = engine_with(|config| {
+        let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
+        config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+        config.scored = Vec::new();
+        config.limits.samples_per_host = 30;
+    });
+    let out = run(&mut engine, 0, 40 * STEP_MS);
+    assert!(out.counts.get(Event::SamplesPerHost) > 0);
+    for row in &out.rows {
+        let n_samples = (row.t_ms / 15_000 + 1).min(40) as f64;
+        let [sum, rate, delayed] = row.values[..] else { panic!() };
+        assert!(sum.is_nan() || sum == 5.0 * n_samples, "{} at {}", sum, row.t_ms);
+        assert!(delayed.is_nan() || delayed == 5.0, "{} at {}", delayed, row.t_ms);
+        assert!(row.t_ms < 120_000 || (rate - 2.0).abs() < 1e-9, "{} at {}", rate, row.t_ms);
+    }
+    // Ten minutes hold 40 samples of `g`, five minutes of delay 20 more.
+    assert!(out.rows.last().unwrap().values[0].is_nan());
+}
+
+#[test]
 fn a_series_with_many_samples_keeps_its_place_while_frames_are_applied() {
     let mut engine = engine();
     let mut out = Output::default();

@@ -63,6 +63,18 @@ impl Wiring {
         let leaves = plan.leaves.iter().map(leaf).collect();
         Self { feeds, leaves }
     }
+
+    /// How far back `leaf` reads samples that `limits.samples_per_host` bounds; `None` where it reads none.
+    pub(super) fn samples_reach(&self, leaf: &LeafPlan, lookback_ms: i64) -> Option<i64> {
+        let feed = &self.feeds[leaf.feed];
+        let reach_ms = match leaf.source {
+            Source::Instant => lookback_ms,
+            Source::Range { range_ms, .. } => range_ms,
+        };
+        let is_bounded = feed.offset_ms > 0
+            || matches!(leaf.source, Source::Range { index, .. } if !matches!(feed.ranges[index].1, Kind::Edges(_)));
+        is_bounded.then(|| reach_ms.saturating_add(feed.offset_ms))
+    }
 }
 
 fn position_or_push<T>(all: &mut Vec<T>, is_it: impl Fn(&T) -> bool, new: impl FnOnce() -> T) -> usize {
