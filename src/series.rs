@@ -28,28 +28,48 @@ pub struct Sample {
     pub value: f64,
 }
 
-/// A set of labels, sorted by name, without duplicates.
+/// A set of labels, sorted by name, without duplicates. Two allocations however many there are: every host and every series has
+/// some.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Labels(Box<[(Box<str>, Box<str>)]>);
+pub struct Labels {
+    /// Name and value of each label, back to back.
+    text: Box<str>,
+    /// Where each name and each value ends in `text`.
+    ends: Box<[(u32, u32)]>,
+}
 
 impl Labels {
     /// Sorts `pairs` by name. Names must be unique: the caller has checked.
     #[must_use]
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let mut labels: Vec<(Box<str>, Box<str>)> = pairs.into_iter().map(|(n, v)| (n.into(), v.into())).collect();
-        labels.sort_unstable();
-        Self(labels.into_boxed_slice())
+        let mut pairs: Vec<(&str, &str)> = pairs.into_iter().collect();
+        pairs.sort_unstable();
+        let mut text = String::with_capacity(pairs.iter().map(|(name, value)| name.len() + value.len()).sum());
+        let mut ends = Vec::with_capacity(pairs.len());
+        for (name, value) in pairs {
+            text.push_str(name);
+            let name_end = text.len() as u32;
+            text.push_str(value);
+            ends.push((name_end, text.len() as u32));
+        }
+        Self { text: text.into(), ends: ends.into() }
     }
 
     /// The value of the label `name`; `None` where the set lacks it.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.binary_search_by(|(n, _)| n.as_ref().cmp(name)).ok().map(|i| self.0[i].1.as_ref())
+        self.iter().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
     /// Name and value of every label, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(n, v)| (n.as_ref(), v.as_ref()))
+        let mut from = 0;
+        self.ends.iter().map(move |(name_end, end)| {
+            let (name_end, end) = (*name_end as usize, *end as usize);
+            let label = (&self.text[from..name_end], &self.text[name_end..end]);
+            from = end;
+            label
+        })
     }
 }
 

@@ -145,7 +145,10 @@ impl Slots {
         for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
             vector.clear();
             // A number of which some samples are missing would be wrong; none at all is only missing.
-            if wiring.samples_reach(leaf, lookback_ms).is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms)) {
+            if wiring
+                .samples_reach(leaf, lookback_ms)
+                .is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms))
+            {
                 continue;
             }
             let feed = &self.feeds[leaf.feed];

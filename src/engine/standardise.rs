@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::series::TimestampMs;
 
 /// The range is remembered in this many buckets of time. A ring of daily extremes would need five times the memory; this one
-/// holds the same range until day 25 and forgets an extreme between day 25 and day 30 instead of on day 30 exactly.
-const RANGE_BUCKETS: usize = 6;
+/// holds the same range until day 24 and forgets an extreme between day 24 and day 30 instead of on day 30 exactly.
+const RANGE_BUCKETS: usize = 5;
 /// The share of the slow variance that survives a takeover, so that a very quiet new level does not alarm at once.
 const VARIANCE_KEPT: f64 = 0.1;
 /// A value is never resolved finer than this share of itself: 4,500 roundings of an f64. It keeps the noise of arithmetic in a
@@ -130,7 +130,7 @@ pub struct Standardised {
     pub deviation: f64,
 }
 
-/// The statistics of one feature of one host; 104 bytes.
+/// The statistics of one feature of one host; 96 bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standardiser {
     /// Slow mean, in the feature's unit.
@@ -146,7 +146,7 @@ pub struct Standardiser {
     /// Lowest and highest value less `origin`, per bucket of time; [`EMPTY`] where no row was.
     extremes: [(f32, f32); RANGE_BUCKETS],
     /// Number of the newest bucket, `t_ms / bucket_ms`.
-    newest_bucket: i64,
+    newest_bucket: i32,
     /// Rows seen since the start, or since the last takeover and the rows of the fast track.
     age: u32,
     /// Rows that the fast mean has been far from the slow one; a row near takes two off.
@@ -249,15 +249,15 @@ impl Standardiser {
     /// Forgets all extremes but `x`.
     fn restart_range(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
         self.origin = x;
-        self.newest_bucket = t_ms.div_euclid(c.bucket_ms);
+        self.newest_bucket = bucket(t_ms, c);
         self.extremes = [EMPTY; RANGE_BUCKETS];
         self.extend_range(x, t_ms, c);
     }
 
     /// Adds `x` to the bucket of its time; buckets that became too old are emptied for it.
     fn extend_range(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
-        let bucket = t_ms.div_euclid(c.bucket_ms).max(self.newest_bucket);
-        for passed in 1..=(bucket - self.newest_bucket).min(RANGE_BUCKETS as i64) {
+        let bucket = bucket(t_ms, c).max(self.newest_bucket);
+        for passed in 1..=bucket.saturating_sub(self.newest_bucket).min(RANGE_BUCKETS as i32) {
             self.extremes[slot(self.newest_bucket + passed)] = EMPTY;
         }
         self.newest_bucket = bucket;
@@ -274,8 +274,13 @@ impl Standardiser {
     }
 }
 
-fn slot(bucket: i64) -> usize {
-    bucket.rem_euclid(RANGE_BUCKETS as i64) as usize
+/// The number of the bucket of a time; those beyond 32 bits, at absurd steps or times, are all the last one.
+fn bucket(t_ms: TimestampMs, c: &RowConstants) -> i32 {
+    t_ms.div_euclid(c.bucket_ms).clamp(i64::from(i32::MIN / 2), i64::from(i32::MAX / 2)) as i32
+}
+
+fn slot(bucket: i32) -> usize {
+    bucket.rem_euclid(RANGE_BUCKETS as i32) as usize
 }
 
 #[cfg(test)]
@@ -422,6 +427,6 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Standardiser>() <= 104);
+        assert!(size_of::<Standardiser>() <= 96);
     }
 }
