@@ -48,6 +48,8 @@ pub(super) const NEVER: &[&str] = &[
     // No labels in common, or several elements on the side that must have one
     "own_moving * (hour() >= bool 23)",
     "vector(3) * 2 + own_moving",
+    "sum by (instance) (own_level) * vector(1)",
+    "sum by (instance) (own_level) or vector(0)",
     "sum by (instance) (own_level * on (instance) group_right own_moving)",
     "sum by (instance) (own_level * on (instance) group_left () own_level)",
     "own_level > on (instance) own_moving",
