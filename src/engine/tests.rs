@@ -1,5 +1,7 @@
 //! The engine's promises, in simulated time.
 
+mod labels;
+
 use proptest::prelude::*;
 
 use super::row::NotScored;
