@@ -119,6 +119,12 @@ impl Slots {
         self.n_samples
     }
 
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(super) fn counted_samples(&self) -> usize {
+        self.feeds.iter().map(Feed::n_samples).sum()
+    }
+
     /// Applies the next frame. Where `may_grow` is false, ranges and offsets that keep samples don't see it.
     pub(super) fn apply(&mut self, frame: FrameView<'_>, wiring: &Wiring, may_grow: bool, scratch: &mut Vec<u16>) {
         if !may_grow {

@@ -1,6 +1,7 @@
 //! The engine's promises, in simulated time.
 
 mod labels;
+mod targets;
 
 use proptest::prelude::*;
 
