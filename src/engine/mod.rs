@@ -167,6 +167,8 @@ pub(crate) struct Shared {
     ignored: HashSet<u64, foldhash::fast::RandomState>,
     clock_scratch: Vec<u16>,
     leaf_vectors: Vec<Vector>,
+    /// By leaf: whether some of its samples were not kept.
+    incomplete_leaves: Vec<bool>,
     spare_vectors: Vec<Vector>,
     spare_frames: Vec<Frame>,
 }
@@ -191,6 +193,7 @@ impl Engine {
                 ignored: HashSet::default(),
                 clock_scratch: Vec::new(),
                 leaf_vectors: Vec::new(),
+                incomplete_leaves: Vec::new(),
                 spare_vectors: Vec::new(),
                 spare_frames: Vec::new(),
             },

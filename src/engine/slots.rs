@@ -140,13 +140,13 @@ impl Slots {
         }
     }
 
-    /// Every leaf's vector at step `t_ms`, into `vectors`.
+    /// Every leaf's vector at step `t_ms`, into `vectors`, and into `incomplete` whether some of its samples were not kept.
     pub(super) fn evaluate(
         &mut self,
         wiring: &Wiring,
         lookback_ms: i64,
         t_ms: TimestampMs,
-        vectors: &mut Vec<Vector>,
+        (vectors, incomplete): (&mut Vec<Vector>, &mut Vec<bool>),
         scratch: &mut Vec<u16>,
     ) {
         for (feed, (plan, layout)) in self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds)) {
@@ -154,16 +154,12 @@ impl Slots {
             self.n_samples = self.n_samples.saturating_add_signed(change);
             self.n_samples -= feed.drop_old(t_ms, plan);
         }
+        incomplete.clear();
         vectors.resize_with(wiring.leaves.len(), Vector::new);
         for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
             vector.clear();
-            // A number of which some samples are missing would be wrong; none at all is only missing.
-            if wiring
-                .samples_reach(leaf, lookback_ms)
-                .is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms))
-            {
-                continue;
-            }
+            let reach_ms = wiring.samples_reach(leaf, lookback_ms);
+            incomplete.push(reach_ms.is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms)));
             let feed = &self.feeds[leaf.feed];
             match leaf.source {
                 Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),

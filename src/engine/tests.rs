@@ -1,6 +1,7 @@
 //! The engine's promises, in simulated time.
 
 mod labels;
+mod limits;
 mod targets;
 
 use proptest::prelude::*;
