@@ -159,8 +159,13 @@ impl Slots {
         for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
             vector.clear();
             let reach_ms = wiring.samples_reach(leaf, lookback_ms);
-            incomplete.push(reach_ms.is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms)));
+            let has_gap = reach_ms.is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms));
             let feed = &self.feeds[leaf.feed];
+            let is_complete = match leaf.source {
+                Source::Range { index, function, .. } => feed.is_complete(index, function, self.grid_ms, t_ms),
+                Source::Instant => true,
+            };
+            incomplete.push(has_gap || !is_complete);
             match leaf.source {
                 Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),
                 Source::Range { index, function, range_ms } => {
