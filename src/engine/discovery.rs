@@ -10,7 +10,7 @@ use crate::decode::{InvalidSeries, SeriesView, label_hash, parse_labels};
 use crate::expr::Plan;
 use crate::expr::labelset::SHARED;
 use crate::expr::plan::UP;
-use crate::series::{Labels, METRIC_NAME};
+use crate::series::{Labels, METRIC_NAME, Sample};
 
 /// Series that no feature reads are remembered up to this many per shard; then all are looked at again.
 const IGNORED_MAX: usize = 1 << 20;
@@ -20,25 +20,33 @@ const IGNORED_MAX: usize = 1 << 20;
 pub(super) struct Found<'a> {
     /// The hash of all its labels as they came.
     labels_hash: u64,
+    /// The hash of those that its host's series don't all share; set by [`add`].
+    own_hash: u64,
     /// Its labels, sorted, without the dropped ones.
     pub(super) labels: Vec<(&'a str, &'a str)>,
     /// The leaves that select it.
     pub(super) leaves: Vec<u16>,
     /// Whether it is an `up`.
     is_up: bool,
-    /// How many samples it came with.
-    n_samples: u64,
+    /// The samples that it came with.
+    pub(super) samples: &'a [Sample],
 }
 
 impl Found<'_> {
     /// How many samples it came with.
     pub(super) fn n_samples(&self) -> u64 {
-        self.n_samples
+        self.samples.len() as u64
     }
 
     /// Whether a host keeps it.
     pub(super) fn is_wanted(&self) -> bool {
         self.is_up || !self.leaves.is_empty()
+    }
+
+    /// Its slot, once it was added; `None` where it is ignored or beyond the limit.
+    pub(super) fn slot(&self, host: &Host) -> Option<u32> {
+        // Not by the hash as it came: more spellings may have come at once than are remembered.
+        if self.is_wanted() { host.slots.layout.find(self.own_hash) } else { None }
     }
 }
 
@@ -48,17 +56,16 @@ pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &Shared, out: &mut Outpu
     let mut labels = Vec::new();
     let parsed = parse_labels(series.labels, config.limits.labels, &mut labels);
     let is_small = series.labels.len() <= config.limits.series_label_bytes;
-    let n_samples = series.samples.len() as u64;
     if let Err(reason) = parsed.and(if is_small { Ok(()) } else { Err(InvalidSeries::LabelTooLong) }) {
         out.invalid_series[reason as usize] += 1;
-        out.counts.add(Event::InvalidLabels, n_samples);
+        out.counts.add(Event::InvalidLabels, series.samples.len() as u64);
         return None;
     }
     labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
     let leaves = select(&config.plan, series.metric, &labels);
     let name = labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
     let is_up = series.metric == UP || name == "up";
-    Some(Found { labels_hash: series.labels_hash, labels, leaves, is_up, n_samples })
+    Some(Found { labels_hash: series.labels_hash, own_hash: 0, labels, leaves, is_up, samples: series.samples })
 }
 
 /// The leaves that select a series of `metric` with `labels`, `__name__` and the identity label among them.
@@ -79,36 +86,50 @@ pub(super) fn shared_labels(found: &[Found<'_>]) -> Labels {
 
 /// What the labels that all series of a host share decide about selectors: two hosts that agree in it agree in what is selected.
 pub(super) fn selection_class(plan: &Plan, shared_labels: &Labels) -> u64 {
+    class_of(plan, shared_labels.iter())
+}
+
+fn class_of<'a>(plan: &Plan, labels: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
     let is_read = |name: &str| plan.leaves.iter().any(|leaf| leaf.selector.reads(name));
-    let read = shared_labels.iter().filter(|(name, _)| is_read(name));
-    read.fold(0, |class, (name, value)| class.wrapping_add(label_hash(name, value)))
+    hash_of(labels.filter(|(name, _)| is_read(name)))
+}
+
+fn hash_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
+    labels.fold(0, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)))
 }
 
 /// Gives the wanted ones of `found` a slot in the host's layout and remembers the others as ignored.
-pub(super) fn add(host: &mut Host, found: &[Found<'_>], shared: &mut Shared, out: &mut Output) {
+pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared, out: &mut Output) {
     share_less(host, found, shared);
     let n_max = shared.config.limits.series_per_host;
     let mut series: Vec<Series> = host.slots.layout.series.to_vec();
     let n_before = series.len();
     for found in found {
-        let is_own = |(name, value): &&(&str, &str)| host.shared_labels.get(name) != Some(*value);
-        let own: Vec<(&str, &str)> = found.labels.iter().filter(is_own).copied().collect();
-        let hash = own.iter().fold(0_u64, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)));
+        let is_shared = |(name, value): &(&str, &str)| host.shared_labels.get(name) == Some(*value);
+        let (common, own): (Vec<_>, Vec<_>) = found.labels.iter().copied().partition(is_shared);
+        let hash = hash_of(own.iter().copied());
+        found.own_hash = hash;
+        let offset = found.labels_hash.wrapping_sub(hash);
         if !found.is_wanted() {
             // Nothing of it is interned: unselected series may be of any number.
             if shared.ignored.len() >= IGNORED_MAX {
                 shared.ignored.clear();
             }
-            shared.ignored.insert(hash.wrapping_add(host.selection_class));
-            host.slots.add_offset(found.labels_hash.wrapping_sub(hash));
+            let class = class_of(&shared.config.plan, common.iter().copied());
+            shared.ignored.insert(hash.wrapping_add(class));
+            if common.len() == host.shared_labels.iter().count() {
+                host.slots.add_offset(offset);
+            } else {
+                host.slots.add_partial_offset(offset, class);
+            }
             continue;
         }
         let is_known = host.slots.layout.find(hash).is_some() || series[n_before..].iter().any(|s| s.hash == hash);
         if !is_known && series.len() >= n_max {
-            out.counts.add(Event::SeriesPerHost, found.n_samples);
+            out.counts.add(Event::SeriesPerHost, found.n_samples());
             continue;
         }
-        host.slots.add_offset(found.labels_hash.wrapping_sub(hash));
+        host.slots.add_offset(offset);
         if !is_known {
             let own = own.into_iter().filter(|(name, _)| *name != METRIC_NAME);
             let placeholders = host.shared_labels.iter().map(|(name, _)| (name, SHARED));
@@ -131,7 +152,7 @@ fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
         return;
     }
     let lacking: Vec<(&str, &str)> = lacking.iter().map(|(name, value)| (name.as_ref(), value.as_ref())).collect();
-    let hash = lacking.iter().fold(0_u64, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)));
+    let hash = hash_of(lacking.iter().copied());
     let value_of = |name: &str| lacking.iter().find(|(lacking, _)| *lacking == name).map(|(_, value)| *value);
     let mut changed = |series: &Series| {
         let labels = Arc::clone(shared.sets.get(series.labels));

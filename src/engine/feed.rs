@@ -153,6 +153,17 @@ impl Feed {
         self.ranges[index].evaluate(function, (grid_ms, t_ms), members, &self.last, out);
     }
 
+    /// Whether the range with this `index` has kept all that `function` needs of it at `t_ms`.
+    pub(super) fn is_complete(
+        &self,
+        index: usize,
+        function: RangeFunction,
+        grid_ms: TimestampMs,
+        t_ms: TimestampMs,
+    ) -> bool {
+        self.ranges[index].is_complete(function, grid_ms, t_ms)
+    }
+
     /// The newest number at `place`, where a sample is younger than `age_ms` at `t_ms` and no stale marker.
     pub(super) fn live(&self, place: u32, t_ms: TimestampMs, age_ms: i64) -> Option<f64> {
         let place = place as usize;

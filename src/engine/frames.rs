@@ -110,7 +110,10 @@ impl Frames {
             _ => {
                 let mut frame = spare.pop().unwrap_or_default();
                 (frame.t_ms, frame.arrived_ms) = (t_ms, now_ms);
-                frame.values.reserve_exact(self.n_values);
+                // Not where frames come with less than expected: room is not held to any limit, values are.
+                if self.pending.back().is_none_or(|newest| 2 * newest.values.len() >= self.n_values) {
+                    frame.values.reserve_exact(self.n_values);
+                }
                 let inserted = frame.insert(slot, value);
                 self.pending.insert(after.map_or(0, |i| i + 1), frame);
                 inserted
@@ -204,6 +207,17 @@ mod tests {
         assert_eq!(collect(&[0, 1, 2, 3, 4, 5]), expected);
         assert_eq!(collect(&[5, 4, 3, 2, 1, 0]), expected);
         assert_eq!(collect(&[4, 0, 5, 1, 3, 2, 2, 0, 4]), expected);
+    }
+
+    #[test]
+    fn frames_of_one_sample_take_little_room() {
+        let (mut frames, mut spare) = (Frames::default(), Vec::new());
+        frames.expect(5_000);
+        for t_ms in 0..200 {
+            frames.insert(t_ms, 0, 1.0, 0, &mut spare);
+        }
+        let room: usize = frames.pending.iter().map(|frame| frame.values.capacity()).sum();
+        assert!(room < 10_000, "{room}");
     }
 
     #[test]

@@ -220,11 +220,12 @@ impl Host {
     /// One value per configured feature; NaN where it has none or no finite one.
     fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
         let plan = Arc::clone(&shared.config.plan);
-        let (vectors, scratch) = (&mut shared.leaf_vectors, &mut shared.clock_scratch);
+        let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
         self.slots.evaluate(&shared.wiring, plan.lookback_ms, t_ms, vectors, scratch);
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
+            incomplete: &shared.incomplete_leaves,
             shared_labels: &self.shared_labels,
             sets: &mut shared.sets,
             spare: &mut shared.spare_vectors,

@@ -134,9 +134,11 @@ const LAYOUTS_MIN: usize = 64;
 impl Layouts {
     /// The layout of `series`.
     pub(super) fn intern(&mut self, series: Vec<Series>, wiring: &Wiring) -> Arc<Layout> {
-        let key = series
-            .iter()
-            .fold(0_u64, |key, series| key.rotate_left(5).wrapping_mul(0x9e37_79b9).wrapping_add(series.hash));
+        // The labels too: hosts of two kinds may differ in the names of their shared labels alone.
+        let key = series.iter().fold(0_u64, |key, series| {
+            let series = series.hash.wrapping_add(u64::from(series.labels.number()) << 32);
+            key.rotate_left(5).wrapping_mul(0x9e37_79b9).wrapping_add(series)
+        });
         match self.by_series.get(&key) {
             Some(known) if *known.series == *series => Arc::clone(known),
             _ => {

@@ -33,7 +33,7 @@ use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
 use crate::expr::Plan;
 use crate::expr::eval::{EvalError, Vector};
 use crate::expr::labelset::LabelSets;
-use crate::series::{Labels, TimestampMs};
+use crate::series::{Labels, Sample, TimestampMs};
 
 /// What an engine is built with.
 #[derive(Debug, Clone)]
@@ -167,6 +167,8 @@ pub(crate) struct Shared {
     ignored: HashSet<u64, foldhash::fast::RandomState>,
     clock_scratch: Vec<u16>,
     leaf_vectors: Vec<Vector>,
+    /// By leaf: whether some of its samples were not kept.
+    incomplete_leaves: Vec<bool>,
     spare_vectors: Vec<Vector>,
     spare_frames: Vec<Frame>,
 }
@@ -191,6 +193,7 @@ impl Engine {
                 ignored: HashSet::default(),
                 clock_scratch: Vec::new(),
                 leaf_vectors: Vec::new(),
+                incomplete_leaves: Vec::new(),
                 spare_vectors: Vec::new(),
                 spare_frames: Vec::new(),
             },
@@ -257,13 +260,14 @@ impl Engine {
         }
         let unknown = std::mem::take(&mut self.unknown);
         let read = |i: &usize| discovery::read(&batch.get(*i)?, &self.shared, out);
-        let found: Vec<Found<'_>> = unknown.iter().filter_map(read).collect();
-        let samples = || unknown.iter().filter_map(|i| batch.get(*i));
+        let mut found: Vec<Found<'_>> = unknown.iter().filter_map(read).collect();
         if let Some(host) = known.or_else(|| self.add_host(name, &found, out)) {
             self.touch(host);
-            discovery::add(&mut self.hosts[host], &found, &mut self.shared, out);
-            for series in samples() {
-                self.apply_series(host, &series, now_ms, out);
+            discovery::add(&mut self.hosts[host], &mut found, &mut self.shared, out);
+            for found in &found {
+                if let Some(slot) = found.slot(&self.hosts[host]) {
+                    self.insert(host, slot, found.samples, now_ms, out);
+                }
             }
         }
         self.unknown = unknown;
@@ -289,12 +293,11 @@ impl Engine {
     }
 
     /// Takes the samples of a series; whether it is known.
-    fn apply_series(&mut self, host: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) -> bool {
-        let host = &mut self.hosts[host];
+    fn apply_series(&mut self, index: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) -> bool {
+        let host = &mut self.hosts[index];
         let Lookup::Slot(slot) = host.slots.find(series.labels_hash) else {
-            let class = host.selection_class;
-            let mut own_hashes = host.slots.own_hashes(series.labels_hash);
-            if own_hashes.any(|hash| self.shared.ignored.contains(&hash.wrapping_add(class))) {
+            let mut keys = host.slots.ignored_keys(series.labels_hash, host.selection_class);
+            if keys.any(|key| self.shared.ignored.contains(&key)) {
                 return true;
             }
             // A series of which all samples are late is not worth remembering.
@@ -304,12 +307,17 @@ impl Engine {
             }
             return is_late;
         };
-        for sample in series.samples {
+        self.insert(index, slot, series.samples, now_ms, out);
+        true
+    }
+
+    fn insert(&mut self, host: usize, slot: u32, samples: &[Sample], now_ms: TimestampMs, out: &mut Output) {
+        let host = &mut self.hosts[host];
+        for sample in samples {
             host.insert(slot, *sample, now_ms, &mut self.shared, out);
         }
         // Only now: applying frames may renumber the slots.
         host.limit_frames(&mut self.shared, out);
-        true
     }
 
     fn touch(&mut self, host: usize) {

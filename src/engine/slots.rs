@@ -9,7 +9,7 @@ use crate::expr::eval::Vector;
 use crate::expr::rollup::FrameView;
 use crate::series::TimestampMs;
 
-/// Hashes that series have beyond their own, see [`Slots::find`]: one, and one more per replica of the sender.
+/// Offsets of either kind: one, and one more per replica of the sender. Beyond this series are read anew each time.
 const OFFSETS_MAX: usize = 8;
 
 /// What is known of a series from its bytes alone.
@@ -32,6 +32,9 @@ pub(super) struct Slots {
     offsets: Vec<u64>,
     /// The one of the newest sample.
     offset: usize,
+    /// The same of ignored series that lack some of the shared labels, with the selection class of those that they have. A
+    /// wanted series is never found by them: without a shared label it would be another series.
+    partial_offsets: Vec<(u64, u64)>,
     /// By feed of the wiring.
     feeds: Box<[Feed]>,
     /// Samples held by ranges and offsets; bounded by `limits.samples_per_host`.
@@ -50,6 +53,7 @@ impl Slots {
             expected: 0,
             offsets: Vec::new(),
             offset: 0,
+            partial_offsets: Vec::new(),
             feeds: wiring.feeds.iter().map(Feed::new).collect(),
             n_samples: 0,
             gap_ms: TimestampMs::MIN,
@@ -77,24 +81,27 @@ impl Slots {
         Lookup::Unknown
     }
 
-    /// The hashes that a series with `labels_hash` may have without the labels that all share.
-    pub(super) fn own_hashes(&self, labels_hash: u64) -> impl Iterator<Item = u64> {
-        self.offsets.iter().map(move |offset| labels_hash.wrapping_sub(*offset))
+    /// What a series with `labels_hash` may be remembered as if no feature reads it; `class` is that of all shared labels.
+    pub(super) fn ignored_keys(&self, labels_hash: u64, class: u64) -> impl Iterator<Item = u64> {
+        let whole = self.offsets.iter().map(move |offset| (*offset, class));
+        let all = whole.chain(self.partial_offsets.iter().copied());
+        all.map(move |(offset, class)| labels_hash.wrapping_sub(offset).wrapping_add(class))
     }
 
     /// Remembers what else there is in the hash of a series than its own labels.
     pub(super) fn add_offset(&mut self, offset: u64) {
-        if !self.offsets.contains(&offset) {
-            if self.offsets.len() >= OFFSETS_MAX {
-                self.offsets.remove(0);
-            }
-            self.offsets.push(offset);
-        }
+        push_bounded(&mut self.offsets, offset);
+    }
+
+    /// The same of an ignored series that lacks shared labels; `class` is that of those that it has.
+    pub(super) fn add_partial_offset(&mut self, offset: u64, class: u64) {
+        push_bounded(&mut self.partial_offsets, (offset, class));
     }
 
     /// Some labels are no longer shared by all series: their `hash` moves from the offsets to the series' own.
     pub(super) fn shrink_offsets(&mut self, hash: u64) {
         self.offsets.iter_mut().for_each(|offset| *offset = offset.wrapping_sub(hash));
+        self.partial_offsets.clear();
     }
 
     /// Moves to `layout`; `new_slots` has the new slot of each old one.
@@ -112,6 +119,12 @@ impl Slots {
         self.n_samples
     }
 
+    /// The same, counted anew.
+    #[cfg(test)]
+    pub(super) fn counted_samples(&self) -> usize {
+        self.feeds.iter().map(Feed::n_samples).sum()
+    }
+
     /// Applies the next frame. Where `may_grow` is false, ranges and offsets that keep samples don't see it.
     pub(super) fn apply(&mut self, frame: FrameView<'_>, wiring: &Wiring, may_grow: bool, scratch: &mut Vec<u16>) {
         if !may_grow {
@@ -127,13 +140,13 @@ impl Slots {
         }
     }
 
-    /// Every leaf's vector at step `t_ms`, into `vectors`.
+    /// Every leaf's vector at step `t_ms`, into `vectors`, and into `incomplete` whether some of its samples were not kept.
     pub(super) fn evaluate(
         &mut self,
         wiring: &Wiring,
         lookback_ms: i64,
         t_ms: TimestampMs,
-        vectors: &mut Vec<Vector>,
+        (vectors, incomplete): (&mut Vec<Vector>, &mut Vec<bool>),
         scratch: &mut Vec<u16>,
     ) {
         for (feed, (plan, layout)) in self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds)) {
@@ -141,17 +154,18 @@ impl Slots {
             self.n_samples = self.n_samples.saturating_add_signed(change);
             self.n_samples -= feed.drop_old(t_ms, plan);
         }
+        incomplete.clear();
         vectors.resize_with(wiring.leaves.len(), Vector::new);
         for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
             vector.clear();
-            // A number of which some samples are missing would be wrong; none at all is only missing.
-            if wiring
-                .samples_reach(leaf, lookback_ms)
-                .is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms))
-            {
-                continue;
-            }
+            let reach_ms = wiring.samples_reach(leaf, lookback_ms);
+            let has_gap = reach_ms.is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms));
             let feed = &self.feeds[leaf.feed];
+            let is_complete = match leaf.source {
+                Source::Range { index, function, .. } => feed.is_complete(index, function, self.grid_ms, t_ms),
+                Source::Instant => true,
+            };
+            incomplete.push(has_gap || !is_complete);
             match leaf.source {
                 Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),
                 Source::Range { index, function, range_ms } => {
@@ -196,5 +210,15 @@ impl Slots {
             feed.move_to(&super::layout::FeedLayout::empty(layout.ranges.len()), layout, &none);
         }
         self.n_samples = 0;
+    }
+}
+
+/// Appends `new` unless it is there; the oldest makes room.
+fn push_bounded<T: PartialEq>(all: &mut Vec<T>, new: T) {
+    if !all.contains(&new) {
+        if all.len() >= OFFSETS_MAX {
+            all.remove(0);
+        }
+        all.push(new);
     }
 }

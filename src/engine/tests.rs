@@ -1,5 +1,9 @@
 //! The engine's promises, in simulated time.
 
+mod labels;
+mod limits;
+mod targets;
+
 use proptest::prelude::*;
 
 use super::row::NotScored;

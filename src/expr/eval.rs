@@ -32,6 +32,8 @@ pub enum EvalError {
     ManyToMany,
     /// Series that differ in their metric name alone met an operation that drops the name.
     SameLabels,
+    /// The host has more samples in the range, or within the offset, than are kept.
+    SamplesNotKept,
     /// The k of `topk` or `bottomk` is no number or out of bounds.
     BadParameter,
 }
@@ -44,6 +46,7 @@ impl EvalError {
             Self::ManyValues => "many_values",
             Self::ManyToMany => "many_to_many",
             Self::SameLabels => "same_labels",
+            Self::SamplesNotKept => "samples_not_kept",
             Self::BadParameter => "bad_parameter",
         }
     }
@@ -56,6 +59,9 @@ pub struct Evaluation<'a> {
     pub t_ms: TimestampMs,
     /// One vector per leaf of the plan.
     pub leaves: &'a [Vector],
+    /// By leaf: whether samples of it were not kept. To take it for empty would be wrong, as in `x or vector(0)`. None are
+    /// where this is shorter.
+    pub incomplete: &'a [bool],
     /// The labels that all series of the host have with the same value, which stand as [`SHARED`] in its label sets.
     pub shared_labels: &'a Labels,
     /// The shard's label sets.
@@ -82,6 +88,7 @@ impl Evaluation<'_> {
 
     fn vector(&mut self, node: &Node) -> Result<Vector, EvalError> {
         match node {
+            Node::Leaf(leaf) if self.incomplete.get(*leaf as usize) == Some(&true) => Err(EvalError::SamplesNotKept),
             Node::Leaf(leaf) => {
                 let mut out = self.take();
                 out.extend_from_slice(&self.leaves[*leaf as usize]);

@@ -168,6 +168,17 @@ impl RangeState {
         n
     }
 
+    /// Whether all that `function` needs of the range that ends at `end_ms` was kept; `grid_ms` is as in [`Context`].
+    #[must_use]
+    pub fn is_complete(&self, function: RangeFunction, grid_ms: TimestampMs, end_ms: TimestampMs) -> bool {
+        match self {
+            Self::Edges(panes, edges) if function != RangeFunction::Delta => {
+                edges.has_all_resets(*panes, grid_ms, end_ms)
+            }
+            Self::Edges(..) | Self::Folds(_) | Self::Rings(_) => true,
+        }
+    }
+
     /// Drops samples at or before `start_ms`; returns how many.
     pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
         match self {

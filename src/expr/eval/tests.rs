@@ -65,6 +65,7 @@ fn evaluate(expr: &str) -> Result<Option<f64>, EvalError> {
     Evaluation {
         t_ms: T_MS,
         leaves: &leaves,
+        incomplete: &[],
         shared_labels: &Labels::default(),
         sets: &mut sets,
         spare: &mut Vec::new(),
@@ -378,9 +379,16 @@ fn nothing_is_allocated_for_vectors_once_warm() {
     let leaves = vec![Vector::new(); plan.leaves.len()];
     let mut spare = Vec::new();
     let mut run = |spare: &mut Vec<Vector>| {
-        Evaluation { t_ms: T_MS, leaves: &leaves, shared_labels: &Labels::default(), sets: &mut sets, spare }
-            .value(&plan.features[0])
-            .unwrap();
+        Evaluation {
+            t_ms: T_MS,
+            leaves: &leaves,
+            incomplete: &[],
+            shared_labels: &Labels::default(),
+            sets: &mut sets,
+            spare,
+        }
+        .value(&plan.features[0])
+        .unwrap();
         spare.len()
     };
     let warm = run(&mut spare);

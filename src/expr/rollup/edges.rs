@@ -16,6 +16,10 @@ const PANES_MAX: i64 = 8;
 /// More series than this of one host keep their samples instead, so that a clock's number fits 16 bits.
 pub const SERIES_MAX: usize = 20_000;
 
+/// Resets kept of one range of a host: as many as when all its series are reset at once. A sender of counters that fall with
+/// each sample gains nothing.
+const RESETS_MAX: usize = SERIES_MAX;
+
 /// How a range is cut into panes by the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panes {
@@ -93,8 +97,10 @@ pub struct Edges {
     n_series: usize,
     /// Number of the newest pane with a sample.
     newest: i64,
-    /// By series, then by time. Seldom any.
+    /// By time; at most [`RESETS_MAX`]. Seldom any.
     resets: Vec<Reset>,
+    /// The newest pane with a reset that was not kept.
+    lost: i64,
 }
 
 impl Edges {
@@ -108,6 +114,7 @@ impl Edges {
             n_series: 0,
             newest: i64::MIN,
             resets: Vec::new(),
+            lost: i64::MIN,
         }
     }
 
@@ -143,8 +150,10 @@ impl Edges {
         let values = || context.places.iter().map(|place| (*place, frame.get(*place)));
         let mut fell = |series: usize, value: f64, place: u32, is_at_border: bool| {
             let before = context.last[place as usize];
-            if value < before {
-                insert_reset(&mut self.resets, Reset { series: series as u32, pane: number, is_at_border, before });
+            if value < before && self.resets.len() < RESETS_MAX {
+                self.resets.push(Reset { series: series as u32, pane: number, is_at_border, before });
+            } else if value < before {
+                self.lost = number;
             }
         };
         if let Column::Same(clock) = clock
@@ -158,6 +167,9 @@ impl Edges {
                 }
             }
             tick(clock, clocks, frame.t_ms);
+            // All series are at this clock: a pane may have more frames than a clock's number can count.
+            clocks.drain(..clocks.len() - 1);
+            *clock = 1;
             return;
         }
         if clocks.len() > 2 * SERIES_MAX {
@@ -215,6 +227,9 @@ impl Edges {
     ) {
         let end = panes.number(end_ms, grid_ms);
         let from = end - panes.n + 1;
+        let mut resets: Vec<&Reset> =
+            if function == RangeFunction::Delta { Vec::new() } else { self.resets.iter().collect() };
+        resets.sort_by_key(|reset| reset.series);
         for member in members {
             let series = member.position as usize;
             let mut range: Option<(i64, Sample)> = None;
@@ -232,10 +247,10 @@ impl Edges {
             let Some((first_pane, first)) = range else { continue };
             let last = Sample { t_ms: last_ms, value: last[member.place as usize] };
             let mut increase = last.value - first.value;
-            if function != RangeFunction::Delta && !self.resets.is_empty() {
+            if !resets.is_empty() {
                 // One after the other as Prometheus does it: another order would round otherwise.
-                increase =
-                    self.resets(member.position, first_pane).fold(increase, |increase, reset| increase + reset.before);
+                increase = of_series(&resets, member.position, first_pane)
+                    .fold(increase, |increase, reset| increase + reset.before);
             }
             if let Some(value) = extrapolate(function, first, last, n, increase, end_ms, panes.range_ms) {
                 out.push(Element { labels: member.labels, value });
@@ -243,12 +258,18 @@ impl Edges {
         }
     }
 
-    /// The resets since the first sample of `first_pane`, in order of time.
-    fn resets(&self, series: u32, first_pane: i64) -> impl Iterator<Item = &Reset> {
-        let from = self.resets.partition_point(|reset| reset.series < series);
-        let of_series = self.resets[from..].iter().take_while(move |reset| reset.series == series);
-        of_series.filter(move |r| r.pane > first_pane || r.pane == first_pane && !r.is_at_border)
+    /// Whether all resets in the range that ends at the step `end_ms` were kept.
+    #[must_use]
+    pub fn has_all_resets(&self, panes: Panes, grid_ms: TimestampMs, end_ms: TimestampMs) -> bool {
+        self.lost <= panes.number(end_ms, grid_ms) - panes.n
     }
+}
+
+/// The resets of one series since the first sample of `first_pane`, in order of time; `resets` are by series.
+fn of_series<'a>(resets: &[&'a Reset], series: u32, first_pane: i64) -> impl Iterator<Item = &'a Reset> {
+    let from = resets.partition_point(|reset| reset.series < series);
+    let of_series = resets[from..].iter().copied().take_while(move |reset| reset.series == series);
+    of_series.filter(move |r| r.pane > first_pane || r.pane == first_pane && !r.is_at_border)
 }
 
 /// Turns `clock` into the one that has a sample at `t_ms` more.
@@ -257,11 +278,6 @@ fn tick(clock: &mut u16, clocks: &mut Vec<Clock>, t_ms: TimestampMs) {
     let (first_ms, n) = old.map_or((t_ms, 0), |old| (old.first_ms, old.n));
     clocks.push(Clock { first_ms, last_ms: t_ms, n: n + 1 });
     *clock = clocks.len() as u16;
-}
-
-fn insert_reset(resets: &mut Vec<Reset>, reset: Reset) {
-    let at = resets.partition_point(|other| other.series <= reset.series);
-    resets.insert(at, reset);
 }
 
 /// Drops the clocks that no series is at any more.

@@ -113,6 +113,35 @@ fn rate_as_prometheus_documents_it() {
     check(&[(0, 100.0), (30_000, 110.0), (60_000, 5.0)], 60_000, 90_000, Some(15.0 * ((60.0 + 30.0) / 60.0) / 90.0));
 }
 
+#[test]
+fn a_pane_of_any_number_of_frames() {
+    let day_ms = 86_400_000;
+    let points: Vec<(i64, f64)> = (1..70_000).map(|k| (k * 1_000, (k % 60_000) as f64)).collect();
+    let samples: Vec<Sample> = points.iter().map(|(t_ms, value)| Sample { t_ms: *t_ms, value: *value }).collect();
+    let expected = naive::range_value(RangeFunction::Rate, &samples, day_ms, day_ms);
+    let mut host = Host::new(1, day_ms, day_ms);
+    host.states.truncate(1);
+    points.iter().for_each(|(t_ms, value)| host.push(*t_ms, &[*value]));
+    let got = host.evaluate(day_ms)[0][0];
+    assert!(expected.is_some() && naive::same(got, expected), "{got:?} instead of {expected:?}");
+}
+
+#[test]
+fn resets_without_end_are_bounded_and_said() {
+    let mut host = Host::new(2, 60_000, 120_000);
+    host.states.truncate(1);
+    let is_complete = |host: &Host, end_ms| host.states[0].is_complete(RangeFunction::Rate, 0, end_ms);
+    // One at the border of the first pane, then one with every other sample of either series.
+    (1..20_001).for_each(|t_ms| host.push(t_ms, &[(t_ms % 2) as f64, (t_ms % 2) as f64]));
+    assert!(is_complete(&host, 60_000));
+    (20_001..40_000).for_each(|t_ms| host.push(t_ms, &[(t_ms % 2) as f64, (t_ms % 2) as f64]));
+    assert!(!is_complete(&host, 60_000) && !is_complete(&host, 120_000));
+    assert!(host.states[0].is_complete(RangeFunction::Delta, 0, 60_000));
+    (0..4).for_each(|k| host.push(130_000 + k * 30_000, &[k as f64, k as f64]));
+    assert!(is_complete(&host, 240_000));
+    assert!(host.evaluate(240_000)[0][0].is_some());
+}
+
 fn value() -> impl Strategy<Value = f64> {
     let odd =
         [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, -5.0, 1e300, 1e-300, f64::from_bits(STALE_NAN_BITS), ABSENT];
