@@ -29,6 +29,7 @@ pub struct SampleBatch {
 struct Series {
     labels_hash: u64,
     labels: (u32, u32),
+    tail: (u32, u32),
     host: (u32, u32),
     samples: (u32, u32),
     metric: MetricId,
@@ -42,6 +43,8 @@ pub struct SeriesView<'a> {
     /// The label entries as received, unsorted and not validated beyond being well-formed protobuf within the limits;
     /// [`super::parse_labels`] reads them.
     pub labels: &'a [u8],
+    /// Further entries, after these.
+    pub tail: &'a [u8],
     /// Value of the identity label: UTF-8, not empty.
     pub host: &'a str,
     /// Which wanted metric this is.
@@ -72,20 +75,29 @@ impl SampleBatch {
         }
     }
 
-    /// Appends a series given its label entries with their hash and the place of its host, see [`Self::place_host`]. The batch must stay under
+    /// Puts label entries that several series share behind the others; says where.
+    pub(super) fn place_entries(&mut self, entries: &[u8]) -> (u32, u32) {
+        let at = self.bytes.len() as u32;
+        self.bytes.extend_from_slice(entries);
+        (at, entries.len() as u32)
+    }
+
+    /// Appends a series given its label entries, the place of further ones, their hash and the place of its host, see [`Self::place_host`]. The batch must stay under
     /// 4 GiB in each column, which `limits.body` sees to.
     pub(super) fn push_entries(
         &mut self,
-        (entries, labels_hash): (&[u8], u64),
+        (entries, tail, labels_hash): (&[u8], (u32, u32), u64),
         host: (u32, u32),
         metric: MetricId,
         samples: &[Sample],
     ) {
-        let labels = (self.bytes.len() as u32, entries.len() as u32);
-        self.bytes.extend_from_slice(entries);
+        let labels = self.place_entries(entries);
         let samples_range = (self.samples.len() as u32, samples.len() as u32);
-        self.samples.extend_from_slice(samples);
-        self.series.push(Series { labels_hash, labels, host, samples: samples_range, metric });
+        match samples {
+            [sample] => self.samples.push(*sample),
+            samples => self.samples.extend_from_slice(samples),
+        }
+        self.series.push(Series { labels_hash, labels, tail, host, samples: samples_range, metric });
     }
 
     /// Appends a series given its labels (among them `__name__` and the identity label), for sources that are not remote write.
@@ -102,7 +114,7 @@ impl SampleBatch {
             hash = hash.wrapping_add(label_hash(name, value));
         }
         let host = self.place_host(host);
-        self.push_entries((&entries, hash), host, metric, samples);
+        self.push_entries((&entries, (0, 0), hash), host, metric, samples);
     }
 
     /// Where `host` stands among the hosts, put there if need be: most often it is the last one, as a scrape comes in one piece.
@@ -143,6 +155,7 @@ impl SampleBatch {
         SeriesView {
             labels_hash: series.labels_hash,
             labels: range(&self.bytes, series.labels),
+            tail: range(&self.bytes, series.tail),
             host: &self.hosts[series.host.0 as usize..][..series.host.1 as usize],
             metric: series.metric,
             samples: range(&self.samples, series.samples),
@@ -197,7 +210,7 @@ mod tests {
             && s.labels_hash == labels.iter().fold(0_u64, |hash, (n, v)| hash.wrapping_add(label_hash(n, v)))));
         let limits = LabelLimits { labels_per_series: 4, name_bytes: 8, value_bytes: 300 };
         let mut parsed = Vec::new();
-        parse_labels(series[2].labels, limits, &mut parsed).unwrap();
+        parse_labels([series[2].labels, series[2].tail], limits, &mut parsed).unwrap();
         assert_eq!(parsed, [("__name__", "cpu"), ("comment", &long), ("instance", "a:9100"), ("mode", "idle")]);
     }
 }

@@ -118,14 +118,14 @@ fn parse_any_label(label: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     Ok((name, value))
 }
 
-/// Reads and validates the label entries of a batch's series into `labels` (cleared first), sorted by name. Labels with an empty
+/// Reads and validates the label entries of a batch's series, those of its tail too, into `labels` (cleared first), sorted by name. Labels with an empty
 /// value are left out: to Prometheus they are absent.
 ///
 /// # Errors
 /// What makes the series invalid; `labels` is then empty. Entries that are not protobuf (which decode never hands out) count
 /// as invalid UTF-8.
 pub fn parse_labels<'a>(
-    entries: &'a [u8],
+    entries: [&'a [u8]; 2],
     limits: LabelLimits,
     labels: &mut Vec<(&'a str, &'a str)>,
 ) -> Result<(), InvalidSeries> {
@@ -138,17 +138,18 @@ pub fn parse_labels<'a>(
 }
 
 fn parse_all<'a>(
-    entries: &'a [u8],
+    entries: [&'a [u8]; 2],
     limits: LabelLimits,
     labels: &mut Vec<(&'a str, &'a str)>,
 ) -> Result<(), InvalidSeries> {
-    let mut reader = Reader::new(entries);
-    while !reader.is_empty() {
-        let (name, value) = next_label(&mut reader).map_err(|_| InvalidSeries::InvalidUtf8)?;
-        limits.check(labels.len(), name, value)?;
-        let name = str::from_utf8(name).map_err(|_| InvalidSeries::InvalidUtf8)?;
-        let value = str::from_utf8(value).map_err(|_| InvalidSeries::InvalidUtf8)?;
-        labels.push((name, value));
+    for mut reader in entries.map(Reader::new) {
+        while !reader.is_empty() {
+            let (name, value) = next_label(&mut reader).map_err(|_| InvalidSeries::InvalidUtf8)?;
+            limits.check(labels.len(), name, value)?;
+            let name = str::from_utf8(name).map_err(|_| InvalidSeries::InvalidUtf8)?;
+            let value = str::from_utf8(value).map_err(|_| InvalidSeries::InvalidUtf8)?;
+            labels.push((name, value));
+        }
     }
     labels.sort_unstable();
     if labels.windows(2).any(|pair| pair[0].0 == pair[1].0) {

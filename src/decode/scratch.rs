@@ -44,6 +44,8 @@ pub(super) struct Entries {
     pub(super) len: u32,
     /// In [`Scratch::gathered`]; else in the message.
     pub(super) gathered: bool,
+    /// Start and length in the message of further entries, which many series share; often none.
+    pub(super) tail: (u32, u32),
 }
 
 impl Scratch {
@@ -71,6 +73,8 @@ impl Scratch {
         let mut batches: Vec<_> = self.sizes.iter().map(|&size| SampleBatch::with_room(size)).collect();
         // A run of series with one host is one range of `hosts`, so its place in the batch is looked for once.
         let mut previous = None;
+        // Of each batch: the last tail, in the message and in the batch.
+        let mut tails = vec![((0, 0), (0, 0)); batches.len()];
         for series in &self.kept {
             let source = if series.entries.gathered { &self.gathered } else { message };
             let entries = &source[series.entries.at as usize..][..series.entries.len as usize];
@@ -81,7 +85,12 @@ impl Scratch {
                 _ => batch.place_host(&self.hosts[series.host.0 as usize..][..series.host.1 as usize]),
             };
             previous = Some((series.host, host));
-            batch.push_entries((entries, series.labels_hash), host, series.metric, samples);
+            let tail = &mut tails[usize::from(series.shard)];
+            if tail.0 != series.entries.tail {
+                let (at, len) = series.entries.tail;
+                *tail = (series.entries.tail, batch.place_entries(&message[at as usize..][..len as usize]));
+            }
+            batch.push_entries((entries, tail.1, series.labels_hash), host, series.metric, samples);
         }
         batches
     }

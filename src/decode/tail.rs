@@ -4,6 +4,7 @@
 use super::labels::parse_label;
 use super::wanted::{LabelName, label_message_hash};
 use super::wire::{Reader, short_field};
+use crate::series::METRIC_NAME;
 
 /// Series without a common tail after which a message is taken to be of a sender that sorts its labels.
 const MISSES_MAX: u32 = 16;
@@ -13,6 +14,8 @@ const MISSES_MAX: u32 = 16;
 pub(super) struct Tail<'a> {
     /// Label entries; empty where none are known.
     pub(super) entries: &'a [u8],
+    /// Where they stand in the message: start and length.
+    pub(super) place: (u32, u32),
     /// How many.
     pub(super) n: usize,
     /// The sum of their hashes.
@@ -51,8 +54,9 @@ impl<'a> Tail<'a> {
         self.n > 0 && (is_after_tail(18) || is_after_tail(9))
     }
 
-    /// Learns from a series that was read in full: its label entries, each of which is well-formed and within the limits.
-    pub(super) fn learn(&mut self, entries: &'a [u8], identity: &LabelName) {
+    /// Learns from a series that was read in full: its label entries, each of which is well-formed and within the limits, and
+    /// where in the message they end.
+    pub(super) fn learn(&mut self, entries: &'a [u8], end: u32, identity: &LabelName) {
         if self.misses > MISSES_MAX {
             return;
         }
@@ -70,6 +74,7 @@ impl<'a> Tail<'a> {
             Some((n, hash, host)) => {
                 (self.entries, self.n, self.hash, self.host, self.misses) = (common, n, hash, host, 0);
                 self.is_of_last_host = false;
+                self.place = (end - common.len() as u32, common.len() as u32);
                 (self.first, self.last) = (word(common, 0), word(common, common.len().saturating_sub(8)));
             }
             None => self.misses += 1,
@@ -77,7 +82,7 @@ impl<'a> Tail<'a> {
     }
 }
 
-/// Number, hash and host of label entries; `None` where no host is among them.
+/// Number, hash and host of label entries; `None` where no host is among them, or the name.
 fn read<'a>(entries: &'a [u8], identity: &LabelName) -> Option<(usize, u64, &'a [u8])> {
     let (mut n, mut hash, mut host) = (0, 0_u64, None);
     let mut reader = Reader::new(entries);
@@ -87,6 +92,10 @@ fn read<'a>(entries: &'a [u8], identity: &LabelName) -> Option<(usize, u64, &'a 
         let (name, value) = parse_label(label).ok()?;
         n += 1;
         hash = hash.wrapping_add(label_message_hash(label));
+        // The name must be read each time: it decides what becomes of the series.
+        if name == METRIC_NAME.as_bytes() {
+            return None;
+        }
         if identity.is(name) {
             host.get_or_insert(value);
         }

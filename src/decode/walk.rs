@@ -143,17 +143,23 @@ impl<'a> Walk<'a, '_> {
             unread = behind;
         }
         let first_sample = self.scratch.samples.len();
-        let (labels, end, has_tail) = self.labels(known, unread)?;
-        if !has_tail && labels.problem.is_none() {
-            self.tail.learn(&unread[..end], &self.wanted.identity);
-        }
+        let (labels, end, ends_with_tail) = self.labels(known, unread)?;
         let end = series.len() - unread.len() + end;
+        let entries = match ends_with_tail {
+            true => {
+                Entries { at: at as u32, len: end as u32 - self.tail.place.1, gathered: false, tail: self.tail.place }
+            }
+            false => Entries { at: at as u32, len: end as u32, gathered: false, tail: (0, 0) },
+        };
+        if !ends_with_tail && labels.problem.is_none() {
+            let from = series.len() - unread.len();
+            self.tail.learn(&series[from..end], (at + end) as u32, &self.wanted.identity);
+        }
         let rest = self.rest(&series[end..])?;
         if rest.labels {
             self.scratch.samples.truncate(first_sample);
             return self.scattered(series);
         }
-        let entries = Entries { at: at as u32, len: end as u32, gathered: false };
         let metric = metric.or_else(|| self.wanted.metric(labels.name?));
         self.settle(entries, &labels, metric, &rest, first_sample);
         Ok(())
@@ -174,7 +180,7 @@ impl<'a> Walk<'a, '_> {
         let first_sample = self.scratch.samples.len();
         let (labels, ..) = self.labels(Labels::default(), &gathered[at..])?;
         let rest = self.rest(series)?;
-        let entries = Entries { at: at as u32, len: (gathered.len() - at) as u32, gathered: true };
+        let entries = Entries { at: at as u32, len: (gathered.len() - at) as u32, gathered: true, tail: (0, 0) };
         let metric = labels.name.and_then(|name| self.wanted.metric(name));
         self.settle(entries, &labels, metric, &rest, first_sample);
         self.scratch.gathered = gathered;
@@ -182,17 +188,19 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Reads the labels at the start of `series` on top of those that are `known`; says where they end, and whether the
-    /// known tail was among them.
+    /// known tail stands at that end.
     fn labels<'b>(&self, known: Labels<'b>, series: &'b [u8]) -> Result<(Labels<'b>, usize, bool), Malformed>
     where
         'a: 'b,
     {
         let mut labels = known;
         let mut rest = series;
-        let mut has_tail = false;
+        let mut behind_tail = None;
         loop {
-            if !has_tail && let Some(behind) = self.tail.strip_from(rest) {
-                has_tail = true;
+            if behind_tail.is_none()
+                && let Some(behind) = self.tail.strip_from(rest)
+            {
+                behind_tail = Some(behind.len());
                 rest = behind;
                 labels.n += self.tail.n;
                 labels.hash = labels.hash.wrapping_add(self.tail.hash);
@@ -229,12 +237,18 @@ impl<'a> Walk<'a, '_> {
                 labels.name.get_or_insert(value);
             }
         }
-        Ok((labels, series.len() - rest.len(), has_tail))
+        Ok((labels, series.len() - rest.len(), behind_tail == Some(rest.len())))
     }
 
     /// Reads what stands behind the labels and notes the samples that are within the bounds.
     fn rest(&mut self, rest: &[u8]) -> Result<Rest, Malformed> {
         let mut found = Rest::default();
+        // One sample and nothing else, as nearly every series has it.
+        if let Some((0x12, content, [])) = short_field(rest) {
+            found.samples = 1;
+            self.sample(content, &mut found)?;
+            return Ok(found);
+        }
         let mut reader = Reader::new(rest);
         while !reader.is_empty() {
             let (field, wire_type) = reader.key()?;
@@ -250,20 +264,27 @@ impl<'a> Walk<'a, '_> {
                 1 => found.labels = true,
                 2 => {
                     found.samples += 1;
-                    let sample = parse_sample(content)?;
-                    if sample.t_ms > self.bounds.max_ms {
-                        found.future += 1;
-                    } else if sample.t_ms < self.bounds.min_ms {
-                        found.too_old += 1;
-                    } else {
-                        self.scratch.samples.push(sample);
-                    }
+                    self.sample(content, &mut found)?;
                 }
                 3 => found.exemplars += 1,
                 _ => found.histograms += 1,
             }
         }
         Ok(found)
+    }
+
+    /// Notes a sample if it is within the bounds.
+    #[inline]
+    fn sample(&mut self, content: &[u8], found: &mut Rest) -> Result<(), Malformed> {
+        let sample = parse_sample(content)?;
+        if sample.t_ms > self.bounds.max_ms {
+            found.future += 1;
+        } else if sample.t_ms < self.bounds.min_ms {
+            found.too_old += 1;
+        } else {
+            self.scratch.samples.push(sample);
+        }
+        Ok(())
     }
 
     /// Decides on a series that has been read, and counts it. `first_sample` is where its samples start in the scratch.

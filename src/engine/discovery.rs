@@ -54,8 +54,8 @@ impl Found<'_> {
 pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &Shared, out: &mut Output) -> Option<Found<'a>> {
     let config = &shared.config;
     let mut labels = Vec::new();
-    let parsed = parse_labels(series.labels, config.limits.labels, &mut labels);
-    let is_small = series.labels.len() <= config.limits.series_label_bytes;
+    let parsed = parse_labels([series.labels, series.tail], config.limits.labels, &mut labels);
+    let is_small = series.labels.len() + series.tail.len() <= config.limits.series_label_bytes;
     if let Err(reason) = parsed.and(if is_small { Ok(()) } else { Err(InvalidSeries::LabelTooLong) }) {
         out.invalid_series[reason as usize] += 1;
         out.counts.add(Event::InvalidLabels, series.samples.len() as u64);
