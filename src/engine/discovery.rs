@@ -134,7 +134,11 @@ pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared,
             let own = own.into_iter().filter(|(name, _)| *name != METRIC_NAME);
             let placeholders = host.shared_labels.iter().map(|(name, _)| (name, SHARED));
             let labels = shared.sets.intern(Labels::from_pairs(own.chain(placeholders)));
-            series.push(Series { hash, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
+            let plan = &shared.config.plan;
+            let reaches = found.leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(plan.lookback_ms));
+            // At least the lookback, else a series that is scraped less often than its range would come and go.
+            let reach_ms = reaches.fold(plan.lookback_ms, i64::max);
+            series.push(Series { reach_ms, hash, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
         }
     }
     if series.len() > n_before {

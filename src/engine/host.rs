@@ -281,15 +281,15 @@ impl Host {
         Ok(Window { input, target: row.into(), mean: mean.into(), deviation: deviation.into() })
     }
 
-    /// Forgets series that can no longer be seen by any leaf; looked for once per range, since it costs a pass.
+    /// Forgets series that can no longer be seen by any leaf; looked for once per lookback, since it costs a pass.
     fn expire_series(&mut self, t_ms: TimestampMs, shared: &mut Shared) {
         let config = &shared.config;
         self.steps_since_expiry += 1;
-        if self.steps_since_expiry * config.step_ms < config.plan.range_ms_max {
+        if self.steps_since_expiry * config.step_ms < config.plan.lookback_ms {
             return;
         }
         self.steps_since_expiry = 0;
-        let live = self.slots.live_slots(t_ms, config.plan.range_ms_max, |slot| self.frames.has(slot));
+        let live = self.slots.live_slots(t_ms, |slot| self.frames.has(slot));
         if let Some(new_slots) = live {
             let kept = self.slots.layout.series.iter().zip(&new_slots).filter(|(_, new)| new.is_some());
             let series = kept.map(|(series, _)| series.clone()).collect();

@@ -20,6 +20,8 @@ pub(super) struct Series {
     pub(super) labels: LabelSetId,
     /// The leaves that select it.
     pub(super) leaves: Box<[u16]>,
+    /// How far back those leaves read: without a sample for so long it is forgotten.
+    pub(super) reach_ms: i64,
     /// Whether it is an `up`.
     pub(super) is_up: bool,
 }

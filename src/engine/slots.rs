@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
-use super::layout::Layout;
+use super::layout::{Layout, Series};
 use super::wiring::{Source, Wiring};
 use crate::expr::eval::Vector;
 use crate::expr::rollup::FrameView;
@@ -182,23 +182,17 @@ impl Slots {
         live.map(|up| up != 0.0).reduce(|a, b| a || b)
     }
 
-    /// The new slot of each old one without the series that have no sample younger than `age_ms` at `t_ms` and are not
-    /// pending; `None` where all stay.
-    pub(super) fn live_slots(
-        &self,
-        t_ms: TimestampMs,
-        age_ms: i64,
-        is_pending: impl Fn(u32) -> bool,
-    ) -> Option<Vec<Option<u32>>> {
+    /// The new slot of each old one without the series of which no sample is within reach at `t_ms` and none is pending;
+    /// `None` where all stay.
+    pub(super) fn live_slots(&self, t_ms: TimestampMs, is_pending: impl Fn(u32) -> bool) -> Option<Vec<Option<u32>>> {
         let mut n_live = 0;
-        let mut number = |slot: u32| {
-            let is_live = self.feeds[0].is_seen(slot as usize, t_ms, age_ms) || is_pending(slot);
+        let mut number = |(slot, series): (u32, &Series)| {
+            let is_live = self.feeds[0].is_seen(slot as usize, t_ms, series.reach_ms) || is_pending(slot);
             n_live += u32::from(is_live);
             is_live.then(|| n_live - 1)
         };
-        let n = self.layout.len() as u32;
-        let new_slots: Vec<Option<u32>> = (0..n).map(&mut number).collect();
-        (n_live < n).then_some(new_slots)
+        let new_slots: Vec<Option<u32>> = (0..).zip(&self.layout.series).map(&mut number).collect();
+        ((n_live as usize) < self.layout.len()).then_some(new_slots)
     }
 
     /// Forgets every sample, of series that stay.

@@ -444,3 +444,21 @@ fn naive_row(points: &[Point], t_ms: i64) -> [f64; 3] {
         finite((n_live > 0).then_some(n_live as f64)),
     ]
 }
+
+#[test]
+fn a_long_range_of_one_metric_keeps_no_series_of_another() {
+    let mut engine = engine_with(|config| {
+        let sources = ["sum(max_over_time(g[1d]))", "sum(rate(c[2m]))"];
+        let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
+        config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+        config.scored = Vec::new();
+    });
+    let mut out = Output::default();
+    for (i, device) in ["d0", "d1", "d2", "d3", "d4", "d5"].into_iter().enumerate() {
+        for k in 0..40 {
+            let t_ms = (i as i64 * 40 + k) * 15_000;
+            send(&mut engine, &[point("g", "", t_ms, 5.0), point("c", device, t_ms, 1.0)], t_ms, &mut out);
+        }
+    }
+    assert!(engine.hosts[0].slots.layout.len() <= 3, "{}", engine.hosts[0].slots.layout.len());
+}

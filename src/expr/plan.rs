@@ -66,6 +66,18 @@ pub struct Leaf {
     pub offset_ms: i64,
 }
 
+impl Leaf {
+    /// How far back it reads.
+    #[must_use]
+    pub fn reach_ms(&self, lookback_ms: i64) -> i64 {
+        let range_ms = match self.rollup {
+            Rollup::Instant => lookback_ms,
+            Rollup::Range(_, range_ms) => range_ms,
+        };
+        range_ms.saturating_add(self.offset_ms)
+    }
+}
+
 /// All features, compiled. Immutable; shared by every shard.
 #[derive(Debug)]
 pub struct Plan {
@@ -170,12 +182,8 @@ impl Builder {
             });
             leaves_by_metric[metric].push(id);
         }
-        let ranges = self.leaves.iter().map(|leaf| match leaf.rollup {
-            Rollup::Instant => lookback_ms.saturating_add(leaf.offset_ms),
-            Rollup::Range(_, range_ms) => range_ms.saturating_add(leaf.offset_ms),
-        });
         Plan {
-            range_ms_max: ranges.max().unwrap_or(lookback_ms),
+            range_ms_max: self.leaves.iter().map(|leaf| leaf.reach_ms(lookback_ms)).max().unwrap_or(lookback_ms),
             leaves: self.leaves,
             features,
             groupings: self.groupings.into(),

@@ -17,9 +17,10 @@ construct and its place. What differs from a query:
 - An expression is evaluated for each host over that host's series alone. So `sum(x)` is the sum of one host, as
   `sum by (instance) (x)` is, and nothing can be compared with another host.
 - An expression must give at most one value per host. More than one is an error, as is what Prometheus refuses while it
-  evaluates: the feature is missing in that row, and `outlierd_feature_errors_total` counts it with its reason.
+  evaluates: the feature is missing in that row, and `outlierd_feature_errors_total` counts it with its reason
+  (`many_values`, `many_to_many`, `same_labels`, `bad_parameter`; `samples_not_kept` where `limits.samples_per_host` was reached).
 - Native histograms are not read.
-- An expression has at most 16 KiB, 250 operators and brackets 50 deep; a range or offset at most ten years.
+- An expression has at most 16 KiB, 250 operators and brackets 50 deep; a range or offset at most 24 days.
 ";
 
 /// The text of `docs/promql.md`.

@@ -135,7 +135,7 @@ fn any_time_is_borne() {
             let features = [
                 "g offset 1h",
                 "rate(c[37s])",
-                "rate(c[10y])",
+                "rate(c[24d])",
                 "avg_over_time(g[5m] offset 30s)",
                 "deriv(g[1d])",
                 "hour()",

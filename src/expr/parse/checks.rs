@@ -5,8 +5,8 @@ use super::tokens::{KEYWORDS, Kind, OPERATOR_STARTS, Token, Tokens};
 use crate::expr::vocabulary::{self as words, Function, Grouped};
 use crate::series::METRIC_NAME;
 
-/// Longest range or offset: ten years.
-const DURATION_MS_MAX: u64 = 10 * 365 * 86_400_000;
+/// Longest range or offset: 24 days. What they read is held in memory, and with both the engine tells ages up to 49 days.
+const DURATION_MS_MAX: u64 = 24 * 86_400_000;
 
 const FILL_KEYWORDS: [&str; 3] = ["fill", "fill_left", "fill_right"];
 
@@ -177,7 +177,7 @@ impl Tokens<'_> {
 }
 
 fn no_duration(text: &str) -> String {
-    format!("`{text}` is no duration from 1ms to 10y, such as 5m or 1h30m")
+    format!("`{text}` is no duration from 1ms to 24d, such as 5m or 1h30m")
 }
 
 /// Milliseconds of `1h30m` or of a number of seconds; `None` where it is neither.
