@@ -24,15 +24,20 @@ const CAPTURED_HOST: &str = "host-00000.dc1.example.com:9100";
 fn main() {
     // `cargo test --benches` runs this too: then one round on a few hosts.
     let is_test = !std::env::args().any(|arg| arg == "--bench");
-    let cases: Vec<(usize, usize)> = match std::env::var("HOSTS").ok().and_then(|hosts| hosts.parse().ok()) {
-        _ if is_test => vec![(2, 2)],
-        // For a profile.
-        Some(hosts) => vec![(hosts, 40)],
-        None => vec![(1_000, 260), (10_000, 24)],
-    };
-    println!("hosts  scrapes  ns/sample: first scrape, later (decode + engine)  rows  KiB/host");
-    for (hosts, scrapes) in cases {
-        run(hosts, scrapes);
+    if is_test {
+        return run(2, 2);
+    }
+    // `HOSTS=1000 SCRAPES=40` for a profile of one case.
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
+    if let Some(hosts) = number("HOSTS") {
+        return run(hosts, number("SCRAPES").unwrap_or(40));
+    }
+    println!("hosts  scrapes  ns/sample: first scrape, later (decode + engine)  crate snap alone  rows  KiB/host");
+    for (hosts, scrapes) in [(1_000, 260), (10_000, 24)] {
+        // A process each: memory that one has given back would hide what the next one takes.
+        let mut case = std::process::Command::new(std::env::current_exe().unwrap());
+        case.arg("--bench").env("HOSTS", hosts.to_string()).env("SCRAPES", scrapes.to_string());
+        assert!(case.status().unwrap().success());
     }
 }
 
@@ -59,10 +64,14 @@ fn run(hosts: usize, scrapes: usize) {
     fleet.scrape(0, |block| drop(decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap()));
     let resident_before = resident_bytes();
     let mut engine = Engine::new(config);
+    let (mut message, mut snap_ns) = (vec![0; 4 << 20], 0);
     let (mut first, mut decode_ns, mut engine_ns, mut samples, mut rows) = (0, 0, 0, 0, 0);
     for scrape in 0..scrapes {
         fleet.scrape(scrape, |block| {
+            let unpacking = cpu_ns();
+            std::hint::black_box(snap::raw::Decoder::new().decompress(block, &mut message).unwrap());
             let started = cpu_ns();
+            snap_ns += started - unpacking;
             let decoded = decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap();
             let walked = cpu_ns();
             let now_ms = START_MS + (scrape as i64 + 1) * SCRAPE_MS;
@@ -83,11 +92,12 @@ fn run(hosts: usize, scrapes: usize) {
     let per_host = (resident_bytes() - resident_before) as f64 / hosts as f64 / 1024.0;
     let per = |ns: u64| ns as f64 / samples as f64;
     println!(
-        "{hosts:5}  {scrapes:7}  {:.0}, {:.1} ({:.1} + {:.1})  {rows}  {per_host:.1}",
+        "{hosts:5}  {scrapes:7}  {:.0}, {:.1} ({:.1} + {:.1})  {:.1}  {rows}  {per_host:.1}",
         first as f64 / (hosts * fleet.series.len()) as f64,
         per(decode_ns + engine_ns),
         per(decode_ns),
         per(engine_ns),
+        per(snap_ns * (scrapes as u64 - 1) / scrapes as u64),
     );
 }
 
