@@ -61,7 +61,10 @@ fn run(hosts: usize, scrapes: usize) {
     let mut decoder = Decoder::new();
     let mut out = Output::default();
     // Once through the decoder, so that its buffers are there.
-    fleet.scrape(0, |block| drop(decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap()));
+    fleet.scrape(0, |block| {
+        let decoded = decoder.decode(block, Encoding::Snappy, &wanted, ANY_TIME).unwrap();
+        decoder.recycle(decoded.batches);
+    });
     let resident_before = resident_bytes();
     let mut engine = Engine::new(config);
     let (mut first, mut decode_ns, mut engine_ns, mut samples, mut rows) = (0, 0, 0, 0, 0);
@@ -72,7 +75,7 @@ fn run(hosts: usize, scrapes: usize) {
             let walked = cpu_ns();
             let now_ms = START_MS + (scrape as i64 + 1) * SCRAPE_MS;
             engine.apply(Input::Samples { batch: &decoded.batches[0], now_ms }, &mut out);
-            drop(decoded.batches);
+            decoder.recycle(decoded.batches);
             rows += out.counts.get(Event::RowClosed);
             out.clear();
             let applied = cpu_ns();

@@ -55,10 +55,13 @@ impl Ingest {
         let decoded = decoder.decode(body, encoding, &self.wanted, bounds);
         self.lock_decoders().push(decoder);
         let decoded = decoded.map_err(|error| WriteError::Bad(error.to_string()))?;
-        self.shards.push(decoded.batches, now_ms).await.map_err(|error| match error {
+        let batches = self.shards.push(decoded.batches, now_ms).await.map_err(|error| match error {
             PushError::Full => WriteError::Overloaded { retry_after_s: RETRY_AFTER_S },
             PushError::Stopped => WriteError::Stopping,
         })?;
+        if let Some(decoder) = self.lock_decoders().last_mut() {
+            decoder.recycle(batches);
+        }
         // Only now: what was refused is sent again, and would count twice.
         self.metrics.observe(&decoded.stats);
         Ok(())

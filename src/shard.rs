@@ -22,7 +22,8 @@ enum Command {
     Samples {
         batch: SampleBatch,
         now_ms: TimestampMs,
-        done: oneshot::Sender<()>,
+        /// Gets the batch back once it is applied.
+        done: oneshot::Sender<SampleBatch>,
     },
     Tick {
         now_ms: TimestampMs,
@@ -82,11 +83,11 @@ impl Shards {
         Ok((Self { commands, wait }, threads))
     }
 
-    /// Applies one batch per shard; returns when all are applied.
+    /// Applies one batch per shard; gives them back when all are applied.
     ///
     /// # Errors
     /// Nothing was applied, see [`PushError`].
-    pub async fn push(&self, batches: Vec<SampleBatch>, now_ms: TimestampMs) -> Result<(), PushError> {
+    pub async fn push(&self, batches: Vec<SampleBatch>, now_ms: TimestampMs) -> Result<Vec<SampleBatch>, PushError> {
         let concerned = self.commands.iter().zip(batches).filter(|(_, batch)| !batch.is_empty());
         // Reserved in the order of shards, so that two pushes cannot wait for each other.
         let reserve = async {
@@ -103,10 +104,11 @@ impl Shards {
             permit.send(Command::Samples { batch, now_ms, done });
             applied.push(is_done);
         }
+        let mut batches = Vec::with_capacity(applied.len());
         for is_done in applied {
-            is_done.await.map_err(|_| PushError::Stopped)?;
+            batches.push(is_done.await.map_err(|_| PushError::Stopped)?);
         }
-        Ok(())
+        Ok(batches)
     }
 
     /// Tells every shard the time; one whose queue is full will learn it from its samples.
@@ -148,7 +150,7 @@ impl Shard {
                     self.engine.apply(Input::Samples { batch: &batch, now_ms }, &mut self.out);
                     self.publish(now_ms);
                     // The sender may have gone away; its samples are applied all the same.
-                    done.send(()).ok();
+                    done.send(batch).ok();
                 }
                 Command::Tick { now_ms } => {
                     self.engine.apply(Input::Tick { now_ms }, &mut self.out);

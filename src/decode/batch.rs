@@ -65,14 +65,23 @@ pub(super) struct Size {
 }
 
 impl SampleBatch {
-    /// An empty batch with room for exactly `size`.
-    pub(super) fn with_room(size: Size) -> Self {
-        Self {
-            bytes: Vec::with_capacity(size.label_bytes),
-            hosts: String::new(),
-            series: Vec::with_capacity(size.series),
-            samples: Vec::with_capacity(size.samples),
-        }
+    /// Makes room for `size` in an empty batch.
+    pub(super) fn make_room(&mut self, size: Size) {
+        self.bytes.reserve(size.label_bytes);
+        self.series.reserve(size.series);
+        self.samples.reserve(size.samples);
+    }
+
+    /// Empties it and keeps its memory up to `bytes` for each column.
+    pub(super) fn recycle(&mut self, bytes: usize) {
+        self.bytes.clear();
+        self.hosts.clear();
+        self.series.clear();
+        self.samples.clear();
+        self.bytes.shrink_to(bytes);
+        self.hosts.shrink_to(bytes);
+        self.series.shrink_to(bytes / size_of::<Series>());
+        self.samples.shrink_to(bytes / size_of::<Sample>());
     }
 
     /// Puts label entries that several series share behind the others; says where.

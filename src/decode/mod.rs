@@ -115,6 +115,11 @@ impl Decoder {
         decoded
     }
 
+    /// Takes batches of an earlier body back, so that the next one needs no new memory.
+    pub fn recycle(&mut self, batches: Vec<SampleBatch>) {
+        self.scratch.recycle(batches);
+    }
+
     fn decode_untrimmed(
         &mut self,
         body: &[u8],

@@ -21,6 +21,10 @@ pub(super) struct Scratch {
     kept: Vec<Kept>,
     /// What each shard's batch will hold.
     sizes: Vec<Size>,
+    /// Batches that came back empty: memory that is still there costs less than new memory. At most `spare_max`.
+    spare: Vec<SampleBatch>,
+    /// The most shards that a body was split over.
+    spare_max: usize,
 }
 
 /// A kept series.
@@ -57,6 +61,7 @@ impl Scratch {
         self.kept.clear();
         self.sizes.clear();
         self.sizes.resize(shards, Size::default());
+        self.spare_max = self.spare_max.max(shards);
     }
 
     #[inline]
@@ -69,8 +74,14 @@ impl Scratch {
     }
 
     /// The kept series of `message` as batches, one per shard.
-    pub(super) fn batches(&self, message: &[u8]) -> Vec<SampleBatch> {
-        let mut batches: Vec<_> = self.sizes.iter().map(|&size| SampleBatch::with_room(size)).collect();
+    pub(super) fn batches(&mut self, message: &[u8]) -> Vec<SampleBatch> {
+        let spare = &mut self.spare;
+        let room = |&size: &Size| {
+            let mut batch = spare.pop().unwrap_or_default();
+            batch.make_room(size);
+            batch
+        };
+        let mut batches: Vec<_> = self.sizes.iter().map(room).collect();
         // A run of series with one host is one range of `hosts`, so its place in the batch is looked for once.
         let mut previous = None;
         // Of each batch: the last tail, in the message and in the batch.
@@ -93,6 +104,16 @@ impl Scratch {
             batch.push_entries((entries, tail.1, series.labels_hash), host, series.metric, samples);
         }
         batches
+    }
+
+    /// Takes batches back that nobody needs any more.
+    pub(super) fn recycle(&mut self, batches: Vec<SampleBatch>) {
+        for mut batch in batches {
+            batch.recycle(RETAINED_BYTES);
+            if self.spare.len() < self.spare_max {
+                self.spare.push(batch);
+            }
+        }
     }
 
     /// Gives back what an unusually big body has taken.

@@ -169,7 +169,7 @@ impl Frames {
 }
 
 /// Frames kept for reuse per shard: enough for a block of hosts, and little memory.
-const SPARE_FRAMES_MAX: usize = 64;
+const SPARE_FRAMES_MAX: usize = 16;
 
 /// Puts an applied frame's buffers aside for the next one.
 pub(super) fn recycle(mut frame: Frame, spare: &mut Vec<Frame>) {
