@@ -84,11 +84,18 @@ fn winner(a: f64, b: f64) -> f64 {
 }
 
 /// Pending frames, oldest first; at most `limits.frames_per_host` of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Frames {
     pending: VecDeque<Frame>,
     /// Values that the newest frame will have, as the one before it had.
     n_values: usize,
+}
+
+impl Default for Frames {
+    /// Room for the frame that waits and the one that comes meanwhile.
+    fn default() -> Self {
+        Self { pending: VecDeque::with_capacity(2), n_values: 0 }
+    }
 }
 
 impl Frames {

@@ -49,7 +49,6 @@ pub(super) const NEVER: &[&str] = &[
     "own_moving * (hour() >= bool 23)",
     "vector(3) * 2 + own_moving",
     "sum by (instance) (own_level) * vector(1)",
-    "sum by (instance) (own_level) or vector(0)",
     "sum by (instance) (own_level * on (instance) group_right own_moving)",
     "sum by (instance) (own_level * on (instance) group_left () own_level)",
     "own_level > on (instance) own_moving",
@@ -460,5 +459,6 @@ pub(super) const SEMANTICS: &[&str] = &[
     "+own_moving",
     "own_moving * -1",
     "vector(3) * 2 + on () own_moving",
+    "sum by (instance) (own_moving) or vector(0)",
     "sum by (instance) (vector(1)) + 1",
 ];
