@@ -406,7 +406,8 @@ proptest! {
         for row in out.rows.iter().filter(|row| row.t_ms < 50 * 15_000) {
             let expected = naive_row(&all, row.t_ms);
             for (got, expected) in row.values.iter().zip(expected) {
-                let same = got.is_nan() && expected.is_nan() || (got - expected).abs() <= 1e-9 * expected.abs();
+                // Two rates may cancel out: then what is left is rounding.
+                let same = got.is_nan() && expected.is_nan() || (got - expected).abs() <= 1e-9 * expected.abs() + 1e-12;
                 prop_assert!(same, "at {}: {:?}, naive {:?}", row.t_ms, row.values, naive_row(&all, row.t_ms));
             }
         }
