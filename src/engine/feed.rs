@@ -75,7 +75,6 @@ impl Feed {
         t_ms: TimestampMs,
         layout: &FeedLayout,
         grid_ms: TimestampMs,
-        may_grow: bool,
         scratch: &mut Vec<u16>,
     ) -> isize {
         let mut change = 0;
@@ -83,7 +82,7 @@ impl Feed {
             let Some((t_ms, values)) = self.delayed.pop_front() else { break };
             change -= values.len() as isize;
             let frame = FrameView { t_ms, first_place: 0, values: &values };
-            change += self.apply(frame, layout, grid_ms, may_grow, scratch) as isize;
+            change += self.apply(frame, layout, grid_ms, true, scratch) as isize;
         }
         change
     }
@@ -134,9 +133,8 @@ impl Feed {
     /// The newest samples of `members` at `t_ms` that are younger than the lookback, into `out`.
     pub(super) fn instant(&self, members: &[Member], t_ms: TimestampMs, lookback_ms: i64, out: &mut Vector) {
         for member in members {
-            let place = member.place as usize;
-            if self.is_seen(place, t_ms, lookback_ms) && !self.has_ended(place) {
-                out.push(Element { labels: member.labels, value: self.last[place] });
+            if let Some(value) = self.live(member.place, t_ms, lookback_ms) {
+                out.push(Element { labels: member.labels, value });
             }
         }
     }

@@ -26,7 +26,6 @@ use self::frames::Frame;
 use self::host::Host;
 use self::layout::Layouts;
 use self::row::{HostId, HostStatus, Row};
-use self::slots::Lookup;
 use self::standardise::RowConstants;
 use self::wiring::Wiring;
 use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
@@ -295,7 +294,7 @@ impl Engine {
     /// Takes the samples of a series; whether it is known.
     fn apply_series(&mut self, index: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) -> bool {
         let host = &mut self.hosts[index];
-        let Lookup::Slot(slot) = host.slots.find(series.labels_hash) else {
+        let Some(slot) = host.slots.find(series.labels_hash) else {
             let mut keys = host.slots.ignored_keys(series.labels_hash, host.selection_class);
             if keys.any(|key| self.shared.ignored.contains(&key)) {
                 return true;

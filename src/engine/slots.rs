@@ -12,15 +12,6 @@ use crate::series::TimestampMs;
 /// Offsets of either kind: one, and one more per replica of the sender. Beyond this series are read anew each time.
 const OFFSETS_MAX: usize = 8;
 
-/// What is known of a series from its bytes alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lookup {
-    /// It is this slot.
-    Slot(u32),
-    /// It may be new: by its own hash, for each way that the host's series are spelled.
-    Unknown,
-}
-
 /// The wanted series of one host.
 #[derive(Debug)]
 pub(super) struct Slots {
@@ -61,24 +52,24 @@ impl Slots {
         }
     }
 
-    /// Finds a series by the hash of its labels, which is the sum of its own labels' and of the rest's. Equal hashes are taken
+    /// The slot of a series by the hash of its labels, which is the sum of its own labels' and of the rest's. Equal hashes are taken
     /// for equal labels: they are keyed per process, and with 64 bits a chance collision among a host's series is a matter of
     /// 1e-13.
-    pub(super) fn find(&mut self, labels_hash: u64) -> Lookup {
+    pub(super) fn find(&mut self, labels_hash: u64) -> Option<u32> {
         if let (Some(hash), Some(offset)) = (self.layout.hash(self.expected), self.offsets.get(self.offset))
             && hash.wrapping_add(*offset) == labels_hash
         {
             self.expected += 1;
-            return Lookup::Slot(self.expected - 1);
+            return Some(self.expected - 1);
         }
         for (i, offset) in self.offsets.iter().enumerate() {
             if let Some(slot) = self.layout.find(labels_hash.wrapping_sub(*offset)) {
                 self.offset = i;
                 self.expected = slot + 1;
-                return Lookup::Slot(slot);
+                return Some(slot);
             }
         }
-        Lookup::Unknown
+        None
     }
 
     /// What a series with `labels_hash` may be remembered as if no feature reads it; `class` is that of all shared labels.
@@ -150,7 +141,7 @@ impl Slots {
         scratch: &mut Vec<u16>,
     ) {
         for (feed, (plan, layout)) in self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds)) {
-            let change = feed.apply_delayed(t_ms, layout, self.grid_ms, true, scratch);
+            let change = feed.apply_delayed(t_ms, layout, self.grid_ms, scratch);
             self.n_samples = self.n_samples.saturating_add_signed(change);
             self.n_samples -= feed.drop_old(t_ms, plan);
         }
