@@ -53,25 +53,7 @@ pub struct SeriesView<'a> {
     pub samples: &'a [Sample],
 }
 
-/// How much a batch will hold.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Size {
-    /// Series.
-    pub(super) series: usize,
-    /// Samples of all series.
-    pub(super) samples: usize,
-    /// Bytes of all label entries.
-    pub(super) label_bytes: usize,
-}
-
 impl SampleBatch {
-    /// Makes room for `size` in an empty batch.
-    pub(super) fn make_room(&mut self, size: Size) {
-        self.bytes.reserve(size.label_bytes);
-        self.series.reserve(size.series);
-        self.samples.reserve(size.samples);
-    }
-
     /// Empties it and keeps its memory up to `bytes` for each column.
     pub(super) fn recycle(&mut self, bytes: usize) {
         self.bytes.clear();
@@ -85,28 +67,38 @@ impl SampleBatch {
     }
 
     /// Puts label entries that several series share behind the others; says where.
+    #[inline]
     pub(super) fn place_entries(&mut self, entries: &[u8]) -> (u32, u32) {
         let at = self.bytes.len() as u32;
         self.bytes.extend_from_slice(entries);
         (at, entries.len() as u32)
     }
 
-    /// Appends a series given its label entries, the place of further ones, their hash and the place of its host, see [`Self::place_host`]. The batch must stay under
-    /// 4 GiB in each column, which `limits.body` sees to.
+    /// Appends a sample of the series that is pushed next.
+    #[inline]
+    pub(super) fn push_sample(&mut self, sample: Sample) {
+        self.samples.push(sample);
+    }
+
+    /// Takes the last `n` samples back.
+    pub(super) fn forget_samples(&mut self, n: u32) {
+        self.samples.truncate(self.samples.len().saturating_sub(n as usize));
+    }
+
+    /// Appends a series: its label entries, the place of further ones ([`Self::place_entries`]), the hash of all, the place of
+    /// its host ([`Self::place_host`]), and how many of the samples pushed last are its own. The batch must stay under 4 GiB in
+    /// each column, which `limits.body` sees to.
+    #[inline]
     pub(super) fn push_entries(
         &mut self,
         (entries, tail, labels_hash): (&[u8], (u32, u32), u64),
         host: (u32, u32),
         metric: MetricId,
-        samples: &[Sample],
+        n_samples: u32,
     ) {
         let labels = self.place_entries(entries);
-        let samples_range = (self.samples.len() as u32, samples.len() as u32);
-        match samples {
-            [sample] => self.samples.push(*sample),
-            samples => self.samples.extend_from_slice(samples),
-        }
-        self.series.push(Series { labels_hash, labels, tail, host, samples: samples_range, metric });
+        let samples = (self.samples.len() as u32 - n_samples, n_samples);
+        self.series.push(Series { labels_hash, labels, tail, host, samples, metric });
     }
 
     /// Appends a series given its labels (among them `__name__` and the identity label), for sources that are not remote write.
@@ -123,7 +115,8 @@ impl SampleBatch {
             hash = hash.wrapping_add(label_hash(name, value));
         }
         let host = self.place_host(host);
-        self.push_entries((&entries, (0, 0), hash), host, metric, samples);
+        self.samples.extend_from_slice(samples);
+        self.push_entries((&entries, (0, 0), hash), host, metric, samples.len() as u32);
     }
 
     /// Where `host` stands among the hosts, put there if need be: most often it is the last one, as a scrape comes in one piece.
@@ -160,6 +153,7 @@ impl SampleBatch {
         self.series.get(index).map(|series| self.view(series))
     }
 
+    #[inline]
     fn view(&self, series: &Series) -> SeriesView<'_> {
         SeriesView {
             labels_hash: series.labels_hash,
@@ -190,6 +184,7 @@ impl SampleBatch {
     }
 }
 
+#[inline]
 fn range<T>(column: &[T], (at, len): (u32, u32)) -> &[T] {
     &column[at as usize..][..len as usize]
 }

@@ -1,7 +1,7 @@
 //! From a request's body to one batch of wanted samples per shard.
 //!
 //! ```text
-//! body → decompress (caps) → walk (names first, bounds, limits) → scratch → batches
+//! body → decompress (caps) → walk (names first, bounds, limits) → batches
 //! ```
 //! Owns the caps on what a sender can make us allocate, the name filter and the routing of hosts. A body is handed out whole or
 //! not at all. Never knows what a feature is, keeps nothing between bodies but empty buffers, and reads no clock.
@@ -12,7 +12,6 @@ mod error;
 mod labels;
 mod metrics;
 mod sample;
-mod scratch;
 mod tail;
 mod walk;
 mod wanted;
@@ -27,7 +26,6 @@ pub use wanted::{UNLISTED, Wanted, label_hash, shard_of};
 
 use crate::series::TimestampMs;
 use compression::Decompressor;
-use scratch::Scratch;
 
 /// Which samples are believed, by their time. Both ends belong to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,9 +78,14 @@ pub struct DecodeStats {
 pub struct Decoder {
     /// Holds the message.
     decompressor: Decompressor,
-    /// What has been found in it.
-    scratch: Scratch,
+    /// Batches that came back: memory that is still there costs less than new memory. At most `spare_max`.
+    spare: Vec<SampleBatch>,
+    /// The most shards that a body was split over.
+    spare_max: usize,
 }
+
+/// What the columns of a batch keep for the next body, each.
+const RETAINED_BYTES: usize = 1 << 20;
 
 impl Default for Decoder {
     fn default() -> Self {
@@ -94,7 +97,7 @@ impl Decoder {
     /// A decoder with empty buffers.
     #[must_use]
     pub fn new() -> Self {
-        Self { decompressor: Decompressor::new(), scratch: Scratch::default() }
+        Self { decompressor: Decompressor::new(), spare: Vec::new(), spare_max: 0 }
     }
 
     /// Decodes a remote write 1.0 body. An empty one has no samples.
@@ -111,13 +114,17 @@ impl Decoder {
     ) -> Result<Decoded, DecodeError> {
         let decoded = self.decode_untrimmed(body, encoding, wanted, bounds);
         self.decompressor.trim();
-        self.scratch.trim();
         decoded
     }
 
     /// Takes batches of an earlier body back, so that the next one needs no new memory.
     pub fn recycle(&mut self, batches: Vec<SampleBatch>) {
-        self.scratch.recycle(batches);
+        for mut batch in batches {
+            batch.recycle(RETAINED_BYTES);
+            if self.spare.len() < self.spare_max {
+                self.spare.push(batch);
+            }
+        }
     }
 
     fn decode_untrimmed(
@@ -128,10 +135,17 @@ impl Decoder {
         bounds: TimeBounds,
     ) -> Result<Decoded, DecodeError> {
         let message = self.decompressor.decompress(body, encoding, wanted.body_bytes)?;
-        self.scratch.start(wanted.shards);
-        let mut stats = walk::walk(message, wanted, bounds, &mut self.scratch)?;
-        stats.compressed_bytes = body.len() as u64;
-        stats.decompressed_bytes = message.len() as u64;
-        Ok(Decoded { batches: self.scratch.batches(message), stats })
+        self.spare_max = self.spare_max.max(wanted.shards);
+        let mut batches: Vec<_> = (0..wanted.shards).map(|_| self.spare.pop().unwrap_or_default()).collect();
+        match walk::walk(message, wanted, bounds, &mut batches) {
+            Ok(stats) => {
+                let (compressed_bytes, decompressed_bytes) = (body.len() as u64, message.len() as u64);
+                Ok(Decoded { batches, stats: DecodeStats { compressed_bytes, decompressed_bytes, ..stats } })
+            }
+            Err(error) => {
+                self.recycle(batches);
+                Err(error)
+            }
+        }
     }
 }

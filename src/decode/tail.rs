@@ -1,6 +1,7 @@
 //! The labels that a target adds to all its series: vmagent writes them last, the same bytes for every series of a scrape, so
 //! that they are read once and recognised by one comparison after that.
 
+use super::batch::SampleBatch;
 use super::labels::parse_label;
 use super::wanted::{LabelName, label_message_hash};
 use super::wire::{Reader, short_field};
@@ -14,8 +15,8 @@ const MISSES_MAX: u32 = 16;
 pub(super) struct Tail<'a> {
     /// Label entries; empty where none are known.
     pub(super) entries: &'a [u8],
-    /// Where they stand in the message: start and length.
-    pub(super) place: (u32, u32),
+    /// A shard whose batch has them, and where.
+    placed: Option<(usize, (u32, u32))>,
     /// How many.
     pub(super) n: usize,
     /// The sum of their hashes.
@@ -54,9 +55,21 @@ impl<'a> Tail<'a> {
         self.n > 0 && (is_after_tail(18) || is_after_tail(9))
     }
 
-    /// Learns from a series that was read in full: its label entries, each of which is well-formed and within the limits, and
-    /// where in the message they end.
-    pub(super) fn learn(&mut self, entries: &'a [u8], end: u32, identity: &LabelName) {
+    /// Where `batch`, the one of `shard`, has the entries: put there unless it was the last one asked for.
+    #[inline]
+    pub(super) fn place_in(&mut self, batch: &mut SampleBatch, shard: usize) -> (u32, u32) {
+        match self.placed {
+            Some((of, place)) if of == shard => place,
+            _ => {
+                let place = batch.place_entries(self.entries);
+                self.placed = Some((shard, place));
+                place
+            }
+        }
+    }
+
+    /// Learns from a series that was read in full: its label entries, each of which is well-formed and within the limits.
+    pub(super) fn learn(&mut self, entries: &'a [u8], identity: &LabelName) {
         if self.misses > MISSES_MAX {
             return;
         }
@@ -74,7 +87,7 @@ impl<'a> Tail<'a> {
             Some((n, hash, host)) => {
                 (self.entries, self.n, self.hash, self.host, self.misses) = (common, n, hash, host, 0);
                 self.is_of_last_host = false;
-                self.place = (end - common.len() as u32, common.len() as u32);
+                self.placed = None;
                 (self.first, self.last) = (word(common, 0), word(common, common.len().saturating_sub(8)));
             }
             None => self.misses += 1,

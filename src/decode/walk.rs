@@ -1,15 +1,14 @@
 //! The walk over a decompressed `prometheus.WriteRequest`: names first, so that most series cost a few length hops.
 //!
-//! Reads borrowed bytes and notes what is kept in [`Scratch`]; copies nothing until the whole message has proved well-formed.
+//! Copies what is kept straight into the batches; who calls throws them away if the message proves malformed further on.
 //! Of series that nobody wants, only the structure is read: the insides of their labels and samples are stepped over.
 
 use super::DecodeStats;
 use super::TimeBounds;
-use super::batch::MetricId;
+use super::batch::{MetricId, SampleBatch};
 use super::error::{DecodeError, Malformed};
 use super::labels::{InvalidSeries, parse_label};
 use super::sample::parse_sample;
-use super::scratch::{Entries, Kept, Scratch};
 use super::tail::Tail;
 use super::wanted::{Wanted, label_bytes_hash, label_message_hash, shard_of};
 use super::wire::{Reader, WireType, short_field, write_field};
@@ -22,20 +21,20 @@ const NAME: &[u8] = METRIC_NAME.as_bytes();
 /// with one.
 const NAME_LABEL: [u8; 11] = *b"\x0a\x08__name__\x12";
 
-/// Notes in `scratch` what `wanted` keeps of `message`, and counts everything.
+/// Puts what `wanted` keeps of `message` into `batches`, of which there is one per shard, and counts everything.
 pub(super) fn walk(
     message: &[u8],
     wanted: &Wanted,
     bounds: TimeBounds,
-    scratch: &mut Scratch,
+    batches: &mut [SampleBatch],
 ) -> Result<DecodeStats, DecodeError> {
     let mut walk = Walk {
         wanted,
         bounds,
-        scratch,
+        batches,
         stats: DecodeStats::default(),
         last_name: Name::default(),
-        last_host: ((0, 0), 0),
+        last_host: Host::default(),
         tail: Tail::default(),
     };
     let mut reader = Reader::new(message);
@@ -50,13 +49,23 @@ pub(super) fn walk(
 struct Walk<'a, 's> {
     wanted: &'a Wanted,
     bounds: TimeBounds,
-    scratch: &'s mut Scratch,
+    batches: &'s mut [SampleBatch],
     stats: DecodeStats,
     /// The last name looked up and what came out: the series of a metric follow each other.
     last_name: Name<'a>,
-    /// Where the last kept host stands in the scratch, and its shard: a scrape has one host.
-    last_host: ((u32, u32), u16),
+    /// The last host of a wanted series: a scrape has one.
+    last_host: Host,
     tail: Tail<'a>,
+}
+
+/// A host that was met.
+#[derive(Default)]
+struct Host {
+    /// Empty before the first one.
+    name: String,
+    shard: usize,
+    /// Where it stands in the batch of its shard; `None` before it has a series there.
+    place: Option<(u32, u32)>,
 }
 
 /// A metric name that was looked up.
@@ -87,10 +96,24 @@ struct Labels<'a> {
     problem: Option<InvalidSeries>,
 }
 
-/// How much of what stands behind the labels of a series. `future` and `too_old` stay 0 where samples were not looked into.
+/// What becomes of a series.
+enum Fate {
+    /// Nobody wants it.
+    Ignored,
+    Invalid(InvalidSeries),
+    /// What of it is within the bounds goes to a shard.
+    Kept {
+        metric: MetricId,
+        shard: usize,
+    },
+}
+
+/// How much of what stands behind the labels of a series. Samples of series that aren't kept count in `samples` alone.
 #[derive(Default)]
 struct Rest {
     samples: u64,
+    /// Put into the batch.
+    kept: u32,
     future: u64,
     too_old: u64,
     exemplars: u64,
@@ -104,7 +127,7 @@ impl<'a> Walk<'a, '_> {
         match reader.key()? {
             (1, WireType::Bytes) => {
                 let series = reader.bytes()?;
-                self.series(series, reader.at() - series.len())
+                self.series(series)
             }
             (3, WireType::Bytes) => {
                 self.stats.metadata += 1;
@@ -115,8 +138,8 @@ impl<'a> Walk<'a, '_> {
         }
     }
 
-    /// A `TimeSeries`, which starts at byte `at` of the message.
-    fn series(&mut self, series: &'a [u8], at: usize) -> Result<(), Malformed> {
+    /// A `TimeSeries`.
+    fn series(&mut self, series: &'a [u8]) -> Result<(), Malformed> {
         let mut metric = None;
         let mut known = Labels::default();
         let mut unread = series;
@@ -142,34 +165,28 @@ impl<'a> Walk<'a, '_> {
             known = Labels { n: 1, hash: looked_up.hash, name: Some(name), problem, ..Labels::default() };
             unread = behind;
         }
-        let first_sample = self.scratch.samples.len();
         let (labels, end, ends_with_tail) = self.labels(known, unread)?;
-        let end = series.len() - unread.len() + end;
-        let entries = match ends_with_tail {
-            true => {
-                Entries { at: at as u32, len: end as u32 - self.tail.place.1, gathered: false, tail: self.tail.place }
-            }
-            false => Entries { at: at as u32, len: end as u32, gathered: false, tail: (0, 0) },
-        };
+        let from = series.len() - unread.len();
+        let (entries, rest) = series.split_at(from + end);
         if !ends_with_tail && labels.problem.is_none() {
-            let from = series.len() - unread.len();
-            self.tail.learn(&series[from..end], (at + end) as u32, &self.wanted.identity);
+            self.tail.learn(&entries[from..], &self.wanted.identity);
         }
-        let rest = self.rest(&series[end..])?;
-        if rest.labels {
-            self.scratch.samples.truncate(first_sample);
+        let metric = metric.or_else(|| labels.name.and_then(|name| self.wanted.metric(name)));
+        let fate = self.fate(&labels, metric);
+        let found = self.rest(rest, &fate)?;
+        if found.labels {
+            self.forget_samples(&fate, &found);
             return self.scattered(series);
         }
-        let metric = metric.or_else(|| self.wanted.metric(labels.name?));
-        self.settle(entries, &labels, metric, &rest, first_sample);
+        let own = if ends_with_tail { entries.len() - self.tail.entries.len() } else { entries.len() };
+        self.settle(&fate, &found, (&entries[..own], labels.hash), ends_with_tail);
         Ok(())
     }
 
     /// A series whose labels don't stand together at its start: they are gathered first.
     #[cold]
     fn scattered(&mut self, series: &'a [u8]) -> Result<(), Malformed> {
-        let mut gathered = std::mem::take(&mut self.scratch.gathered);
-        let at = gathered.len();
+        let mut gathered = Vec::new();
         let mut reader = Reader::new(series);
         while !reader.is_empty() {
             match reader.key()? {
@@ -177,13 +194,11 @@ impl<'a> Walk<'a, '_> {
                 (_, wire_type) => reader.skip(wire_type)?,
             }
         }
-        let first_sample = self.scratch.samples.len();
-        let (labels, ..) = self.labels(Labels::default(), &gathered[at..])?;
-        let rest = self.rest(series)?;
-        let entries = Entries { at: at as u32, len: (gathered.len() - at) as u32, gathered: true, tail: (0, 0) };
+        let (labels, ..) = self.labels(Labels::default(), &gathered)?;
         let metric = labels.name.and_then(|name| self.wanted.metric(name));
-        self.settle(entries, &labels, metric, &rest, first_sample);
-        self.scratch.gathered = gathered;
+        let fate = self.fate(&labels, metric);
+        let found = self.rest(series, &fate)?;
+        self.settle(&fate, &found, (&gathered, labels.hash), false);
         Ok(())
     }
 
@@ -240,13 +255,28 @@ impl<'a> Walk<'a, '_> {
         Ok((labels, series.len() - rest.len(), behind_tail == Some(rest.len())))
     }
 
-    /// Reads what stands behind the labels and notes the samples that are within the bounds.
-    fn rest(&mut self, rest: &[u8]) -> Result<Rest, Malformed> {
+    /// What becomes of a series with these labels. Of a kept one the walk's last host is the host.
+    #[inline]
+    fn fate(&mut self, labels: &Labels<'_>, metric: Option<MetricId>) -> Fate {
+        match (labels.name, metric, labels.problem) {
+            (None | Some([]), ..) => Fate::Invalid(InvalidSeries::NoName),
+            (Some(_), None, _) => Fate::Ignored,
+            (Some(_), Some(_), Some(problem)) => Fate::Invalid(problem),
+            (Some(_), Some(metric), None) => match self.meet_host(labels) {
+                Ok(()) => Fate::Kept { metric, shard: self.last_host.shard },
+                Err(problem) => Fate::Invalid(problem),
+            },
+        }
+    }
+
+    /// Reads what stands behind the labels; puts the samples of a kept series that are within the bounds into its batch.
+    #[inline]
+    fn rest(&mut self, rest: &[u8], fate: &Fate) -> Result<Rest, Malformed> {
         let mut found = Rest::default();
         // One sample and nothing else, as nearly every series has it.
         if let Some((0x12, content, [])) = short_field(rest) {
             found.samples = 1;
-            self.sample(content, &mut found)?;
+            self.sample(content, fate, &mut found)?;
             return Ok(found);
         }
         let mut reader = Reader::new(rest);
@@ -264,7 +294,7 @@ impl<'a> Walk<'a, '_> {
                 1 => found.labels = true,
                 2 => {
                     found.samples += 1;
-                    self.sample(content, &mut found)?;
+                    self.sample(content, fate, &mut found)?;
                 }
                 3 => found.exemplars += 1,
                 _ => found.histograms += 1,
@@ -273,77 +303,66 @@ impl<'a> Walk<'a, '_> {
         Ok(found)
     }
 
-    /// Notes a sample if it is within the bounds.
     #[inline]
-    fn sample(&mut self, content: &[u8], found: &mut Rest) -> Result<(), Malformed> {
+    fn sample(&mut self, content: &[u8], fate: &Fate, found: &mut Rest) -> Result<(), Malformed> {
         let sample = parse_sample(content)?;
+        let Fate::Kept { shard, .. } = *fate else { return Ok(()) };
         if sample.t_ms > self.bounds.max_ms {
             found.future += 1;
         } else if sample.t_ms < self.bounds.min_ms {
             found.too_old += 1;
         } else {
-            self.scratch.samples.push(sample);
+            self.batches[shard].push_sample(sample);
+            found.kept += 1;
         }
         Ok(())
     }
 
-    /// Decides on a series that has been read, and counts it. `first_sample` is where its samples start in the scratch.
-    fn settle(
-        &mut self,
-        entries: Entries,
-        labels: &Labels<'_>,
-        metric: Option<MetricId>,
-        rest: &Rest,
-        first_sample: usize,
-    ) {
-        self.count(rest);
-        let kept = (self.scratch.samples.len() - first_sample) as u32;
-        let problem = match (labels.name, metric, labels.problem) {
-            (None | Some([]), ..) => Some(InvalidSeries::NoName),
-            (Some(_), None, _) => {
-                self.stats.ignored_samples += rest.samples;
-                self.scratch.samples.truncate(first_sample);
-                return;
-            }
-            (Some(_), Some(metric), None) => match self.host(labels) {
-                Ok((host, shard)) => {
-                    self.stats.future_samples += rest.future;
-                    self.stats.too_old_samples += rest.too_old;
-                    self.stats.kept_samples += u64::from(kept);
-                    if kept > 0 {
-                        let samples = (first_sample as u32, kept);
-                        self.scratch.keep(Kept { entries, labels_hash: labels.hash, host, samples, metric, shard });
-                    }
-                    None
-                }
-                Err(problem) => Some(problem),
-            },
-            (Some(_), Some(_), problem) => problem,
-        };
-        if let Some(problem) = problem {
-            self.stats.invalid_series[problem as usize] += 1;
-            self.scratch.samples.truncate(first_sample);
+    /// Takes the samples of a series out of its batch again.
+    fn forget_samples(&mut self, fate: &Fate, found: &Rest) {
+        if let Fate::Kept { shard, .. } = *fate {
+            self.batches[shard].forget_samples(found.kept);
         }
     }
 
-    /// Where the scratch has the host, and its shard.
+    /// Counts a series that has been read, and gives one that is kept its place. `entries` are its labels, before those of the
+    /// tail if it ends with it, and the hash of all.
     #[inline]
-    fn host(&mut self, labels: &Labels<'_>) -> Result<((u32, u32), u16), InvalidSeries> {
+    fn settle(&mut self, fate: &Fate, found: &Rest, (entries, hash): (&[u8], u64), ends_with_tail: bool) {
+        self.count(found);
+        match *fate {
+            Fate::Ignored => self.stats.ignored_samples += found.samples,
+            Fate::Invalid(problem) => self.stats.invalid_series[problem as usize] += 1,
+            Fate::Kept { metric, shard } => {
+                self.stats.future_samples += found.future;
+                self.stats.too_old_samples += found.too_old;
+                self.stats.kept_samples += u64::from(found.kept);
+                if found.kept > 0 {
+                    let batch = &mut self.batches[shard];
+                    let host = *self.last_host.place.get_or_insert_with(|| batch.place_host(&self.last_host.name));
+                    let tail = if ends_with_tail { self.tail.place_in(batch, shard) } else { (0, 0) };
+                    batch.push_entries((entries, tail, hash), host, metric, found.kept);
+                }
+            }
+        }
+    }
+
+    /// Makes the host that the labels name the last one.
+    #[inline]
+    fn meet_host(&mut self, labels: &Labels<'_>) -> Result<(), InvalidSeries> {
         if labels.has_last_host {
-            return Ok(self.last_host);
+            return Ok(());
         }
-        let host = labels.host.filter(|host| !host.is_empty()).ok_or(InvalidSeries::NoIdentity)?;
-        let (at, len) = self.last_host.0;
-        if self.scratch.hosts.as_bytes()[at as usize..][..len as usize] == *host {
-            self.tail.is_of_last_host = self.tail.host == host;
-            return Ok(self.last_host);
+        let name = labels.host.filter(|host| !host.is_empty()).ok_or(InvalidSeries::NoIdentity)?;
+        if self.last_host.name.as_bytes() != name {
+            let name = str::from_utf8(name).map_err(|_| InvalidSeries::InvalidUtf8)?;
+            self.last_host.name.clear();
+            self.last_host.name.push_str(name);
+            self.last_host.shard = shard_of(name, self.wanted.shards);
+            self.last_host.place = None;
         }
-        let host = str::from_utf8(host).map_err(|_| InvalidSeries::InvalidUtf8)?;
-        let at = self.scratch.hosts.len() as u32;
-        self.scratch.hosts.push_str(host);
-        self.last_host = ((at, host.len() as u32), shard_of(host, self.wanted.shards) as u16);
-        self.tail.is_of_last_host = self.tail.host == host.as_bytes();
-        Ok(self.last_host)
+        self.tail.is_of_last_host = self.tail.host == name;
+        Ok(())
     }
 
     /// The name that a series begins with, looked up, and what follows it.
