@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
 use crate::expr::eval::{Element, Vector};
-use crate::expr::rollup::column::Column;
+use crate::expr::rollup::column::{Column, renumbered};
 use crate::expr::rollup::{ABSENT, Context, FrameView, Member, RangeFunction, RangeState, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
@@ -45,10 +45,10 @@ impl Feed {
                 self.set_ended(*new as usize, ended);
             }
         }
-        self.last = moved(&self.last, &new_places, n, ABSENT);
+        self.last = renumbered(self.last.iter().copied(), &new_places, n, || ABSENT);
         self.seen.renumber(&new_places, n, 0);
         for (_, values) in &mut self.delayed {
-            *values = moved(values, &new_places, n, ABSENT).into();
+            *values = renumbered(values.iter().copied(), &new_places, n, || ABSENT).into();
         }
     }
 
@@ -189,14 +189,4 @@ impl Feed {
 fn renumbering(old: &[u32], new: &[u32], new_of: &[Option<u32>]) -> Vec<Option<u32>> {
     let position = |old: &u32| new.binary_search(&new_of.get(*old as usize).copied().flatten()?).ok().map(|i| i as u32);
     old.iter().map(position).collect()
-}
-
-fn moved<T: Copy>(old: &[T], new: &[Option<u32>], n: usize, empty: T) -> Vec<T> {
-    let mut moved = vec![empty; n];
-    for (value, new) in old.iter().zip(new) {
-        if let Some(new) = new {
-            moved[*new as usize] = *value;
-        }
-    }
-    moved
 }

@@ -8,6 +8,7 @@ mod edges;
 mod fold;
 mod ring;
 
+use self::column::renumbered;
 use self::edges::{Edges, Panes};
 use self::fold::Fold;
 use self::ring::Ring;
@@ -137,8 +138,8 @@ impl RangeState {
     pub fn renumber(&mut self, new: &[Option<u32>], n_series: usize) {
         match self {
             Self::Edges(_, edges) => edges.renumber(new, n_series),
-            Self::Folds(folds) => renumbered(folds, new, n_series),
-            Self::Rings(rings) => renumbered(rings, new, n_series),
+            Self::Folds(folds) => *folds = renumbered(folds.drain(..), new, n_series, Fold::default),
+            Self::Rings(rings) => *rings = renumbered(rings.drain(..), new, n_series, Ring::default),
         }
     }
 
@@ -223,16 +224,6 @@ impl RangeState {
             }
         }
     }
-}
-
-fn renumbered<T: Default>(states: &mut Vec<T>, new: &[Option<u32>], n: usize) {
-    let mut renumbered: Vec<T> = std::iter::repeat_with(T::default).take(n).collect();
-    for (state, new) in states.drain(..).zip(new) {
-        if let Some(new) = new {
-            renumbered[*new as usize] = state;
-        }
-    }
-    *states = renumbered;
 }
 
 /// Prometheus' extrapolation of `rate`, `increase` and `delta` to the borders of the range (promql/functions.go,

@@ -33,12 +33,24 @@ impl<T: Copy> Column<T> {
 
     /// Gives each series its position in `new`; `n` series there will be, those without a value have `empty`.
     pub fn renumber(&mut self, new: &[Option<u32>], n: usize, empty: T) {
-        let mut values = vec![empty; n];
-        for (series, new) in new.iter().enumerate() {
-            if let Some(new) = new {
-                values[*new as usize] = self.get(series);
-            }
-        }
-        *self = Self::Each(values.into());
+        let values = (0..new.len()).map(|series| self.get(series));
+        *self = Self::Each(renumbered(values, new, n, || empty).into());
     }
+}
+
+/// The values of `n` series after they have changed their numbers: `new` has the new number of each old one, `None` where it is
+/// gone. A series that was not there before has the `empty` value.
+pub fn renumbered<T>(
+    values: impl IntoIterator<Item = T>,
+    new: &[Option<u32>],
+    n: usize,
+    empty: impl FnMut() -> T,
+) -> Vec<T> {
+    let mut renumbered: Vec<T> = std::iter::repeat_with(empty).take(n).collect();
+    for (value, new) in values.into_iter().zip(new) {
+        if let Some(new) = new {
+            renumbered[*new as usize] = value;
+        }
+    }
+    renumbered
 }

@@ -5,7 +5,7 @@
 //! keeps of each series the first value and its clock, which says when the pane's samples came. Series that are scraped together
 //! share their clock, so that a series costs 8 bytes a pane, not 16 a sample.
 
-use super::column::Column;
+use super::column::{Column, renumbered};
 use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_number};
 use crate::expr::eval::{Element, Vector};
 use crate::series::{Sample, TimestampMs};
@@ -120,13 +120,10 @@ impl Edges {
 
     /// Keeps the series with `new` positions in their order; `n_series` of them will there be.
     pub fn renumber(&mut self, new: &[Option<u32>], n_series: usize) {
-        let mut first = vec![0.0; self.panes.len() * n_series];
+        let mut first = Vec::with_capacity(self.panes.len() * n_series);
         for (i, pane) in self.panes.iter_mut().enumerate() {
-            for (series, new) in new.iter().take(self.n_series).enumerate() {
-                if let Some(new) = new {
-                    first[i * n_series + *new as usize] = self.first[i * self.n_series + series];
-                }
-            }
+            let firsts = &self.first[i * self.n_series..(i + 1) * self.n_series];
+            first.extend(renumbered(firsts.iter().copied(), new, n_series, || 0.0));
             if pane.clocks.is_empty() {
                 pane.clock = Column::Same(0);
             } else {
