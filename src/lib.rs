@@ -25,6 +25,7 @@ pub mod config;
 pub mod decode;
 pub mod demo;
 pub mod engine;
+pub mod evaluate;
 pub mod expr;
 pub mod history;
 pub mod http;
