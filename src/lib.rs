@@ -30,6 +30,7 @@ pub mod expr;
 pub mod history;
 pub mod http;
 pub mod ingest;
+pub mod labelled;
 pub mod model;
 pub mod proto;
 pub mod results;
