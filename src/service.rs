@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::Config;
 use crate::decode::Wanted;
+use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
 use crate::expr::{ExprError, FeatureSource, Plan};
 use crate::http;
@@ -111,12 +112,14 @@ impl Plans {
             keep: config.identity.keep.clone(),
             step_ms: self.step_ms(),
             lateness_ms: config.ingest.lateness_ms,
-            window_rows: self.window(),
-            scored: self.scored.iter().map(scored).collect(),
-            input_clip: manifest.input_clip,
-            target_clip: manifest.target_clip,
-            statistics: statistics.in_rows(self.step_ms()),
-            max_missing: config.detection.max_missing,
+            windows: WindowConfig {
+                window_rows: self.window(),
+                scored: self.scored.iter().map(scored).collect(),
+                input_clip: manifest.input_clip,
+                target_clip: manifest.target_clip,
+                statistics: statistics.in_rows(self.step_ms()),
+                max_missing: config.detection.max_missing,
+            },
             limits: EngineLimits {
                 hosts: limits.hosts.div_ceil(config.threads.shards),
                 series_per_host: limits.series_per_host,

@@ -6,10 +6,9 @@ use super::counts::Event;
 use super::discovery::selection_class;
 use super::frames::{self, Frames, Inserted};
 use super::layout::Layout;
-use super::row::{HostId, HostStatus, NotScored, Row, Window};
+use super::row::{HostId, HostStatus, NotScored, Row};
 use super::slots::Slots;
-use super::standardise::{Standardised, Standardiser};
-use super::window::WindowRing;
+use super::windows::Windows;
 use super::{Output, Shared};
 use crate::expr::eval::Evaluation;
 use crate::series::{Labels, Sample, TimestampMs};
@@ -34,14 +33,10 @@ pub(super) struct Host {
     applied_ms: TimestampMs,
     /// The next step to close; `None` before the first frame.
     next_step_ms: Option<TimestampMs>,
-    window: WindowRing,
-    /// One per scored feature.
-    statistics: Box<[Standardiser]>,
+    windows: Windows,
     /// Configured features that the newest row lacks.
     missing: Box<[u16]>,
     not_scored: Option<NotScored>,
-    /// Rows closed since the host was first seen; saturates.
-    n_rows: u32,
     /// Steps closed since series were last looked through for silent ones.
     steps_since_expiry: i64,
     /// Whether the running `apply` has met this host already.
@@ -63,12 +58,10 @@ impl Host {
             watermark_ms: TimestampMs::MIN,
             applied_ms: TimestampMs::MIN,
             next_step_ms: None,
-            window: WindowRing::new(config.window_rows, config.scored.len(), config.input_clip),
-            statistics: vec![Standardiser::default(); config.scored.len()].into(),
+            windows: Windows::new(&config.windows),
             missing: Box::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
-            n_rows: 0,
             steps_since_expiry: 0,
             is_touched: false,
         }
@@ -165,7 +158,8 @@ impl Host {
 
     /// Whether a frame at `t_ms` would come so late that nothing of the window is left.
     fn is_long_gap(&self, t_ms: TimestampMs, shared: &Shared) -> bool {
-        self.next_step_ms.is_some_and(|next| self.gap_rows(next, t_ms, shared) > shared.config.window_rows as i64)
+        self.next_step_ms
+            .is_some_and(|next| self.gap_rows(next, t_ms, shared) > shared.config.windows.window_rows as i64)
     }
 
     fn gap_rows(&self, next_step_ms: TimestampMs, t_ms: TimestampMs, shared: &Shared) -> i64 {
@@ -201,7 +195,7 @@ impl Host {
             skipped_from => {
                 let n_skipped = skipped_from.map_or(0, |next_ms| self.gap_rows(next_ms, t_ms, shared));
                 out.counts.add(Event::StepSkipped, n_skipped as u64);
-                self.window.clear();
+                self.windows.clear();
                 self.next_step_ms = Some(self.first_step_from(t_ms, shared));
             }
         }
@@ -209,7 +203,7 @@ impl Host {
 
     fn close_step(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         let values = self.evaluate(t_ms, shared, out);
-        let window = self.standardise(&values, t_ms, shared);
+        let window = self.windows.push(t_ms, &values, &shared.config.windows);
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
         self.not_scored = window.as_ref().err().copied();
         out.counts.add(Event::RowClosed, 1);
@@ -241,46 +235,6 @@ impl Host {
         features.map(value).collect()
     }
 
-    /// Standardises the scored features of a row, and gives the window that it completes.
-    fn standardise(&mut self, values: &[f64], t_ms: TimestampMs, shared: &mut Shared) -> Result<Window, NotScored> {
-        let config = &shared.config;
-        let n_scored = config.scored.len();
-        let mut row = vec![f32::NAN; n_scored];
-        let mut mean = vec![f64::NAN; n_scored];
-        let mut deviation = vec![f64::NAN; n_scored];
-        let mut n_missing = 0;
-        for (i, scored) in config.scored.iter().enumerate() {
-            let x = values[scored.feature as usize];
-            if x.is_nan() {
-                n_missing += 1;
-                continue;
-            }
-            let observed = self.statistics[i].observe(x, t_ms, scored.floor, &config.statistics);
-            if let Some(Standardised { z, mean: mean_before, deviation: deviation_before }) = observed {
-                // Clipped to the wider bound so that an outlier stays finite; the window clips inputs again.
-                row[i] = (z as f32).clamp(-config.target_clip, config.target_clip);
-                (mean[i], deviation[i]) = (mean_before, deviation_before);
-            }
-        }
-        self.window.push(&row);
-        self.n_rows = self.n_rows.saturating_add(1);
-        if self.window.len() < config.window_rows {
-            return Err(NotScored::TooFewRows);
-        }
-        let n_missing_max = config.max_missing * n_scored as f64;
-        if f64::from(n_missing) > n_missing_max {
-            return Err(NotScored::TooMuchMissing);
-        }
-        // A young host's window has rows from before its statistics were warm: that is no fault of the host.
-        let n_rows_young = config.statistics.warmup_rows().saturating_add(config.window_rows as u32);
-        let why = if self.n_rows < n_rows_young { NotScored::StatisticsWarmingUp } else { NotScored::TooMuchMissing };
-        if row.iter().filter(|z| z.is_nan()).count() as f64 > n_missing_max {
-            return Err(NotScored::StatisticsWarmingUp);
-        }
-        let input = self.window.filled(config.max_missing).ok_or(why)?;
-        Ok(Window { input, target: row.into(), mean: mean.into(), deviation: deviation.into() })
-    }
-
     /// Forgets series that can no longer be seen by any leaf; looked for once per lookback, since it costs a pass.
     fn expire_series(&mut self, t_ms: TimestampMs, shared: &mut Shared) {
         let config = &shared.config;
@@ -304,8 +258,8 @@ impl Host {
             host: Arc::clone(&self.id),
             last_sample_ms: self.newest_ms,
             up: self.slots.up(self.newest_ms, shared.config.plan.lookback_ms),
-            window_rows: u32::try_from(self.window.len()).unwrap_or(u32::MAX),
-            history_ms: i64::from(self.n_rows.saturating_sub(1)).saturating_mul(shared.config.step_ms),
+            window_rows: u32::try_from(self.windows.len()).unwrap_or(u32::MAX),
+            history_ms: i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(shared.config.step_ms),
             missing: self.missing.clone(),
             not_scored: self.not_scored,
         }

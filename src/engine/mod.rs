@@ -15,6 +15,7 @@ pub mod standardise;
 #[cfg(test)]
 mod tests;
 mod window;
+pub mod windows;
 mod wiring;
 
 use std::collections::{HashMap, HashSet};
@@ -26,7 +27,7 @@ use self::frames::Frame;
 use self::host::Host;
 use self::layout::Layouts;
 use self::row::{HostId, HostStatus, Row};
-use self::standardise::RowConstants;
+use self::windows::WindowConfig;
 use self::wiring::Wiring;
 use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
 use crate::expr::Plan;
@@ -49,18 +50,8 @@ pub struct EngineConfig {
     pub step_ms: i64,
     /// How long a frame waits for late samples, in event time and since it came.
     pub lateness_ms: i64,
-    /// T.
-    pub window_rows: usize,
-    /// The features that the model sees, in its order.
-    pub scored: Vec<ScoredFeature>,
-    /// Inputs are clipped to ± this.
-    pub input_clip: f32,
-    /// The newest row is clipped to ± this.
-    pub target_clip: f32,
-    /// Constants of the running statistics.
-    pub statistics: RowConstants,
-    /// Share of a window, and of its newest row, that may be missing.
-    pub max_missing: f64,
+    /// What rows are standardised and windows made with.
+    pub windows: WindowConfig,
     /// What bounds memory.
     pub limits: EngineLimits,
 }

@@ -32,12 +32,14 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
         keep: vec!["job".into()],
         step_ms: STEP_MS,
         lateness_ms: LATENESS_MS,
-        window_rows: T,
-        scored: vec![ScoredFeature { feature: 0, floor: 0.0 }, ScoredFeature { feature: 1, floor: 0.0 }],
-        input_clip: 5.0,
-        target_clip: 20.0,
-        statistics: Constants { warmup_s: 120.0, ..Constants::default() }.in_rows(STEP_MS),
-        max_missing: 0.5,
+        windows: WindowConfig {
+            window_rows: T,
+            scored: vec![ScoredFeature { feature: 0, floor: 0.0 }, ScoredFeature { feature: 1, floor: 0.0 }],
+            input_clip: 5.0,
+            target_clip: 20.0,
+            statistics: Constants { warmup_s: 120.0, ..Constants::default() }.in_rows(STEP_MS),
+            max_missing: 0.5,
+        },
         limits: EngineLimits {
             hosts: 10,
             series_per_host: 10,
@@ -228,7 +230,7 @@ fn what_reads_more_samples_than_a_host_may_keep_is_missing_and_not_wrong() {
     let mut engine = engine_with(|config| {
         let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
         config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
-        config.scored = Vec::new();
+        config.windows.scored = Vec::new();
         config.limits.samples_per_host = 30;
     });
     let out = run(&mut engine, 0, 40 * STEP_MS);
@@ -452,7 +454,7 @@ fn a_long_range_of_one_metric_keeps_no_series_of_another() {
         let sources = ["sum(max_over_time(g[1d]))", "sum(rate(c[2m]))"];
         let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
         config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
-        config.scored = Vec::new();
+        config.windows.scored = Vec::new();
     });
     let mut out = Output::default();
     for (i, device) in ["d0", "d1", "d2", "d3", "d4", "d5"].into_iter().enumerate() {

@@ -10,7 +10,7 @@ fn engine_of(features: &[&str]) -> Engine {
     let plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
     engine_with(|config| {
         config.plan = plan;
-        config.scored = Vec::new();
+        config.windows.scored = Vec::new();
         config.limits.series_per_host = 100;
     })
 }

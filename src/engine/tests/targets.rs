@@ -180,7 +180,7 @@ fn check(lives: [&[Life]; 2], has_heartbeat: bool, seed: u64) {
     let plan = Arc::new(Plan::compile(&sources, LOOKBACK_MS).unwrap());
     let mut engine = engine_with(|config| {
         config.plan = Arc::clone(&plan);
-        config.scored = Vec::new();
+        config.windows.scored = Vec::new();
         config.lateness_ms = 40_000;
         config.limits.series_per_host = 50;
         config.limits.samples_per_host = 100_000;

@@ -1,0 +1,86 @@
+//! Labelled data of hosts: rows, and which of them belong to an incident.
+//!
+//! Owns the formats: `npz` files as the public data sets come, and CSV. Judges nothing.
+
+mod columns;
+mod csv;
+mod npz;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use ndarray::Array2;
+
+pub use columns::SMD_FEATURES;
+
+use crate::series::TimestampMs;
+
+/// A host with labels.
+#[derive(Debug, Clone)]
+pub struct LabelledHost {
+    /// The file's name without its ending.
+    pub name: String,
+    /// The names of the columns; a feature of the bundle of the same name is the same feature.
+    pub features: Vec<String>,
+    /// `[rows × columns]` in their own units, in order; NaN where missing. First the rows without a label.
+    pub values: Array2<f64>,
+    /// When each row is, rising; `None` where the file doesn't say: then they are a step apart.
+    pub t_ms: Option<Vec<TimestampMs>>,
+    /// Distance of two rows; `None` where the file doesn't say.
+    pub step_ms: Option<i64>,
+    /// Whether a row belongs to an incident, of the last rows.
+    pub label: Vec<bool>,
+    /// What the labellers blamed, where they said.
+    pub blames: Vec<Blame>,
+}
+
+/// What the labellers blamed for an incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blame {
+    /// Labelled rows, counted from the first one with a label.
+    pub rows: Range<usize>,
+    /// Columns.
+    pub columns: Vec<usize>,
+}
+
+impl LabelledHost {
+    /// Rows without a label; they come first.
+    #[must_use]
+    pub fn n_unlabelled(&self) -> usize {
+        self.values.nrows() - self.label.len()
+    }
+}
+
+/// All hosts of a folder, by name: one per `.npz` or `.csv` file.
+///
+/// # Errors
+/// There is none, or one cannot be read: names the file, and for CSV the line.
+pub fn read_hosts(folder: &Path) -> anyhow::Result<Vec<LabelledHost>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<PathBuf>, _>>();
+    let mut paths = paths.with_context(|| format!("cannot read the folder {}", folder.display()))?;
+    let ending = |path: &Path| path.extension().map(|ending| ending.to_string_lossy().into_owned());
+    paths.retain(|path| matches!(ending(path).as_deref(), Some("npz" | "csv")));
+    paths.sort();
+    ensure!(
+        !paths.is_empty(),
+        "there is no labelled data in {}: one file per host is needed, <host>.npz with `train`, `test` and `label`, or <host>.csv with \
+         a header of feature names and a column `label`",
+        folder.display()
+    );
+    let read = |path: &PathBuf| {
+        let host = if ending(path).as_deref() == Some("npz") { npz::read(path) } else { csv::read(path) };
+        host.with_context(|| format!("cannot use {}", path.display()))
+    };
+    let hosts = paths.iter().map(read).collect::<anyhow::Result<Vec<LabelledHost>>>()?;
+    if let Some(pair) = hosts.windows(2).find(|pair| pair[0].name == pair[1].name) {
+        bail!("the host {} is there twice, as .csv and as .npz", pair[0].name);
+    }
+    Ok(hosts)
+}
+
+/// The name of the host that a file holds.
+fn host_name(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
