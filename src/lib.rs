@@ -32,6 +32,7 @@ pub mod http;
 pub mod ingest;
 pub mod labelled;
 pub mod model;
+pub mod playback;
 pub mod proto;
 pub mod results;
 pub mod series;

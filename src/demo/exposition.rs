@@ -34,13 +34,20 @@ impl Page {
 
     /// A successful scrape of `host`.
     pub fn scrape(&mut self, host: &Host, t_ms: TimestampMs) -> &[TimeSeries] {
+        self.write(t_ms, |page| {
+            cpu(page, host);
+            disk(page, host);
+            memory(page, host);
+            network(page, host);
+            tcp(page, host);
+            others(page, host);
+        })
+    }
+
+    /// A successful scrape of what `exporter` puts, the same series in the same order each time.
+    pub fn write(&mut self, t_ms: TimestampMs, exporter: impl FnOnce(&mut Self)) -> &[TimeSeries] {
         (self.t_ms, self.next) = (t_ms, 0);
-        cpu(self, host);
-        disk(self, host);
-        memory(self, host);
-        network(self, host);
-        tcp(self, host);
-        others(self, host);
+        exporter(self);
         self.exported = self.next;
         self.scraper(true);
         &self.series
@@ -71,7 +78,7 @@ impl Page {
     }
 
     /// The next series of the scrape. Every scrape puts the same series in the same order.
-    fn put(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub fn put(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         if self.next == self.series.len() {
             let label = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
             let target = self.target.iter().map(|(name, value)| (name.as_str(), value.as_str()));

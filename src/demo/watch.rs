@@ -85,6 +85,11 @@ impl Findings {
         self.last_sample_ms = detail.last_sample_ms;
     }
 
+    /// The time, flag and score of every row that was scored, in order.
+    pub fn scored_rows(&self) -> impl Iterator<Item = (TimestampMs, bool, f64)> {
+        self.rows.iter().map(|(t_ms, (flag, score))| (*t_ms, *flag, *score))
+    }
+
     /// Rows from `since_ms` on that were scored.
     #[must_use]
     pub fn n_scored_since(&self, since_ms: TimestampMs) -> usize {

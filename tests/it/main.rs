@@ -5,6 +5,7 @@ mod decode;
 mod e2e;
 mod features;
 mod onnx;
+mod playback;
 mod preset;
 mod promql;
 mod proto;
