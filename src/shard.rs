@@ -261,7 +261,11 @@ impl Metrics {
         }
         for (feature, error) in &out.feature_errors {
             let name = self.features.get(*feature as usize).map_or("", String::as_str);
-            self.feature_errors.with_label_values(&[name, error.as_str()]).inc();
+            let counter = self.feature_errors.with_label_values(&[name, error.as_str()]);
+            if counter.get() == 0 {
+                tracing::warn!(feature = name, "a feature has no value on some host: {}", error.advice());
+            }
+            counter.inc();
         }
     }
 }

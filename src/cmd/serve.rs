@@ -30,6 +30,7 @@ pub struct Flags {
 pub async fn run(flags: Flags) -> anyhow::Result<()> {
     // Before anything else, so that a signal during the start is not lost.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let plans = Plans::new(load(flags.config_file.as_deref())?)?;
     let listener = listen(&flags.listen_address).await?;
@@ -44,12 +45,18 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
         step_ms = plans.step_ms(),
         "listening"
     );
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
-        () = service.failed() => bail!("a thread of the service ended; this is a bug, see the panic above"),
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => {
+                tracing::warn!("SIGHUP: the configuration cannot be reloaded yet, restart to apply it; going on with the old one");
+                continue;
+            }
+            _ = terminate.recv() => tracing::info!("SIGTERM: draining"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: draining"),
+            () = service.failed() => bail!("a thread of the service ended; this is a bug, see the panic above"),
+        }
+        return service.stop().await;
     }
-    service.stop().await
 }
 
 /// The configuration in `file`, or the defaults.

@@ -35,7 +35,7 @@ pub(super) fn features_alone(file: &str, text: &str) -> Result<Vec<Feature>, Con
     let (root, problems) = yaml::read(text);
     let context = Context::new(text, &|_| None, problems);
     let mut map = context.map(root.as_ref(), "");
-    let found = features(file, &mut map);
+    let found = features(file, &mut map, &[]);
     map.finish();
     let problems = context.problems();
     if problems.is_empty() { Ok(found.unwrap_or_default()) } else { Err(ConfigErrors::new(file, text, problems)) }
@@ -59,7 +59,8 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     model(map.section("model"), &mut config.model);
     detection(map.section("detection"), &mut config.detection);
     standardisation(map.section("standardisation"), &mut config.standardisation);
-    config.features = features(file, &mut map).unwrap_or_else(|| defaults::preset().unwrap_or_default());
+    let preset = defaults::preset().unwrap_or_default();
+    config.features = features(file, &mut map, &preset).unwrap_or(preset);
     ingest(map.section("ingest"), &mut config.ingest);
     limits(map.section("limits"), &mut config.limits);
     threads(map.section("threads"), &mut config.threads);
@@ -167,7 +168,8 @@ fn seconds(ms: i64) -> f64 {
 }
 
 /// The features that the file gives; `None` where it has no such key.
-fn features(file: &str, map: &mut Map<'_>) -> Option<Vec<Feature>> {
+/// A feature that is called as one of the `preset` has its unit, help and floor unless it says otherwise.
+fn features(file: &str, map: &mut Map<'_>, preset: &[Feature]) -> Option<Vec<Feature>> {
     let context = map.context();
     let place = map.find("features").map(|entry| entry.place);
     let expected = "a list, each item with `name` and `expr`";
@@ -181,7 +183,8 @@ fn features(file: &str, map: &mut Map<'_>) -> Option<Vec<Feature>> {
         context.problem(place, format!("{} features; at most {FEATURES_MAX} can be watched", items.len()));
     }
     let mut first_lines: HashMap<String, usize> = HashMap::new();
-    let found = items.iter().take(FEATURES_MAX).filter_map(|item| feature(file, context, item, &mut first_lines));
+    let found = items.iter().take(FEATURES_MAX);
+    let found = found.filter_map(|item| feature(file, context, item, preset, &mut first_lines));
     Some(found.collect())
 }
 
@@ -189,6 +192,7 @@ fn feature<'a>(
     file: &str,
     context: &'a Context<'a>,
     item: &'a Node,
+    preset: &[Feature],
     first_lines: &mut HashMap<String, usize>,
 ) -> Option<Feature> {
     let mut map = context.map(Some(item), "features[]");
@@ -197,11 +201,16 @@ fn feature<'a>(
     let of_name = |text: &str| is_name(text).then(|| text.to_owned());
     let name = map.parsed("name", "a name of letters, digits and `_`, such as cpu_busy", of_name);
     let expr = map.text("expr", "a PromQL expression").map(|expr| expr.trim().to_owned()).unwrap_or_default();
+    let name = name.unwrap_or_default();
+    let known = preset.iter().find(|feature| feature.name == name);
+    let floor = map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0);
+    let unit = map.text("unit", "a unit, such as ratio").or_else(|| known.map(|f| f.unit.clone()));
+    let help = map.text("help", "one line that says what it is").or_else(|| known.map(|f| f.help.clone()));
     let feature = Feature {
-        name: name.unwrap_or_default(),
-        unit: map.text("unit", "a unit, such as ratio").unwrap_or_default(),
-        help: map.text("help", "one line that says what it is").unwrap_or_default(),
-        floor: map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0).unwrap_or(0.0),
+        name,
+        unit: unit.unwrap_or_default(),
+        help: help.unwrap_or_default(),
+        floor: floor.or(known.map(|f| f.floor)).unwrap_or(0.0),
         at: expr_place.map_or_else(String::new, |p: Place| format!("{file}:{}:{}", p.line, p.column)),
         lines: expr_place.map_or_else(Vec::new, |place| context.lines_of(&expr, place)),
         expr,

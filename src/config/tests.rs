@@ -58,6 +58,16 @@ fn everything_written_arrives() {
 }
 
 #[test]
+fn a_feature_called_as_one_of_the_preset_has_its_unit_help_and_floor() {
+    let text = "features:\n- {name: cpu_busy, expr: up}\n- {name: mem_used, expr: up, floor: 0, unit: x}\n- {name: mine, expr: up}";
+    let features = read(text).unwrap().features;
+    let of = |i: usize| (features[i].unit.as_str(), features[i].help.is_empty(), features[i].floor);
+    assert_eq!(of(0), ("ratio", false, 0.01));
+    assert_eq!(of(1), ("x", false, 0.0));
+    assert_eq!(of(2), ("", true, 0.0));
+}
+
+#[test]
 fn messages_show_the_line() {
     check(
         "identity:\n  lable: host\nstep: 5 min\n",

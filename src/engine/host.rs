@@ -10,7 +10,7 @@ use super::row::{HostId, HostStatus, NotScored, Row};
 use super::slots::Slots;
 use super::windows::Windows;
 use super::{Output, Shared};
-use crate::expr::eval::Evaluation;
+use crate::expr::eval::{EvalError, Evaluation};
 use crate::series::{Labels, Sample, TimestampMs};
 
 /// Everything that the engine keeps of one host.
@@ -36,6 +36,8 @@ pub(super) struct Host {
     windows: Windows,
     /// Configured features that the newest row lacks.
     missing: Box<[u16]>,
+    /// See [`HostStatus::errors`].
+    errors: Box<[(u16, EvalError)]>,
     not_scored: Option<NotScored>,
     /// Steps closed since series were last looked through for silent ones.
     steps_since_expiry: i64,
@@ -60,6 +62,7 @@ impl Host {
             next_step_ms: None,
             windows: Windows::new(&config.windows),
             missing: Box::default(),
+            errors: Box::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
             steps_since_expiry: 0,
@@ -202,7 +205,9 @@ impl Host {
     }
 
     fn close_step(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
+        let n_errors = out.feature_errors.len();
         let values = self.evaluate(t_ms, shared, out);
+        self.errors = out.feature_errors[n_errors..].into();
         let window = self.windows.push(t_ms, &values, &shared.config.windows);
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
         self.not_scored = window.as_ref().err().copied();
@@ -261,6 +266,7 @@ impl Host {
             window_rows: u32::try_from(self.windows.len()).unwrap_or(u32::MAX),
             history_ms: i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(shared.config.step_ms),
             missing: self.missing.clone(),
+            errors: self.errors.clone(),
             not_scored: self.not_scored,
         }
     }

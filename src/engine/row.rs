@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::expr::eval::EvalError;
 use crate::series::{Labels, TimestampMs};
 
 /// Who a row belongs to; shared, never changed after the host was first seen.
@@ -54,6 +55,8 @@ pub struct HostStatus {
     pub history_ms: i64,
     /// Indices of the configured features that the newest closed row lacks.
     pub missing: Box<[u16]>,
+    /// Those of them whose series are there and whose expression had no single value, and why.
+    pub errors: Box<[(u16, EvalError)]>,
     /// Why the newest row completed no window; `None` where it did.
     pub not_scored: Option<NotScored>,
 }

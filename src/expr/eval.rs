@@ -50,6 +50,26 @@ impl EvalError {
             Self::BadParameter => "bad_parameter",
         }
     }
+
+    /// What is wrong and what to do about it, for people.
+    #[must_use]
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::ManyValues => {
+                "its expression has many values for a host: aggregate them, such as with sum by (instance) (…)"
+            }
+            Self::ManyToMany => {
+                "its operands match many to many: aggregate one side, or say on(…) or ignoring(…) with group_left or group_right"
+            }
+            Self::SameLabels => {
+                "it operates on series that differ in their metric name alone: select one name, or aggregate"
+            }
+            Self::SamplesNotKept => {
+                "the host has more samples in its range than are kept: shorten the range, or raise limits.samples_per_host"
+            }
+            Self::BadParameter => "the k of its topk or bottomk is no number from 0 on",
+        }
+    }
 }
 
 /// Everything that an evaluation reads, and the vectors that it borrows for intermediate results.

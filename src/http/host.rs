@@ -131,8 +131,12 @@ fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a Meta) -> Vec<
 }
 
 fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
-    let features = view.status.missing.iter().filter_map(|i| meta.features.get(usize::from(*i)));
-    features.map(|f| Missing { feature: &f.name, reason: "no value in the newest row" }).collect()
+    let reason = |i: &u16| match view.status.errors.iter().find(|(feature, _)| feature == i) {
+        Some((_, error)) => error.advice(),
+        None => "no series that it selects has a value in the newest row",
+    };
+    let of_feature = |i: &u16| Some(Missing { feature: &meta.features.get(usize::from(*i))?.name, reason: reason(i) });
+    view.status.missing.iter().filter_map(of_feature).collect()
 }
 
 /// `None` where an escape is broken or the result is no UTF-8.

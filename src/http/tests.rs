@@ -45,6 +45,7 @@ fn add(results: &Results, name: &str, score: f64) {
         window_rows: 2,
         history_ms: 3 * MINUTE_MS,
         missing: [1].into(),
+        errors: Box::default(),
         not_scored: None,
     };
     results.record_status(&status, NOW_MS);
@@ -336,7 +337,7 @@ async fn one_host() {
                 {"t_ms":1699999940000,"values":[0.75,null,0.5],"expected":[0.25,null,0.5],"mse":2.0,"score":2.0,"flag":true}],
         "contributions":[{"feature":"cpu","share":0.75,"actual":0.75,"expected":0.25},
                          {"feature":"disk","share":0.25,"actual":0.5,"expected":0.5}],
-        "missing":[{"feature":"mem","reason":"no value in the newest row"}],"events":[]}}"#,
+        "missing":[{"feature":"mem","reason":"no series that it selects has a value in the newest row"}],"events":[]}}"#,
     );
     assert_eq!(get(&s, "/api/v1/hosts/a%2F%C3%BC%3a1").await, expected);
     let absent = r#"404 {"status":"error","errorType":"not_found","error":"there is no host \"b\"; /api/v1/hosts?search= finds names"}"#;

@@ -35,6 +35,7 @@ fn status(name: &str) -> HostStatus {
         window_rows: 60,
         history_ms: 7 * HOUR_MS,
         missing: Box::default(),
+        errors: Box::default(),
         not_scored: None,
     }
 }

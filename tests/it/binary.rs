@@ -64,8 +64,12 @@ impl Process {
     }
 
     fn terminate(&self) {
+        self.signal("-TERM");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     /// Its exit status, stdout and stderr.
@@ -122,7 +126,8 @@ fn no_onnx_runtime() {
 
     // Alone in a folder, with nothing in the environment: every place is tried.
     let binary = empty.path().join("outlierd");
-    fs::copy(env!("CARGO_BIN_EXE_outlierd"), &binary).unwrap();
+    // Not `fs::copy`: a test that starts a process meanwhile would hold the file open for writing, and it could not be run.
+    assert!(Command::new("cp").arg(env!("CARGO_BIN_EXE_outlierd")).arg(&binary).status().unwrap().success());
     let mut alone = Command::new(&binary);
     alone.args(["serve", "--web.listen-address", "127.0.0.1:0"]).env_clear().current_dir(&empty);
     let log = fails(&mut alone);
@@ -249,6 +254,21 @@ fn sigterm_lets_a_request_finish() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
+    let (code, _, log) = process.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn sighup_changes_nothing_and_says_so() {
+    let body = body();
+    let (mut process, mut stream) = with_half_a_request(&body);
+    process.signal("-HUP");
+    process.until("SIGHUP: the configuration cannot be reloaded yet");
+    stream.write_all(&body[body.len() / 2..]).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204 No Content\r\n"), "{answer}");
+    process.terminate();
     let (code, _, log) = process.end();
     assert_eq!(code, Some(0), "{log}");
 }
