@@ -203,9 +203,9 @@ fn feature<'a>(
     let expr = map.text("expr", "a PromQL expression").map(|expr| expr.trim().to_owned()).unwrap_or_default();
     let name = name.unwrap_or_default();
     let known = preset.iter().find(|feature| feature.name == name);
-    let floor = map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0);
     let unit = map.text("unit", "a unit, such as ratio").or_else(|| known.map(|f| f.unit.clone()));
     let help = map.text("help", "one line that says what it is").or_else(|| known.map(|f| f.help.clone()));
+    let floor = map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0);
     let feature = Feature {
         name,
         unit: unit.unwrap_or_default(),
