@@ -3,4 +3,5 @@
 pub mod check_config;
 pub mod demo;
 pub mod features;
+pub mod history;
 pub mod serve;

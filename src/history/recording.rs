@@ -64,6 +64,11 @@ impl Recording {
         Ok(Self { folder, entries: entries.into_iter(), body_bytes_max })
     }
 
+    /// How many bodies are left.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     fn read(&self, entry: Entry) -> anyhow::Result<Body> {
         let path = self.folder.join(entry.file);
         let mut bytes = Vec::new();
