@@ -4,4 +4,5 @@ pub mod check_config;
 pub mod demo;
 pub mod features;
 pub mod history;
+pub mod record;
 pub mod serve;

@@ -4,6 +4,7 @@
 
 pub mod backfill;
 mod driven;
+pub mod recorder;
 pub mod recording;
 pub mod replay;
 mod slices;

@@ -14,7 +14,7 @@ use crate::decode::Encoding;
 use crate::series::TimestampMs;
 
 /// The file that lists a folder's bodies.
-const INDEX: &str = "index.json";
+pub(super) const INDEX: &str = "index.json";
 
 /// One body, as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]

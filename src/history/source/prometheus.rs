@@ -27,7 +27,7 @@ const READ: &str = "api/v1/read";
 const QUERY: &str = "api/v1/query";
 
 /// Bytes of an answer that cannot be read piece by piece.
-const ANSWER_BYTES_MAX: usize = 128 << 20;
+const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Whether remote read is there. A server that can neither be read nor queried is an error.
 pub(super) async fn has_remote_read(client: &Client) -> Result<bool, Failure> {
