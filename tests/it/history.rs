@@ -211,6 +211,12 @@ fn features_from_a_database() {
     assert!(code == Some(2) && log.contains("--input"), "{log}");
 }
 
+/// It may be driven by any thread.
+const _: fn() = || {
+    fn is_send<T: Send>() {}
+    is_send::<History>();
+};
+
 #[test]
 fn cancelled_history_ends() {
     let folder = tempfile::tempdir().unwrap();

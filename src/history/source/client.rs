@@ -154,7 +154,12 @@ impl Client {
         loop {
             left = left.saturating_sub(1);
             let failure = match ask().await {
-                Err(failure @ (Failure::Busy(_) | Failure::Cut(_))) => failure,
+                Err(failure @ Failure::Busy(_)) => failure,
+                // Once more: it may have taken minutes, and asking for less is what helps.
+                Err(failure @ Failure::Cut(_)) => {
+                    left = left.min(1);
+                    failure
+                }
                 other => return other,
             };
             if left == 0 || self.cancelled.load(Ordering::Relaxed) {
@@ -199,8 +204,8 @@ impl Client {
             401 | 403 => Failure::Fatal(said.context(
                 "the database refused: give a user as http://user:password@host, or a token with --bearer-token-file",
             )),
-            404 | 405 | 501 => Failure::NoSuchPath(said),
-            400 if text.contains("unsupported path") || text.contains("missing route") => Failure::NoSuchPath(said),
+            404 | 405 | 501 => no_such_path(said),
+            400 if text.contains("unsupported path") || text.contains("missing route") => no_such_path(said),
             400 | 413 | 422 | 503 | 504 if is_about_size => Failure::TooLarge(said),
             429 | 500.. => Failure::Busy(said),
             300..=399 => Failure::Fatal(said.context("give the URL that it redirects to")),
@@ -242,6 +247,10 @@ impl Answer {
         }
         Ok(whole)
     }
+}
+
+fn no_such_path(said: anyhow::Error) -> Failure {
+    Failure::NoSuchPath(said.context("no such path; are the URL's prefix and --from-type right?"))
 }
 
 /// What an error's body says, shortened.
