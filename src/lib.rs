@@ -8,7 +8,7 @@
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
 //! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was
-//! recorded. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
+//! recorded, or what a database has stored. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;

@@ -44,8 +44,10 @@ enum Command {
     Demo(cmd::demo::Args),
     /// Check a configuration file, its expressions and its bundle; list the features.
     CheckConfig(cmd::check_config::Flags),
-    /// Print the rows of features that a recording gives, as CSV: what the model would see.
+    /// Print the rows of features that a recording or a database gives, as CSV: what the model would see.
     Features(cmd::features::Flags),
+    /// Take remote write and write the bodies to a folder, as received.
+    Record(cmd::record::Flags),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Serve(flags) => block_on(cmd::serve::run(flags)),
         Command::Demo(args) => block_on(cmd::demo::run(&args)),
         Command::CheckConfig(flags) => until_unread(cmd::check_config::run(&flags)),
+        Command::Record(flags) => block_on(cmd::record::run(flags)),
         Command::Features(flags) => until_unread(cmd::features::run(&flags)),
     }
 }

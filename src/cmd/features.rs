@@ -1,17 +1,18 @@
-//! `outlierd features`: the rows that a recording gives, as CSV: what the model would see.
+//! `outlierd features`: the rows that a recording or a database's history gives, as CSV: what the model would see.
 //!
 //! Needs no ONNX Runtime: nothing is scored.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::config::duration_text;
 use crate::decode::InvalidSeries;
 use crate::engine::row::Row;
 use crate::engine::{Event, Output};
-use crate::history::recording::Recording;
-use crate::history::replay::{Replay, Totals};
+use crate::history::{History, Origin};
 use crate::service::Plans;
 
 /// The longest `step` that a configuration may have.
@@ -21,8 +22,11 @@ const STEP_MS_MAX: i64 = 24 * 3_600_000;
 #[derive(Debug, clap::Args)]
 pub struct Flags {
     /// A recording: a folder of remote-write bodies with index.json, or one body.
-    #[arg(long, value_name = "PATH")]
-    pub input: PathBuf,
+    #[arg(long, value_name = "PATH", required_unless_present = "from", conflicts_with = "from")]
+    pub input: Option<PathBuf>,
+    /// Where else it may come from.
+    #[command(flatten)]
+    pub history: super::history::FromFlags,
     /// Distance of two rows. Without it the configuration's, or the bundle's.
     #[arg(long, value_name = "DURATION", value_parser = step)]
     pub step: Option<i64>,
@@ -41,15 +45,21 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     config.threads.shards = 1;
     let plans = Plans::new(config)?;
     let config = &plans.config;
-    let recording = Recording::open(&flags.input, config.limits.body_bytes)?;
-    let mut replay = Replay::new(recording, plans.wanted()?, plans.engine(), config.ingest.clone());
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let mut history = match &flags.input {
+        Some(path) => {
+            let origin = Origin::Recording { path: path.clone(), body_bytes_max: config.limits.body_bytes };
+            History::open(origin, plans.wanted()?, plans.engine(), config.ingest.clone(), cancelled)?
+        }
+        None => flags.history.open(&plans, cancelled)?,
+    };
 
     let names: Vec<&str> = config.features.iter().map(|feature| feature.name.as_str()).collect();
     let mut csv = BufWriter::new(std::io::stdout().lock());
     writeln!(csv, "host,t_ms,{}", names.join(","))?;
     let mut found = Found::new(names.len());
     let mut out = Output::default();
-    while replay.advance(&mut out)? {
+    while history.advance(&mut out)? {
         for row in &out.rows {
             write_row(&mut csv, row)?;
         }
@@ -57,7 +67,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         out.clear();
     }
     csv.flush()?;
-    let summary = summary(replay.totals(), &found, &names, plans.step_ms());
+    let summary = summary(&history, &found, &names, plans.step_ms());
     // Where nobody reads it, nothing is lost.
     drop(std::io::stderr().write_all(summary.as_bytes()));
     Ok(())
@@ -117,13 +127,15 @@ fn quoted(text: &str) -> std::borrow::Cow<'_, str> {
 }
 
 /// What a reader must know to trust the rows: what was read, dropped and never there. One matter per line.
-fn summary(totals: &Totals, found: &Found, names: &[&str], step_ms: i64) -> String {
+fn summary(history: &History, found: &Found, names: &[&str], step_ms: i64) -> String {
+    let totals = history.totals();
     let (decoded, counts) = (&totals.decoded, &totals.counts);
     let dropped = [Event::Late, Event::Duplicate, Event::Hosts, Event::SeriesPerHost, Event::InvalidLabels];
     let n_dropped: u64 = dropped.iter().map(|event| counts.get(*event)).sum();
     let n_rows = counts.get(Event::RowClosed);
+    let pieces = if history.progress().is_some() { "chunks" } else { "bodies" };
     let mut text = format!(
-        "bodies: {}\nsamples: {} received, {} of metrics that no feature reads, {} kept\n",
+        "{pieces}: {}\nsamples: {} received, {} of metrics that no feature reads, {} kept\n",
         totals.bodies,
         decoded.received_samples,
         decoded.ignored_samples,
@@ -147,6 +159,9 @@ fn summary(totals: &Totals, found: &Found, names: &[&str], step_ms: i64) -> Stri
     }
     line("steps skipped", "long gaps", counts.get(Event::StepSkipped));
     text.push_str(&format!("rows: {n_rows} of {} hosts, one per {}\n", totals.hosts, duration_text(step_ms)));
+    if !history.absent().is_empty() {
+        text.push_str(&format!("metrics that the database does not have: {}\n", history.absent().join(" ")));
+    }
     let values = found.values.iter().zip(names);
     let never: Vec<&str> = values.filter(|(n, _)| **n == 0).map(|(_, name)| *name).collect();
     if n_rows > 0 && !never.is_empty() {

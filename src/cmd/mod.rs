@@ -3,4 +3,6 @@
 pub mod check_config;
 pub mod demo;
 pub mod features;
+pub mod history;
+pub mod record;
 pub mod serve;

@@ -14,7 +14,7 @@ use crate::decode::Encoding;
 use crate::series::TimestampMs;
 
 /// The file that lists a folder's bodies.
-const INDEX: &str = "index.json";
+pub(super) const INDEX: &str = "index.json";
 
 /// One body, as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,11 @@ impl Recording {
             (PathBuf::new(), vec![Entry { file: path.to_owned(), content_encoding: None, received_ms: None }])
         };
         Ok(Self { folder, entries: entries.into_iter(), body_bytes_max })
+    }
+
+    /// How many bodies are left.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     fn read(&self, entry: Entry) -> anyhow::Result<Body> {

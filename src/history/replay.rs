@@ -3,12 +3,16 @@
 //! The clock is the recording's: a body's time is when it was received or, where that isn't known, the newest sample in it. So
 //! the age of a recording makes no difference.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anyhow::Context;
 
+use super::driven::{Driven, Totals, newest_ms};
 use super::recording::{Body, Recording};
 use crate::config::Ingest;
 use crate::decode::{DecodeStats, Decoder, TimeBounds, Wanted};
-use crate::engine::{Counts, EVENTS, Engine, EngineConfig, Input, Output};
+use crate::engine::{EngineConfig, Output};
 use crate::series::TimestampMs;
 
 /// Without a time of receipt nothing says which sample is too old.
@@ -20,43 +24,36 @@ pub struct Replay {
     decoder: Decoder,
     /// With one shard.
     wanted: Wanted,
-    engine: Engine,
+    driven: Driven,
     bounds: Ingest,
-    /// The recording's clock, which never goes back; `None` before the first body with samples.
-    now_ms: Option<TimestampMs>,
-    /// Time of the newest sample so far.
-    newest_ms: TimestampMs,
+    /// Bodies in all.
+    n_bodies: usize,
     /// Whether the end was reached and everything pending is closed.
     is_finished: bool,
+    /// Ends it early.
+    cancelled: Arc<AtomicBool>,
     totals: Totals,
-}
-
-/// What came of a recording so far.
-#[derive(Debug, Default, Clone)]
-pub struct Totals {
-    /// Bodies, those without samples among them.
-    pub bodies: u64,
-    /// What decode found, summed over the bodies; series that the engine found invalid are among the invalid ones.
-    pub decoded: DecodeStats,
-    /// What the engine counted.
-    pub counts: Counts,
-    /// Hosts that were ever seen; one that was forgotten and came back counts twice.
-    pub hosts: u64,
 }
 
 impl Replay {
     /// `wanted` must be for one shard.
     #[must_use]
-    pub fn new(recording: Recording, wanted: Wanted, config: EngineConfig, bounds: Ingest) -> Self {
+    pub fn new(
+        recording: Recording,
+        wanted: Wanted,
+        config: EngineConfig,
+        bounds: Ingest,
+        cancelled: Arc<AtomicBool>,
+    ) -> Self {
         Self {
+            n_bodies: recording.len(),
             recording,
             decoder: Decoder::new(),
             wanted,
-            engine: Engine::new(config),
+            driven: Driven::new(config, &bounds),
             bounds,
-            now_ms: None,
-            newest_ms: TimestampMs::MIN,
             is_finished: false,
+            cancelled,
             totals: Totals::default(),
         }
     }
@@ -68,12 +65,24 @@ impl Replay {
     /// A body cannot be read or is malformed. The caller stops there: rows with a hole where a body should be would pass for what
     /// the hosts did.
     pub fn advance(&mut self, out: &mut Output) -> anyhow::Result<bool> {
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         match self.recording.next() {
             Some(body) => self.take(&body?, out)?,
             None if self.is_finished => return Ok(false),
-            None => self.finish(out),
+            None => {
+                self.is_finished = true;
+                self.driven.finish(&mut self.totals, out);
+            }
         }
         Ok(true)
+    }
+
+    /// How many bodies there are; [`Totals::bodies`] says how many were taken.
+    #[must_use]
+    pub fn n_bodies(&self) -> usize {
+        self.n_bodies
     }
 
     /// What came of it so far.
@@ -92,42 +101,10 @@ impl Replay {
         })?;
         self.totals.bodies += 1;
         add(&mut self.totals.decoded, &decoded.stats);
-        let times = decoded.batches.iter().flat_map(|batch| batch.iter()).flat_map(|series| series.samples);
-        let newest_ms = times.map(|sample| sample.t_ms).max();
-        self.newest_ms = self.newest_ms.max(newest_ms.unwrap_or(TimestampMs::MIN));
-        let Some(now_ms) = body.received_ms.or(newest_ms).max(self.now_ms) else { return Ok(()) };
-        // As in `serve`, where the time passes between two bodies.
-        if self.now_ms.is_some_and(|before_ms| before_ms < now_ms) {
-            self.apply(Input::Tick { now_ms }, out);
-        }
-        self.now_ms = Some(now_ms);
-        for batch in &decoded.batches {
-            self.apply(Input::Samples { batch, now_ms }, out);
+        if let Some(now_ms) = body.received_ms.or_else(|| newest_ms(&decoded.batches)) {
+            self.driven.take(&decoded.batches, now_ms, now_ms, &mut self.totals, out);
         }
         Ok(())
-    }
-
-    /// Lets the lateness of every frame pass.
-    fn finish(&mut self, out: &mut Output) {
-        self.is_finished = true;
-        if let Some(now_ms) = self.now_ms {
-            let now_ms = now_ms.max(self.newest_ms).saturating_add(self.bounds.lateness_ms).saturating_add(1);
-            self.apply(Input::Tick { now_ms }, out);
-        }
-    }
-
-    /// Applies an input and counts what came of it.
-    fn apply(&mut self, input: Input<'_>, out: &mut Output) {
-        let before = (out.counts, out.invalid_series, out.forgotten.len() as u64);
-        let n_hosts = self.engine.n_hosts() as u64;
-        self.engine.apply(input, out);
-        for event in EVENTS {
-            self.totals.counts.add(event, out.counts.get(event) - before.0.get(event));
-        }
-        let invalid = self.totals.decoded.invalid_series.iter_mut().zip(out.invalid_series).zip(before.1);
-        invalid.for_each(|((total, after), before)| *total += after - before);
-        let n_forgotten = out.forgotten.len() as u64 - before.2;
-        self.totals.hosts += self.engine.n_hosts() as u64 + n_forgotten - n_hosts;
     }
 }
 

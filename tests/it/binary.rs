@@ -1,5 +1,7 @@
 //! The real binary: what it says when it cannot start, and how it ends.
 
+mod record;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

@@ -4,6 +4,7 @@ mod binary;
 mod decode;
 mod e2e;
 mod features;
+mod history;
 mod onnx;
 mod playback;
 mod preset;

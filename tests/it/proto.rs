@@ -5,7 +5,8 @@ use std::path::Path;
 #[test]
 fn generated_types_match_the_contracts() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let files = protox::compile(["remote_write.proto", "onnx.proto"], [root.join("proto")]).unwrap();
+    let files =
+        protox::compile(["remote_write.proto", "remote_read.proto", "onnx.proto"], [root.join("proto")]).unwrap();
     let out = tempfile::tempdir().unwrap();
     prost_build::Config::new().out_dir(out.path()).format(false).compile_fds(files).unwrap();
     for name in ["prometheus.rs", "onnx.rs"] {

@@ -125,10 +125,10 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["src/history"],
-        except: &[],
-        banned: &["crate::clock", "std::time", "tokio"],
+        except: &["src/history/source"],
+        banned: &["crate::clock", "std::time", "tokio", "reqwest"],
         in_comments: false,
-        advice: "the time is the recording's",
+        advice: "the time is the samples' own, and only src/history/source knows the network",
     },
     Ban {
         within: &["src/http"],

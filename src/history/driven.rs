@@ -1,0 +1,89 @@
+//! An engine that is given history, with the clock that the samples make.
+//!
+//! Owns that clock, which never goes back. Knows no source.
+
+use crate::config::Ingest;
+use crate::decode::{DecodeStats, SampleBatch};
+use crate::engine::{Counts, EVENTS, Engine, EngineConfig, Input, Output};
+use crate::series::TimestampMs;
+
+/// What came of a history so far.
+#[derive(Debug, Default, Clone)]
+pub struct Totals {
+    /// Bodies of a recording, those without samples among them; chunks of a database.
+    pub bodies: u64,
+    /// What decode found, summed over the bodies; series that the engine found invalid are among the invalid ones.
+    pub decoded: DecodeStats,
+    /// What the engine counted.
+    pub counts: Counts,
+    /// Hosts that were ever seen; one that was forgotten and came back counts twice.
+    pub hosts: u64,
+}
+
+/// See the file's head.
+#[derive(Debug)]
+pub(super) struct Driven {
+    engine: Engine,
+    /// `ingest.lateness`.
+    lateness_ms: i64,
+    /// `None` before the first samples.
+    now_ms: Option<TimestampMs>,
+    /// Time of the newest sample so far.
+    newest_ms: TimestampMs,
+}
+
+impl Driven {
+    pub(super) fn new(config: EngineConfig, bounds: &Ingest) -> Self {
+        let engine = Engine::new(config);
+        Self { engine, lateness_ms: bounds.lateness_ms, now_ms: None, newest_ms: TimestampMs::MIN }
+    }
+
+    /// Takes what came at once: at `from_ms` the time since the last call has passed, at `now_ms` all of it is there.
+    pub(super) fn take(
+        &mut self,
+        batches: &[SampleBatch],
+        from_ms: TimestampMs,
+        now_ms: TimestampMs,
+        totals: &mut Totals,
+        out: &mut Output,
+    ) {
+        self.newest_ms = self.newest_ms.max(newest_ms(batches).unwrap_or(TimestampMs::MIN));
+        // As in `serve`, where the time passes between two bodies.
+        if self.now_ms.is_some_and(|before_ms| before_ms < from_ms) {
+            self.apply(Input::Tick { now_ms: from_ms }, totals, out);
+        }
+        let now_ms = self.now_ms.map_or(now_ms, |before_ms| before_ms.max(now_ms));
+        self.now_ms = Some(now_ms);
+        for batch in batches {
+            self.apply(Input::Samples { batch, now_ms }, totals, out);
+        }
+    }
+
+    /// Lets the lateness of every frame pass.
+    pub(super) fn finish(&mut self, totals: &mut Totals, out: &mut Output) {
+        if let Some(now_ms) = self.now_ms {
+            let now_ms = now_ms.max(self.newest_ms).saturating_add(self.lateness_ms).saturating_add(1);
+            self.apply(Input::Tick { now_ms }, totals, out);
+        }
+    }
+
+    /// Applies an input and counts what came of it.
+    fn apply(&mut self, input: Input<'_>, totals: &mut Totals, out: &mut Output) {
+        let before = (out.counts, out.invalid_series, out.forgotten.len() as u64);
+        let n_hosts = self.engine.n_hosts() as u64;
+        self.engine.apply(input, out);
+        for event in EVENTS {
+            totals.counts.add(event, out.counts.get(event) - before.0.get(event));
+        }
+        let invalid = totals.decoded.invalid_series.iter_mut().zip(out.invalid_series).zip(before.1);
+        invalid.for_each(|((total, after), before)| *total += after - before);
+        let n_forgotten = out.forgotten.len() as u64 - before.2;
+        totals.hosts += self.engine.n_hosts() as u64 + n_forgotten - n_hosts;
+    }
+}
+
+/// Time of the newest sample; `None` where there is none.
+pub(super) fn newest_ms(batches: &[SampleBatch]) -> Option<TimestampMs> {
+    let times = batches.iter().flat_map(SampleBatch::iter).flat_map(|series| series.samples);
+    times.map(|sample| sample.t_ms).max()
+}
