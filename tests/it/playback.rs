@@ -1,6 +1,7 @@
 //! A labelled host played as a node_exporter: the preset's features give its rows back.
 
 use std::fs;
+use std::sync::Arc;
 
 use outlierd::config::Config;
 use outlierd::demo::remote_write::Blocks;
@@ -44,7 +45,7 @@ fn every_feature_follows_its_column() {
     let plans = Plans::new(config).unwrap();
     let recording = Recording::open(folder.path(), plans.config.limits.body_bytes).unwrap();
     let ingest = plans.config.ingest.clone();
-    let mut replay = Replay::new(recording, plans.wanted().unwrap(), plans.engine(), ingest);
+    let mut replay = Replay::new(recording, plans.wanted().unwrap(), plans.engine(), ingest, Arc::default());
     let (mut out, mut rows) = (Output::default(), Vec::new());
     while replay.advance(&mut out).unwrap() {
         rows.extend(out.rows.drain(..).map(|row| (row.t_ms / STEP_MS, row.values)));
