@@ -11,7 +11,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::Config;
+use crate::config::{Config, Scale};
 use crate::decode::Wanted;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
@@ -30,6 +30,8 @@ use crate::{clock, decode};
 const DRAIN_MS: u64 = 5_000;
 /// How long shards and scorers may then take. Both together stay under the 10 s that supervisors give.
 const JOIN: Duration = Duration::from_secs(4);
+/// Rows in a row over the limit that raise the flag, where neither the configuration nor the bundle says.
+const FOR_ROWS: u32 = 3;
 /// How often shards are told the time.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -139,7 +141,14 @@ impl Plans {
         Decision {
             limit: detection.limit.unwrap_or(bundle.limit),
             smoothing_rows: detection.smoothing_rows.unwrap_or(bundle.smoothing_rows),
-            for_rows: detection.for_rows,
+            short_smoothing_rows: bundle.short_smoothing_rows.unwrap_or(f64::INFINITY),
+            short_weight: bundle.short_weight.unwrap_or(1.0),
+            residual: match detection.scale {
+                None => bundle.residual.clone(),
+                Some(Scale::Residual) => Some(bundle.residual.clone().unwrap_or_default()),
+                Some(Scale::None) => None,
+            },
+            for_rows: detection.for_rows.or(bundle.for_rows).unwrap_or(FOR_ROWS),
             clear: detection.clear,
             step_ms: self.step_ms(),
             reset_after_ms: self.window() as i64 * self.step_ms(),

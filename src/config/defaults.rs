@@ -68,7 +68,8 @@ impl Default for Detection {
         Self {
             limit: None,
             smoothing_rows: None,
-            for_rows: 3,
+            scale: None,
+            for_rows: None,
             clear: 0.7,
             min_history_ms: 6 * HOUR_MS,
             max_missing: 0.5,

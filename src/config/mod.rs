@@ -103,8 +103,10 @@ pub struct Detection {
     pub limit: Option<f64>,
     /// Time constant of the smoothing, in rows.
     pub smoothing_rows: Option<f64>,
-    /// Rows in a row over the limit that raise the flag. Default 3.
-    pub for_rows: u32,
+    /// What the errors of features are taken relative to.
+    pub scale: Option<Scale>,
+    /// Rows in a row over the limit that raise the flag.
+    pub for_rows: Option<u32>,
     /// The score under which the flag is cleared. Default 0.7.
     pub clear: f64,
     /// Event time that a host must have been seen before it can be flagged. Default 6 h.
@@ -113,6 +115,15 @@ pub struct Detection {
     pub max_missing: f64,
     /// Silence after which a host is stale. Default 5 min.
     pub stale_after_ms: i64,
+}
+
+/// What the squared errors of features are taken relative to before their mean is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// What is usual for the feature on the host, by time of day.
+    Residual,
+    /// Nothing.
+    None,
 }
 
 /// Constants of [`crate::engine::standardise::Constants`] that the file gives; times in seconds.

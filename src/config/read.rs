@@ -7,7 +7,8 @@ use super::errors::{ConfigErrors, Place};
 use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
-    Config, Detection, Feature, Identity, Ingest, Limits, Model, StandardisationOverrides, Threads, defaults, quantity,
+    Config, Detection, Feature, Identity, Ingest, Limits, Model, Scale, StandardisationOverrides, Threads, defaults,
+    quantity,
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -137,8 +138,13 @@ fn model(mut map: Map<'_>, model: &mut Model) {
 fn detection(mut map: Map<'_>, detection: &mut Detection) {
     detection.limit = map.number("limit", "a number above 0, such as 1.0", |n| n > 0.0);
     detection.smoothing_rows = map.number("smoothing", "a number of rows from 1 to 10000, such as 10", in_rows);
-    let for_rows = map.whole("for", 1..=1_000, "rows").and_then(|rows| u32::try_from(rows).ok());
-    set(&mut detection.for_rows, for_rows);
+    let scale = |text: &str| match text {
+        "residual" => Some(Scale::Residual),
+        "none" => Some(Scale::None),
+        _ => None,
+    };
+    detection.scale = map.parsed("scale", "`residual` or `none`", scale);
+    detection.for_rows = map.whole("for", 1..=1_000, "rows").and_then(|rows| u32::try_from(rows).ok());
     let clear = map.number("clear", "a number above 0 and at most 1, such as 0.7", |n| n > 0.0 && n <= 1.0);
     set(&mut detection.clear, clear);
     set(&mut detection.min_history_ms, map.duration("min_history", 0..=YEAR_MS, "6h"));

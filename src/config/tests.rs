@@ -43,12 +43,12 @@ fn everything_written_arrives() {
     assert_eq!(config.model.window, Some(60));
     assert_eq!(config.detection.limit, Some(1.0));
     assert_eq!(config.detection.smoothing_rows, Some(10.0));
-    assert_eq!(config.detection.for_rows, 3);
+    assert_eq!((config.detection.scale, config.detection.for_rows), (Some(Scale::Residual), Some(3)));
     assert_eq!(config.detection.min_history_ms, 6 * 3_600_000);
     assert_eq!(config.standardisation.memory_s, Some(604_800.0));
     assert_eq!(config.features.len(), 2);
     assert_eq!(config.features[0].name, "cpu_busy");
-    assert_eq!(config.features[0].at, "o.yaml:35:11");
+    assert_eq!(config.features[0].at, "o.yaml:36:11");
     assert_eq!(config.features[1].floor, 0.01);
     assert!(config.features[1].expr.starts_with("1 - node_memory_MemAvailable_bytes\n"));
     assert_eq!(config.ingest, Ingest::default());

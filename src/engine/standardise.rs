@@ -50,7 +50,7 @@ impl Default for Constants {
     fn default() -> Self {
         const HOUR_S: f64 = 3600.0;
         Self {
-            memory_s: 168.0 * HOUR_S,
+            memory_s: 240.0 * HOUR_S,
             warmup_s: HOUR_S,
             winsor: 5.0,
             floor: 0.05,

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::residual;
 use crate::engine::standardise::Constants;
 
 /// The key of `metadata_props` that holds the manifest.
@@ -71,11 +72,30 @@ pub struct Detection {
     pub limit: f64,
     /// Time constant of the smoothing, in rows.
     pub smoothing_rows: f64,
+    /// Time constant of the second, shorter smoothing, in rows; none where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_smoothing_rows: Option<f64>,
+    /// What the mse of the shorter smoothing is multiplied with before the larger one counts; 1 where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_weight: Option<f64>,
+    /// Rows in a row over the limit that raise the flag; 3 where absent.
+    #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
+    pub for_rows: Option<u32>,
+    /// What errors are relative to; the plain squares count where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<residual::Constants>,
 }
 
 impl Default for Detection {
     fn default() -> Self {
-        Self { limit: 1.0, smoothing_rows: 10.0 }
+        Self {
+            limit: 1.0,
+            smoothing_rows: 10.0,
+            short_smoothing_rows: None,
+            short_weight: None,
+            for_rows: None,
+            residual: None,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod manifest;
 pub mod onnx;
+pub mod residual;
 pub mod scorer;
 pub mod session;
 pub mod verdict;

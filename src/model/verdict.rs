@@ -2,13 +2,14 @@
 //!
 //! Pure: the caller owns one [`VerdictState`] per host and passes the time.
 
+use super::residual::{Constants, ResidualLevels};
 use crate::engine::row::Window;
 use crate::series::TimestampMs;
 
 /// What the model says of one row.
 #[derive(Debug, Clone)]
 pub struct Verdict {
-    /// Smoothed mean over the present features of the squared standardised residual.
+    /// Smoothed mean over the present features of the squared standardised residual, each relative to what is usual for it.
     pub mse: f64,
     /// The mse limit that it was compared with.
     pub limit: f64,
@@ -32,6 +33,13 @@ pub struct Decision {
     pub limit: f64,
     /// Time constant of the smoothing, in rows.
     pub smoothing_rows: f64,
+    /// Time constant of a second, shorter smoothing for incidents that are over before the first has risen; none where it is not
+    /// shorter.
+    pub short_smoothing_rows: f64,
+    /// What the mse of the shorter smoothing is multiplied with before the larger one counts.
+    pub short_weight: f64,
+    /// What errors are relative to; the plain squares count where `None`.
+    pub residual: Option<Constants>,
     /// Rows in a row over the limit that raise the flag.
     pub for_rows: u32,
     /// The score under which the flag is cleared.
@@ -45,13 +53,15 @@ pub struct Decision {
 /// What a host's next verdict needs of its earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct VerdictState {
-    /// The smoothed mse; `None` before the first row.
-    smoothed: Option<f64>,
+    /// The mse by the long and by the short smoothing; `None` before the first row.
+    smoothed: Option<[f64; 2]>,
+    /// How wrong the model usually is. Outlives silences.
+    levels: ResidualLevels,
     /// Rows in a row over the limit.
     n_over: u32,
     /// The row at which the flag rose.
     flagged_since_ms: Option<TimestampMs>,
-    /// Squared residuals by feature, summed since the score went over the limit.
+    /// Errors by feature, summed since the score went over the limit.
     error_sums: Vec<f64>,
     /// The last row judged.
     last_ms: Option<TimestampMs>,
@@ -62,10 +72,13 @@ impl VerdictState {
     /// present, or the model's answer is not finite: then the state is as before.
     ///
     /// ```text
-    /// mse_t    = mean over present features of (target − expected)²
-    /// smoothed = smoothed + (mse_t − smoothed) / smoothing_rows
-    /// score    = smoothed / limit
+    /// error_f = (target − expected)², relative to what is usual ([`ResidualLevels::relative`])
+    /// mse_t   = mean of error_f over present features
+    /// long    = long + (mse_t − long) / smoothing_rows, and short alike
+    /// mse     = max(long, short · short_weight)
+    /// score   = mse / limit
     /// ```
+    /// A mean of n rows scatters as 1/√n, so the weight is about √(short_smoothing_rows / smoothing_rows).
     pub fn judge(
         &mut self,
         window: &Window,
@@ -73,29 +86,23 @@ impl VerdictState {
         t_ms: TimestampMs,
         decision: &Decision,
     ) -> Option<Verdict> {
-        let squared: Vec<f64> = window
-            .target
-            .iter()
-            .zip(expected)
-            .map(|(target, expected)| if target.is_nan() { f64::NAN } else { f64::from(target - expected).powi(2) })
-            .collect();
-        let n_present = window.target.iter().filter(|target| !target.is_nan()).count();
-        let mse = squared.iter().filter(|error| !error.is_nan()).sum::<f64>() / n_present as f64;
-        if !mse.is_finite() || expected.iter().any(|e| !e.is_finite()) {
+        let n_present = window.target.iter().filter(|target| target.is_finite()).count();
+        if n_present == 0 || expected.iter().any(|e| !e.is_finite()) {
             return None;
         }
         if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.reset_after_ms) {
-            *self = Self::default();
+            *self = Self { levels: std::mem::take(&mut self.levels), ..Self::default() };
         }
+        let errors = self.errors(&window.target, expected, t_ms, decision);
+        let mse = errors.iter().filter(|error| !error.is_nan()).sum::<f64>() / n_present as f64;
         if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.step_ms) {
             // Rows in a row: one that was not scored breaks the run.
             self.n_over = 0;
         }
         self.last_ms = Some(t_ms);
-        let smoothed = self.smoothed.map_or(mse, |before| before + (mse - before) / decision.smoothing_rows.max(1.0));
-        self.smoothed = Some(smoothed);
+        let smoothed = self.smooth(mse, decision);
         let score = smoothed / decision.limit;
-        self.decide(score, t_ms, &squared, decision);
+        self.decide(score, t_ms, &errors, decision);
         let total: f64 = self.error_sums.iter().sum();
         Some(Verdict {
             mse: smoothed,
@@ -108,14 +115,32 @@ impl VerdictState {
         })
     }
 
+    /// `[F]`; NaN where missing.
+    fn errors(&mut self, target: &[f32], expected: &[f32], t_ms: TimestampMs, decision: &Decision) -> Vec<f64> {
+        if let Some(constants) = &decision.residual {
+            return self.levels.relative((target, expected), (t_ms, decision.step_ms), constants);
+        }
+        let squared = |(target, expected): (&f32, &f32)| f64::from(target - expected).powi(2);
+        target.iter().zip(expected).map(squared).collect()
+    }
+
+    fn smooth(&mut self, mse: f64, decision: &Decision) -> f64 {
+        let (long_rows, short_rows) = (decision.smoothing_rows.max(1.0), decision.short_smoothing_rows.max(1.0));
+        let [long, short] = self
+            .smoothed
+            .map_or([mse; 2], |[long, short]| [long + (mse - long) / long_rows, short + (mse - short) / short_rows]);
+        self.smoothed = Some([long, short]);
+        if short_rows < long_rows { long.max(short * decision.short_weight) } else { long }
+    }
+
     /// Hold-down: up after `for_rows` rows over 1, down under `clear`.
-    fn decide(&mut self, score: f64, t_ms: TimestampMs, squared: &[f64], decision: &Decision) {
+    fn decide(&mut self, score: f64, t_ms: TimestampMs, errors: &[f64], decision: &Decision) {
         let is_over = score > 1.0;
         let is_ongoing = self.flagged_since_ms.is_some() || (is_over && self.n_over > 0);
-        if !is_ongoing || self.error_sums.len() != squared.len() {
-            self.error_sums = vec![0.0; squared.len()];
+        if !is_ongoing || self.error_sums.len() != errors.len() {
+            self.error_sums = vec![0.0; errors.len()];
         }
-        for (sum, error) in self.error_sums.iter_mut().zip(squared) {
+        for (sum, error) in self.error_sums.iter_mut().zip(errors) {
             *sum += if error.is_nan() { 0.0 } else { *error };
         }
         self.n_over = if is_over { self.n_over.saturating_add(1) } else { 0 };
@@ -137,8 +162,17 @@ fn in_units(window: &Window, expected: &[f32]) -> Box<[f64]> {
 mod tests {
     use super::*;
 
-    const DECISION: Decision =
-        Decision { limit: 2.0, smoothing_rows: 1.0, for_rows: 3, clear: 0.7, step_ms: 60_000, reset_after_ms: 600_000 };
+    const DECISION: Decision = Decision {
+        limit: 2.0,
+        smoothing_rows: 1.0,
+        short_smoothing_rows: 1.0,
+        short_weight: 1.0,
+        residual: None,
+        for_rows: 3,
+        clear: 0.7,
+        step_ms: 60_000,
+        reset_after_ms: 600_000,
+    };
 
     fn window(target: &[f32]) -> Window {
         let n = target.len();
@@ -181,7 +215,7 @@ mod tests {
 
     #[test]
     fn one_outlier_is_smoothed_away() {
-        let smooth = Decision { smoothing_rows: 10.0, ..DECISION };
+        let smooth = Decision { smoothing_rows: 10.0, short_smoothing_rows: 10.0, ..DECISION };
         check(&smooth, &[0.1, 9.0, 0.1, 0.1, 0.1], ".....");
         check(&smooth, &[0.1, 9.0, 9.0, 9.0, 9.0], "....!");
     }
