@@ -46,6 +46,8 @@ enum Command {
     CheckConfig(cmd::check_config::Flags),
     /// Print the rows of features that a recording gives, as CSV: what the model would see.
     Features(cmd::features::Flags),
+    /// Measure how well a bundle finds the incidents of labelled data.
+    Evaluate(cmd::evaluate::Flags),
 }
 
 fn main() -> ExitCode {
@@ -68,6 +70,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => block_on(cmd::demo::run(&args)),
         Command::CheckConfig(flags) => until_unread(cmd::check_config::run(&flags)),
         Command::Features(flags) => until_unread(cmd::features::run(&flags)),
+        Command::Evaluate(flags) => until_unread(cmd::evaluate::run(&flags)),
     }
 }
 

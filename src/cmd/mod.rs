@@ -2,5 +2,6 @@
 
 pub mod check_config;
 pub mod demo;
+pub mod evaluate;
 pub mod features;
 pub mod serve;

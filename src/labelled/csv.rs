@@ -137,7 +137,10 @@ mod tests {
     fn rows_come_with_and_without_labels_and_times() {
         let host = parse("t_ms,a,label,b\n0,1,,2\n60000,,0,NaN\r\n180000,-1e3,1,inf\n", "h".into()).unwrap();
         assert_eq!((host.features.join(" "), host.n_unlabelled()), ("a b".to_owned(), 1));
-        assert_eq!((host.label, host.t_ms, host.step_ms), (vec![false, true], Some(vec![0, 60_000, 180_000]), Some(60_000)));
+        assert_eq!(
+            (host.label, host.t_ms, host.step_ms),
+            (vec![false, true], Some(vec![0, 60_000, 180_000]), Some(60_000))
+        );
         assert_eq!(host.values.row(0).to_vec(), [1.0, 2.0]);
         assert!(host.values[[1, 0]].is_nan() && host.values[[1, 1]].is_nan() && host.values[[2, 1]].is_nan());
         let plain = parse("label,a\n0,1\n", "h".into()).unwrap();

@@ -61,7 +61,12 @@ pub(super) fn read(path: &Path) -> anyhow::Result<LabelledHost> {
     ensure!(step_ms.is_none_or(|step_ms| step_ms > 0), "its step is not over 0 seconds");
     let blame = |it: Interpretation| {
         let fits = it.start < it.end && it.end <= label.len() && it.dims.iter().all(|column| *column < n_columns);
-        ensure!(fits, "the interpretation of the rows {} to {} has rows or columns that are not there", it.start, it.end);
+        ensure!(
+            fits,
+            "the interpretation of the rows {} to {} has rows or columns that are not there",
+            it.start,
+            it.end
+        );
         Ok(Blame { rows: it.start..it.end, columns: it.dims })
     };
     let blames = about.interpretation.into_iter().map(blame).collect::<anyhow::Result<_>>()?;
