@@ -8,7 +8,8 @@
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
 //! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was
-//! recorded; [`labelled`] reads data whose incidents are known, and [`evaluate`] says how well they are found. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
+//! recorded; [`labelled`] reads data whose incidents are known, and [`evaluate`] says how well they are found. [`series`],
+//! [`config`], [`clock`] and [`proto`] are what all of them speak of.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`], [`evaluate`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
