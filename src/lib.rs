@@ -8,10 +8,11 @@
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
 //! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was
-//! recorded, or what a database has stored. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
+//! recorded, or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are
+//! found, and [`playback`] plays them to a service. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
 //!
 //! Invariants:
-//! - [`expr`], [`engine`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
+//! - [`expr`], [`engine`], [`evaluate`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
 //! - what an engine gives out depends on the plan and its inputs alone, and any order or repetition of samples within the
 //!   lateness gives identical rows; a closed step is never rewritten;
 //! - immutable things are shared (`Arc`): configuration, plan, bundle; mutable things have one owner: hosts live in their shard,

@@ -48,6 +48,8 @@ enum Command {
     Features(cmd::features::Flags),
     /// Take remote write and write the bodies to a folder, as received.
     Record(cmd::record::Flags),
+    /// Measure how well a bundle finds the incidents of labelled data.
+    Evaluate(cmd::evaluate::Flags),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +73,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::CheckConfig(flags) => until_unread(cmd::check_config::run(&flags)),
         Command::Record(flags) => block_on(cmd::record::run(flags)),
         Command::Features(flags) => until_unread(cmd::features::run(&flags)),
+        Command::Evaluate(flags) => until_unread(cmd::evaluate::run(&flags)),
     }
 }
 

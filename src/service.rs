@@ -11,14 +11,16 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{Config, Scale};
+use crate::config::{self, Config, Scale};
 use crate::decode::Wanted;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
 use crate::expr::{ExprError, FeatureSource, Plan};
 use crate::http;
 use crate::ingest::Ingest;
+use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
+use crate::model::manifest::Manifest;
 use crate::model::scorer::{self, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
 use crate::model::session::{Runtime, Session};
 use crate::model::verdict::Decision;
@@ -137,22 +139,7 @@ impl Plans {
     /// How errors become a flag.
     #[must_use]
     pub fn decision(&self) -> Decision {
-        let (detection, bundle) = (&self.config.detection, &self.bundle.manifest.detection);
-        Decision {
-            limit: detection.limit.unwrap_or(bundle.limit),
-            smoothing_rows: detection.smoothing_rows.unwrap_or(bundle.smoothing_rows),
-            short_smoothing_rows: bundle.short_smoothing_rows.unwrap_or(f64::INFINITY),
-            short_weight: bundle.short_weight.unwrap_or(1.0),
-            residual: match detection.scale {
-                None => bundle.residual.clone(),
-                Some(Scale::Residual) => Some(bundle.residual.clone().unwrap_or_default()),
-                Some(Scale::None) => None,
-            },
-            for_rows: detection.for_rows.or(bundle.for_rows).unwrap_or(FOR_ROWS),
-            clear: detection.clear,
-            step_ms: self.step_ms(),
-            reset_after_ms: self.window() as i64 * self.step_ms(),
-        }
+        decision(&self.config.detection, &self.bundle.manifest, self.window(), self.step_ms())
     }
 
     /// What readers of the results are told.
@@ -174,6 +161,27 @@ impl Plans {
             min_history_ms: config.detection.min_history_ms,
             stale_after_ms: config.detection.stale_after_ms,
         }
+    }
+}
+
+/// How errors become a flag, as the configuration has it and else the bundle, for windows of `window` rows `step_ms` apart.
+#[must_use]
+pub fn decision(detection: &config::Detection, manifest: &Manifest, window: usize, step_ms: i64) -> Decision {
+    let bundle = &manifest.detection;
+    Decision {
+        limit: detection.limit.unwrap_or(bundle.limit),
+        smoothing_rows: detection.smoothing_rows.unwrap_or(bundle.smoothing_rows),
+        short_smoothing_rows: bundle.short_smoothing_rows.unwrap_or(f64::INFINITY),
+        short_weight: bundle.short_weight.unwrap_or(1.0),
+        residual: match detection.scale {
+            None => bundle.residual.clone(),
+            Some(Scale::Residual) => Some(bundle.residual.clone().unwrap_or_default()),
+            Some(Scale::None) => None,
+        },
+        for_rows: detection.for_rows.or(bundle.for_rows).unwrap_or(FOR_ROWS),
+        clear: detection.clear,
+        step_ms,
+        reset_after_ms: window as i64 * step_ms,
     }
 }
 
@@ -333,8 +341,8 @@ fn start_scorers(
     let mut threads = Vec::new();
     for i in 0..n_scorers {
         let session = Session::open(runtime, &plans.bundle, plans.window())?;
-        let (window, n_features) = (plans.window(), plans.scored.len());
-        let scorer = Scorer::new(session, plans.decision(), Arc::clone(results), window, n_features, metrics.clone());
+        let batch = Batch::new(session, plans.window(), plans.scored.len());
+        let scorer = Scorer::new(batch, plans.decision(), Arc::clone(results), metrics.clone());
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);
         let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
         threads.push(thread.context("cannot start a scoring thread")?);

@@ -2,6 +2,7 @@
 
 pub mod check_config;
 pub mod demo;
+pub mod evaluate;
 pub mod features;
 pub mod history;
 pub mod record;

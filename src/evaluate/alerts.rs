@@ -94,7 +94,7 @@ impl Alerts {
         delays.sort_unstable();
         let middle = delays.len() / 2;
         let upper = *delays.get(middle)?;
-        let lower = if delays.len() % 2 == 0 { delays[middle - 1] } else { upper };
+        let lower = if delays.len().is_multiple_of(2) { delays[middle - 1] } else { upper };
         Some(f64::midpoint(lower as f64, upper as f64))
     }
 }
@@ -107,11 +107,11 @@ fn share(part: usize, whole: usize) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn rows(ranges: &[Range<usize>]) -> Vec<bool> {
-        (0..200).map(|row| ranges.iter().any(|range| range.contains(&row))).collect()
+    fn rows(ranges: &[(usize, usize)]) -> Vec<bool> {
+        (0..200).map(|row| ranges.iter().any(|(start, end)| (*start..*end).contains(&row))).collect()
     }
 
-    fn check(flags: &[Range<usize>], labels: &[Range<usize>], expected: Alerts) -> Alerts {
+    fn check(flags: &[(usize, usize)], labels: &[(usize, usize)], expected: Alerts) -> Alerts {
         let got = Alerts::count(&rows(flags), &rows(labels), 15);
         assert_eq!(got, Alerts { rows: 200, ..expected });
         got
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn events_and_alerts_are_counted() {
         // 15..25 and 30..32 are one alert: 5 rows lie between. It finds the first event after 5 rows; 5 + 2 + 10 normal rows.
-        let labels = [10..20, 100..110];
+        let labels = [(10, 20), (100, 110)];
         let one = Alerts {
             events: 2,
             found: 1,
@@ -131,7 +131,7 @@ mod tests {
             delays: vec![5],
             rows: 0,
         };
-        let got = check(&[15..25, 30..32, 150..160], &labels, one);
+        let got = check(&[(15, 25), (30, 32), (150, 160)], &labels, one);
         assert_eq!((got.recall(), got.precision(), got.f1()), (Some(0.5), Some(0.5), Some(0.5)));
         assert_eq!((got.median_delay(), got.flagged_share()), (Some(5.0), Some(17.0 / 180.0)));
         // A flag that is up at the start finds it at once; two alerts 16 rows apart are two.
@@ -145,7 +145,7 @@ mod tests {
             delays: vec![0, 9],
             rows: 0,
         };
-        let got = check(&[5..12, 28..30, 109..110], &labels, two);
+        let got = check(&[(5, 12), (28, 30), (109, 110)], &labels, two);
         assert_eq!(got.median_delay(), Some(4.5));
         assert!((got.f1().unwrap() - 0.8).abs() < 1e-12, "2 · (1 · 2/3) / (1 + 2/3)");
     }
@@ -154,12 +154,12 @@ mod tests {
     fn an_event_between_two_merged_flags_is_not_hit() {
         let none =
             Alerts { events: 1, alerts: 1, false_alerts: 1, normal_rows: 196, normal_flagged: 8, ..Alerts::default() };
-        check(&[10..14, 22..26], &[16..20], none);
+        check(&[(10, 14), (22, 26)], &[(16, 20)], none);
     }
 
     #[test]
     fn an_always_on_flag_is_seen() {
-        let labels = [10..20];
+        let labels = [(10, 20)];
         let always = Alerts {
             events: 1,
             found: 1,
@@ -169,7 +169,7 @@ mod tests {
             delays: vec![0],
             ..Alerts::default()
         };
-        let got = check(&[0..200], &labels, always);
+        let got = check(&[(0, 200)], &labels, always);
         assert_eq!((got.f1(), got.flagged_share()), (Some(1.0), Some(1.0)));
     }
 

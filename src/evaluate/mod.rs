@@ -4,8 +4,13 @@
 //! Rows are standardised, windows made and verdicts given by the code of the service; nothing of that is repeated here.
 
 pub mod alerts;
+pub mod baseline;
 pub mod explanation;
+pub mod judge;
+mod linear;
+pub mod quality;
 pub mod ranking;
+pub mod rows;
 pub mod vus;
 
 use std::ops::Range;

@@ -50,6 +50,12 @@ impl LabelledHost {
     pub fn n_unlabelled(&self) -> usize {
         self.values.nrows() - self.label.len()
     }
+
+    /// Whether all values lie in 0..1, as those do that publishers scaled: then the units are gone.
+    #[must_use]
+    pub fn is_scaled(&self) -> bool {
+        self.values.iter().filter(|x| x.is_finite()).all(|x| (0.0..=1.0).contains(x))
+    }
 }
 
 /// All hosts of a folder, by name: one per `.npz` or `.csv` file.

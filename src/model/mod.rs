@@ -1,5 +1,6 @@
 //! The bundle, the session that runs it, and the verdicts.
 
+pub mod batch;
 pub mod bundle;
 pub mod manifest;
 pub mod onnx;

@@ -7,20 +7,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use crossbeam_channel::{Receiver, Sender};
-use ndarray::{Array3, Axis, Slice};
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
 
-use super::session::Session;
+use super::batch::{BATCH_WINDOWS, Batch};
 use super::verdict::{Decision, VerdictState};
 use crate::clock;
 use crate::engine::row::{HostId, Row};
 use crate::results::{Results, ScoredRow};
-
-/// Windows run at once: ONNX Runtime's LSTM is fastest per window between 16 and 64, and slower again beyond.
-pub const BATCH_WINDOWS: usize = 64;
 
 /// Rows per message from a shard: what makes the queue's limit in rows one in messages.
 pub const ROWS_PER_MESSAGE: usize = 64;
@@ -39,11 +34,9 @@ pub enum Message {
 /// One scoring thread's state.
 #[derive(Debug)]
 pub struct Scorer {
-    session: Session,
+    batch: Batch,
     decision: Decision,
     results: Arc<Results>,
-    /// `[BATCH_WINDOWS, T, F]`.
-    windows: Array3<f32>,
     /// `[batch × F]`.
     expected: Vec<f32>,
     states: HashMap<Arc<str>, VerdictState>,
@@ -51,18 +44,10 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    /// A scorer of windows of `window_rows` × `n_features`.
+    /// A scorer without hosts.
     #[must_use]
-    pub fn new(
-        session: Session,
-        decision: Decision,
-        results: Arc<Results>,
-        window_rows: usize,
-        n_features: usize,
-        metrics: Metrics,
-    ) -> Self {
-        let windows = Array3::zeros((BATCH_WINDOWS, window_rows, n_features));
-        Self { session, decision, results, windows, expected: Vec::new(), states: HashMap::new(), metrics }
+    pub fn new(batch: Batch, decision: Decision, results: Arc<Results>, metrics: Metrics) -> Self {
+        Self { batch, decision, results, expected: Vec::new(), states: HashMap::new(), metrics }
     }
 
     /// Takes messages until every sender is gone. Rows that wait are scored together.
@@ -112,7 +97,8 @@ impl Scorer {
     fn score_batch(&mut self, rows: Vec<Row>) {
         let started = clock::monotonic();
         let n_windows = rows.iter().filter(|row| row.window.is_some()).count();
-        let is_scored = match self.expect(&rows, n_windows) {
+        let windows = rows.iter().filter_map(|row| row.window.as_ref());
+        let is_scored = match self.batch.expect(windows, &mut self.expected) {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "cannot score a batch; its rows have no verdict");
@@ -120,7 +106,7 @@ impl Scorer {
                 false
             }
         };
-        let n_features = self.windows.shape()[2];
+        let n_features = self.batch.n_features();
         let expected = std::mem::take(&mut self.expected);
         let mut expected_rows = expected.chunks_exact(n_features);
         for row in rows {
@@ -135,21 +121,6 @@ impl Scorer {
         }
     }
 
-    /// What the model expects of each row that has a window, in order, into `self.expected`.
-    fn expect(&mut self, rows: &[Row], n_windows: usize) -> anyhow::Result<()> {
-        self.expected.clear();
-        if n_windows == 0 {
-            return Ok(());
-        }
-        for (window, mut slice) in rows.iter().filter_map(|row| row.window.as_ref()).zip(self.windows.outer_iter_mut())
-        {
-            let cells = slice.as_slice_mut().context("the batch is not contiguous")?;
-            anyhow::ensure!(cells.len() == window.input.len(), "a window has {} cells", window.input.len());
-            cells.copy_from_slice(&window.input);
-        }
-        self.session.run(self.windows.slice_axis(Axis(0), Slice::from(..n_windows)), &mut self.expected)
-    }
-
     fn record(&mut self, row: Row, expected: Option<&[f32]>) {
         let verdict = row.window.as_ref().zip(expected).and_then(|(window, expected)| {
             // The name is copied for a new host alone.
@@ -159,7 +130,7 @@ impl Scorer {
             };
             state.judge(window, expected, row.t_ms, &self.decision)
         });
-        let keep_rows = self.windows.shape()[1];
+        let keep_rows = self.batch.window_rows();
         let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
         self.results.record_row(scored, keep_rows);
     }

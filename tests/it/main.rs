@@ -3,6 +3,7 @@
 mod binary;
 mod decode;
 mod e2e;
+mod evaluate;
 mod features;
 mod history;
 mod onnx;
