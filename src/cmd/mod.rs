@@ -4,3 +4,7 @@ pub mod check_config;
 pub mod demo;
 pub mod features;
 pub mod serve;
+#[cfg(feature = "train")]
+pub mod train;
+#[cfg(feature = "train")]
+mod train_report;
