@@ -35,7 +35,7 @@ fn bundle(n_layers: usize) -> Bundle {
         head_b: values(F, 0.2),
         predicts_change: true,
     };
-    let feature = |i| ManifestFeature { name: format!("f{i}"), expr: None };
+    let feature = |i| ManifestFeature { name: format!("f{i}"), expr: None, floor: 0.0 };
     let manifest = Manifest {
         format: FORMAT,
         name: "bench".into(),

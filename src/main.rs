@@ -46,6 +46,9 @@ enum Command {
     CheckConfig(cmd::check_config::Flags),
     /// Print the rows of features that a recording gives, as CSV: what the model would see.
     Features(cmd::features::Flags),
+    /// Show a bundle, or make one of a model trained elsewhere.
+    #[command(subcommand)]
+    Model(cmd::model::Action),
     /// Train a model of one's own hosts: history in, bundle out.
     #[cfg(feature = "train")]
     Train(cmd::train::Flags),
@@ -71,6 +74,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => block_on(cmd::demo::run(&args)),
         Command::CheckConfig(flags) => until_unread(cmd::check_config::run(&flags)),
         Command::Features(flags) => until_unread(cmd::features::run(&flags)),
+        Command::Model(action) => until_unread(cmd::model::run(&action)),
         #[cfg(feature = "train")]
         Command::Train(flags) => cmd::train::run(&flags),
     }

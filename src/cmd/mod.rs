@@ -3,6 +3,7 @@
 pub mod check_config;
 pub mod demo;
 pub mod features;
+pub mod model;
 pub mod serve;
 #[cfg(feature = "train")]
 pub mod train;

@@ -153,7 +153,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let seconds = started.elapsed().as_secs_f64();
     let report = train_report::text(&data, &findings, &manifest, &fitted, seconds);
     let mut out = std::io::stdout().lock();
-    write!(out, "{report}wrote {} ({} bytes)\n", flags.output.display(), bytes.len())?;
+    writeln!(out, "{report}wrote {} ({} bytes)", flags.output.display(), bytes.len())?;
     Ok(())
 }
 

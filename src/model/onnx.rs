@@ -98,6 +98,23 @@ pub fn write_graph(weights: &LstmWeights, manifest: &Manifest, dims: Dims) -> an
     Ok(model.encode_to_vec())
 }
 
+/// The ONNX model in `graph`, which stays as it is, with `manifest` in its metadata.
+///
+/// # Errors
+/// Where `graph` is no ONNX model, or has a manifest already.
+pub fn with_manifest(graph: &[u8], manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
+    const NO_MODEL: &str = "not an ONNX model";
+    let model = ModelProto::decode(graph).context(NO_MODEL)?;
+    ensure!(model.graph.is_some(), NO_MODEL);
+    let has_one = model.metadata_props.iter().any(|entry| entry.key == METADATA_KEY);
+    ensure!(!has_one, "it is a bundle already: `model show` shows it");
+    let value = serde_json::to_string(manifest).context("cannot write the manifest as JSON")?;
+    let metadata = vec![StringStringEntryProto { key: METADATA_KEY.to_owned(), value }];
+    // Protobuf messages one after the other are one message with the lists of both, so that nothing of the graph is lost that
+    // this build does not know.
+    Ok([graph, &ModelProto { metadata_props: metadata, ..ModelProto::default() }.encode_to_vec()].concat())
+}
+
 /// What the bundle in `bytes` says about itself; the graph is not looked at.
 ///
 /// # Errors
@@ -326,7 +343,9 @@ mod tests {
             kind: Kind::Forecast,
             step_ms: 60_000,
             window: 60,
-            features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None }).collect(),
+            features: (0..features)
+                .map(|n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 })
+                .collect(),
             input_clip: 5.0,
             target_clip: 20.0,
             standardisation: crate::engine::standardise::Constants::default(),
@@ -364,6 +383,18 @@ mod tests {
         let bytes = write_bundle(&weights(), &manifest(3)).unwrap();
         assert_eq!(read_manifest(&bytes).unwrap(), manifest(3));
         assert_eq!(bytes, write_bundle(&weights(), &manifest(3)).unwrap());
+    }
+
+    #[test]
+    fn a_manifest_is_added_once() {
+        let mut model = ModelProto::decode(&*write_bundle(&weights(), &manifest(3)).unwrap()).unwrap();
+        model.metadata_props.clear();
+        let bare = model.encode_to_vec();
+        let whole = with_manifest(&bare, &manifest(3)).unwrap();
+        assert!(whole.starts_with(&bare));
+        assert_eq!(read_manifest(&whole).unwrap(), manifest(3));
+        assert!(with_manifest(&whole, &manifest(3)).unwrap_err().to_string().contains("a bundle already"));
+        assert!(with_manifest(b"<html>", &manifest(3)).unwrap_err().to_string().contains("not an ONNX model"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! Sigmoid and hyperbolic tangent over slices, in a form that compilers vectorise: the system's take a third of a training.
 
-/// Numerator and denominator of a minimax fit of tanh in ±[`BOUND`]: Eigen's `generic_fast_tanh_float`, which ONNX Runtime uses too.
+// Numerator and denominator of a minimax fit of tanh in ±[`BOUND`]: Eigen's `generic_fast_tanh_float`, which ONNX Runtime uses too.
+
+/// Odd powers, ascending.
 const ODD: [f32; 7] =
-    [4.893_524_6e-3, 6.372_619_3e-4, 1.485_722_4e-5, 5.122_297_1e-8, -8.604_671_5e-11, 2.000_188e-13, -2.760_768_5e-16];
-const EVEN: [f32; 4] = [4.893_525_2e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.198_258_4e-6];
+    [4.893_524_6e-3, 6.372_619_3e-4, 1.485_722_4e-5, 5.122_297_1e-8, -8.604_672e-11, 2.000_188e-13, -2.760_768_5e-16];
+/// Even powers, ascending.
+const EVEN: [f32; 4] = [4.893_525e-3, 2.268_434_6e-3, 1.185_347_1e-4, 1.198_258_4e-6];
 /// Beyond, the fit is 1 in an f32.
 const BOUND: f32 = 9.0;
 

@@ -99,7 +99,7 @@ mod tests {
         }
         let data = read(&text).unwrap().finish();
         assert_eq!(data.hosts.iter().map(|host| host.name.as_str()).collect::<Vec<_>>(), ["x,\"y\"", "z"]);
-        assert_eq!(data.hosts[0].stretches, [0..40]);
+        assert_eq!(data.hosts[0].stretches.iter().cloned().flatten().collect::<Vec<_>>(), (0..40).collect::<Vec<_>>());
         assert_eq!((data.hosts[1].seen[0].n_present, data.hosts[1].seen[1].n_present), (100, 0));
     }
 

@@ -4,9 +4,12 @@ mod binary;
 mod decode;
 mod e2e;
 mod features;
+mod model;
 mod onnx;
 mod preset;
 mod promql;
 mod proto;
 mod service;
 mod tidy;
+#[cfg(feature = "train")]
+mod train;

@@ -149,7 +149,7 @@ pub fn manifest(features: usize) -> Manifest {
         kind: Kind::Forecast,
         step_ms: 60_000,
         window: 60,
-        features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None }).collect(),
+        features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 }).collect(),
         input_clip: 5.0,
         target_clip: 20.0,
         standardisation: Constants::default(),
