@@ -143,7 +143,7 @@ fn graph(weights: &LstmWeights, dims: Dims) -> anyhow::Result<GraphProto> {
     let features = weights.head_b.len();
     ensure!(!weights.layers.is_empty() && features > 0, "cannot write a model without layers or features");
     let mut draft = Draft {
-        initializer: vec![indices("axis_0", &[1], 0), indices("axis_1", &[1], 1)],
+        initializer: Vec::new(),
         node: vec![attributed(op("Transpose", &["window"], &["sequence_0"]), vec![ints("perm", &[1, 0, 2])])],
     };
     let width = draft.layers(&weights.layers, 0, features, Wanted::Last)?;
@@ -188,6 +188,13 @@ struct Draft {
 }
 
 impl Draft {
+    /// Adds a tensor that several nodes may read, once.
+    fn constant(&mut self, tensor: TensorProto) {
+        if self.initializer.iter().all(|known| known.name != tensor.name) {
+            self.initializer.push(tensor);
+        }
+    }
+
     /// Layers numbered from `first` on, over `sequence_<first>` of `width` columns; gives the width of their states.
     fn layers(
         &mut self,
@@ -211,6 +218,7 @@ impl Draft {
             let outputs = if is_last { vec!["", last.as_str()] } else { vec![all.as_str()] };
             self.node.push(attributed(op("LSTM", &inputs, &outputs), vec![int("hidden_size", hidden as i64)]));
             if !is_last {
+                self.constant(indices("axis_1", &[1], 1));
                 self.node.push(op("Squeeze", &[&all, "axis_1"], &[&format!("sequence_{}", n + 1)]));
             }
             width = hidden;
@@ -222,6 +230,7 @@ impl Draft {
     fn forecast_head(&mut self, weights: &LstmWeights, width: usize) {
         let features = weights.head_b.len();
         let last = format!("last_hidden_{}", weights.layers.len() - 1);
+        self.constant(indices("axis_0", &[1], 0));
         self.node.push(op("Squeeze", &[&last, "axis_0"], &["state"]));
         self.initializer.push(floats("head_w", &[features, width], &weights.head_w));
         self.initializer.push(floats("head_b", &[features], &weights.head_b));
@@ -239,7 +248,8 @@ impl Draft {
         let first = weights.layers.len();
         let last = format!("last_hidden_{}", first - 1);
         // `[rows, 1, 1]`: Expand broadcasts both ways.
-        self.initializer.push(indices("one", &[1], 1));
+        self.constant(indices("one", &[1], 1));
+        self.constant(indices("axis_1", &[1], 1));
         self.node.push(op("Shape", &["window"], &["window_shape"]));
         self.node.push(attributed(op("Gather", &["window_shape", "axis_1"], &["n_rows"]), vec![int("axis", 0)]));
         self.node.push(attributed(op("Concat", &["n_rows", "one", "one"], &["repeated_shape"]), vec![int("axis", 0)]));
