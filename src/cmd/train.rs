@@ -267,7 +267,11 @@ fn name(flags: &Flags) -> String {
 /// Where the rows came from, without the path that leads there: that is nobody's business, and would change the bytes.
 fn source(flags: &Flags) -> String {
     let last = flags.from.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    if flags.from.contains("://") { "a database".to_owned() } else { last.to_owned() }
+    match last {
+        _ if flags.from.contains("://") => "a database".to_owned(),
+        "smd" => "Server Machine Dataset, unlabelled halves".to_owned(),
+        file => file.to_owned(),
+    }
 }
 
 /// Whole or not at all.
