@@ -28,8 +28,14 @@ fn bundle(n_layers: usize) -> Bundle {
         b_hh: values(4 * H, 0.2),
     };
     let layers = (0..n_layers).map(|i| layer(if i == 0 { F } else { H })).collect();
-    let weights = LstmWeights { layers, head_w: values(F * H, 0.2), head_b: values(F, 0.2), predicts_change: true };
-    let feature = |i| ManifestFeature { name: format!("f{i}"), expr: None };
+    let weights = LstmWeights {
+        layers,
+        decoder: vec![],
+        head_w: values(F * H, 0.2),
+        head_b: values(F, 0.2),
+        predicts_change: true,
+    };
+    let feature = |i| ManifestFeature { name: format!("f{i}"), expr: None, floor: 0.0 };
     let manifest = Manifest {
         format: FORMAT,
         name: "bench".into(),
@@ -41,7 +47,8 @@ fn bundle(n_layers: usize) -> Bundle {
         target_clip: 20.0,
         standardisation: Constants::default(),
         detection: Detection::default(),
-        training: Training { id: String::new(), data: String::new(), n_hosts: 0, n_windows: 0, seed: 0 },
+        errors: None,
+        training: Training { id: String::new(), data: String::new(), n_hosts: 0, n_windows: 0, seed: 0, run: None },
     };
     Bundle::from_bytes(write_bundle(&weights, &manifest).unwrap(), "bench").unwrap()
 }

@@ -50,6 +50,12 @@ enum Command {
     Record(cmd::record::Flags),
     /// Measure how well a bundle finds the incidents of labelled data.
     Evaluate(cmd::evaluate::Flags),
+    /// Show a bundle, or make one of a model trained elsewhere.
+    #[command(subcommand)]
+    Model(cmd::model::Action),
+    /// Train a model of one's own hosts: history in, bundle out.
+    #[cfg(feature = "train")]
+    Train(cmd::train::Flags),
 }
 
 fn main() -> ExitCode {
@@ -74,6 +80,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Record(flags) => block_on(cmd::record::run(flags)),
         Command::Features(flags) => until_unread(cmd::features::run(&flags)),
         Command::Evaluate(flags) => until_unread(cmd::evaluate::run(&flags)),
+        Command::Model(action) => until_unread(cmd::model::run(&action)),
+        #[cfg(feature = "train")]
+        Command::Train(flags) => cmd::train::run(&flags),
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::{self, Config, Scale};
 use crate::decode::Wanted;
+use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
 use crate::expr::{ExprError, FeatureSource, Plan};
@@ -93,13 +94,11 @@ impl Plans {
         Ok(if self.plan.wants_every_metric() { wanted.all_names() } else { wanted })
     }
 
-    /// What each shard's engine is built with.
+    /// Constants of the running statistics: the bundle's, as far as the configuration gives no others.
     #[must_use]
-    pub fn engine(&self) -> EngineConfig {
-        let (config, manifest) = (&self.config, &self.bundle.manifest);
-        let limits = &config.limits;
-        let mut statistics = manifest.standardisation.clone();
-        let overrides = &config.standardisation;
+    pub fn statistics(&self) -> Constants {
+        let mut statistics = self.bundle.manifest.standardisation.clone();
+        let overrides = &self.config.standardisation;
         for (target, given) in [
             (&mut statistics.memory_s, overrides.memory_s),
             (&mut statistics.warmup_s, overrides.warmup_s),
@@ -108,6 +107,14 @@ impl Plans {
         ] {
             *target = given.unwrap_or(*target);
         }
+        statistics
+    }
+
+    /// What each shard's engine is built with.
+    #[must_use]
+    pub fn engine(&self) -> EngineConfig {
+        let (config, manifest) = (&self.config, &self.bundle.manifest);
+        let limits = &config.limits;
         let scored = |&feature: &u16| ScoredFeature { feature, floor: config.features[feature as usize].floor };
         EngineConfig {
             plan: Arc::clone(&self.plan),
@@ -121,7 +128,7 @@ impl Plans {
                 scored: self.scored.iter().map(scored).collect(),
                 input_clip: manifest.input_clip,
                 target_clip: manifest.target_clip,
-                statistics: statistics.in_rows(self.step_ms()),
+                statistics: self.statistics().in_rows(self.step_ms()),
                 max_missing: config.detection.max_missing,
             },
             limits: EngineLimits {

@@ -5,5 +5,10 @@ pub mod demo;
 pub mod evaluate;
 pub mod features;
 pub mod history;
+pub mod model;
 pub mod record;
 pub mod serve;
+#[cfg(feature = "train")]
+pub mod train;
+#[cfg(feature = "train")]
+mod train_report;

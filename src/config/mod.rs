@@ -5,6 +5,7 @@
 
 mod defaults;
 mod errors;
+pub mod manifest;
 mod quantity;
 mod read;
 mod reader;

@@ -86,6 +86,23 @@ pub fn read_hosts(folder: &Path) -> anyhow::Result<Vec<LabelledHost>> {
     Ok(hosts)
 }
 
+/// The columns that move in the unlabelled rows of any host; of all rows where there are none without a label.
+#[must_use]
+pub fn moving_features(hosts: &[LabelledHost]) -> Vec<String> {
+    let mut features: Vec<String> = Vec::new();
+    for host in hosts {
+        let n_rows = if host.n_unlabelled() > 0 { host.n_unlabelled() } else { host.values.nrows() };
+        for (name, values) in host.features.iter().zip(host.values.columns()) {
+            let mut known = values.iter().take(n_rows).filter(|x| x.is_finite());
+            let first = known.next();
+            if known.any(|x| Some(x) != first) && !features.contains(name) {
+                features.push(name.clone());
+            }
+        }
+    }
+    features
+}
+
 /// The name of the host that a file holds.
 fn host_name(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()

@@ -49,8 +49,33 @@ pub struct Manifest {
     /// How its errors become a flag, unless the configuration says otherwise.
     #[serde(default)]
     pub detection: Detection,
+    /// How large its errors are on rows that it never learnt from; absent where that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors: Option<ErrorStatistics>,
     /// Where it comes from.
     pub training: Training,
+}
+
+/// Errors of the newest row, standardised and clipped as the service does it, on rows that were held back from training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorStatistics {
+    /// Rows that they were taken over.
+    pub n_rows: usize,
+    /// `[F]`: mean squared residual of each feature; `None` where it was always missing.
+    pub mean_square: Vec<Option<f64>>,
+    /// Quantiles of the mse of a row, the errors as they are, smoothed over `detection.smoothing_rows`; ascending.
+    pub quantiles: Vec<Quantile>,
+}
+
+/// One quantile.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantile {
+    /// 0 to 1.
+    pub q: f64,
+    /// Smoothed mse.
+    pub mse: f64,
 }
 
 /// One column of the graph.
@@ -62,6 +87,14 @@ pub struct ManifestFeature {
     /// The PromQL that it was trained with; absent where the training data had no such thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expr: Option<String>,
+    /// The least deviation that it was standardised with, in the feature's own unit; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub floor: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(x: &f64) -> bool {
+    *x == 0.0
 }
 
 /// Defaults of the decision.
@@ -89,12 +122,12 @@ pub struct Detection {
 impl Default for Detection {
     fn default() -> Self {
         Self {
-            limit: 1.0,
-            smoothing_rows: 10.0,
-            short_smoothing_rows: None,
-            short_weight: None,
-            for_rows: None,
-            residual: None,
+            limit: 1.5,
+            smoothing_rows: 15.0,
+            short_smoothing_rows: Some(4.0),
+            short_weight: Some(0.6),
+            for_rows: Some(1),
+            residual: Some(residual::Constants::default()),
         }
     }
 }
@@ -113,4 +146,47 @@ pub struct Training {
     pub n_windows: usize,
     /// Seed of every random choice.
     pub seed: u64,
+    /// How it went; absent for bundles from elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+}
+
+/// How a training went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Run {
+    /// LSTM layers; an autoencoder has as many again in its decoder.
+    pub layers: usize,
+    /// Units of each layer.
+    pub hidden: usize,
+    /// Batches done.
+    pub steps: usize,
+    /// Batches after which the weights were taken.
+    pub best_step: usize,
+    /// Windows of a batch.
+    pub batch: usize,
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// Rows of all hosts after the warm-up.
+    pub n_rows: usize,
+    /// Hosts that were held back altogether.
+    pub n_hosts_held_back: usize,
+    /// Mean squared error on the rows that were learnt from.
+    pub train: Losses,
+    /// Mean squared error on those held back; absent where none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<Losses>,
+}
+
+/// Mean squared errors over the same cells.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Losses {
+    /// Of the network.
+    pub network: f64,
+    /// Of "like the row before"; absent for a reconstruction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistence: Option<f64>,
+    /// Of "the host's own mean".
+    pub mean: f64,
 }

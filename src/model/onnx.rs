@@ -1,9 +1,12 @@
-//! Forecast bundles as ONNX: weights and manifest → bytes, and bytes → manifest.
+//! Bundles as ONNX: weights and manifest → bytes, and bytes → manifest.
 //!
 //! Owns the shape of the graphs that this project writes. Never runs one and never judges one: `bundle.rs` does.
 //!
 //! ```text
-//! window [batch, rows, F] → Transpose → LSTM → … → LSTM → last hidden state → Squeeze → Gemm (→ Add newest row) → expected [batch, F]
+//! forecast:    window [batch, rows, F] → Transpose → LSTM → … → LSTM → last hidden state → Squeeze → Gemm (→ Add newest row)
+//!              → expected [batch, F]
+//! reconstruct: window [batch, rows, F] → Transpose → LSTM → … → LSTM → last hidden state → Expand to all rows → LSTM → … → LSTM
+//!              → MatMul → Add → Transpose → expected [batch, rows, F]
 //! ```
 //! ONNX Runtime's CPU kernel refuses batch-first LSTMs (`layout = 1`), hence the Transpose.
 
@@ -40,11 +43,14 @@ pub struct LstmLayer {
     pub b_hh: Vec<f32>,
 }
 
-/// The weights of a forecaster: stacked LSTM layers and a linear head on the last hidden state.
+/// The weights of a forecaster, stacked LSTM layers and a linear head on the last hidden state; or of an autoencoder, where that state
+/// is the input of every step of a decoder, and the head is on each of the decoder's states.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LstmWeights {
     /// First to last.
     pub layers: Vec<LstmLayer>,
+    /// Of an autoencoder, first to last; else none.
+    pub decoder: Vec<LstmLayer>,
     /// `[F × H]`
     pub head_w: Vec<f32>,
     /// `[F]`
@@ -62,12 +68,13 @@ pub struct Dims {
     pub rows: Option<i64>,
 }
 
-/// A forecast bundle. The same weights and manifest give the same bytes.
+/// A bundle. The same weights and manifest give the same bytes.
 ///
 /// # Errors
 /// Where the weights' shapes disagree with each other or with the manifest.
 pub fn write_bundle(weights: &LstmWeights, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
-    ensure!(manifest.kind == Kind::Forecast, "cannot write a graph of kind {:?}", manifest.kind);
+    let kind = if weights.decoder.is_empty() { Kind::Forecast } else { Kind::Reconstruct };
+    ensure!(manifest.kind == kind, "the weights are of kind {kind:?} and the manifest says {:?}", manifest.kind);
     let (features, named) = (weights.head_b.len(), manifest.features.len());
     ensure!(features == named, "the weights have {features} features and the manifest {named}");
     write_graph(weights, manifest, Dims::default())
@@ -89,6 +96,23 @@ pub fn write_graph(weights: &LstmWeights, manifest: &Manifest, dims: Dims) -> an
         metadata_props: vec![StringStringEntryProto { key: METADATA_KEY.to_owned(), value: metadata }],
     };
     Ok(model.encode_to_vec())
+}
+
+/// The ONNX model in `graph`, which stays as it is, with `manifest` in its metadata.
+///
+/// # Errors
+/// Where `graph` is no ONNX model, or has a manifest already.
+pub fn with_manifest(graph: &[u8], manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
+    const NO_MODEL: &str = "not an ONNX model";
+    let model = ModelProto::decode(graph).context(NO_MODEL)?;
+    ensure!(model.graph.is_some(), NO_MODEL);
+    let has_one = model.metadata_props.iter().any(|entry| entry.key == METADATA_KEY);
+    ensure!(!has_one, "it is a bundle already: `model show` shows it");
+    let value = serde_json::to_string(manifest).context("cannot write the manifest as JSON")?;
+    let metadata = vec![StringStringEntryProto { key: METADATA_KEY.to_owned(), value }];
+    // Protobuf messages one after the other are one message with the lists of both, so that nothing of the graph is lost that
+    // this build does not know.
+    Ok([graph, &ModelProto { metadata_props: metadata, ..ModelProto::default() }.encode_to_vec()].concat())
 }
 
 /// What the bundle in `bytes` says about itself; the graph is not looked at.
@@ -118,49 +142,133 @@ pub fn read_manifest(bytes: &[u8]) -> anyhow::Result<Manifest> {
 fn graph(weights: &LstmWeights, dims: Dims) -> anyhow::Result<GraphProto> {
     let features = weights.head_b.len();
     ensure!(!weights.layers.is_empty() && features > 0, "cannot write a model without layers or features");
-    let mut initializer = vec![indices("axis_0", &[1], 0), indices("axis_1", &[1], 1)];
-    let mut node = vec![attributed(op("Transpose", &["window"], &["sequence_0"]), vec![ints("perm", &[1, 0, 2])])];
-    let mut width = features;
-    for (n, layer) in weights.layers.iter().enumerate() {
-        let hidden = checked_hidden(layer, width).with_context(|| format!("layer {n}"))?;
-        let [w, r, b] = ["W", "R", "B"].map(|name| format!("{name}_{n}"));
-        initializer.push(floats(&w, &[1, 4 * hidden, width], &in_onnx_order(&layer.w_ih)));
-        initializer.push(floats(&r, &[1, 4 * hidden, hidden], &in_onnx_order(&layer.w_hh)));
-        let biases = [in_onnx_order(&layer.b_ih), in_onnx_order(&layer.b_hh)].concat();
-        initializer.push(floats(&b, &[1, 8 * hidden], &biases));
-        let sequence = format!("sequence_{n}");
-        let inputs = [&sequence, &w, &r, &b].map(String::as_str);
-        // `Y` is every hidden state with an axis for the direction, `Y_h` the last one with the same.
-        let (all, last) = (format!("hidden_{n}"), format!("last_hidden_{n}"));
-        let lstm = |outputs: &[&str]| attributed(op("LSTM", &inputs, outputs), vec![int("hidden_size", hidden as i64)]);
-        if n + 1 < weights.layers.len() {
-            node.push(lstm(&[&all]));
-            node.push(op("Squeeze", &[&all, "axis_1"], &[&format!("sequence_{}", n + 1)]));
-        } else {
-            node.push(lstm(&["", &last]));
-            node.push(op("Squeeze", &[&last, "axis_0"], &["state"]));
-        }
-        width = hidden;
-    }
-    ensure!(weights.head_w.len() == features * width, "the head has {} weights", weights.head_w.len());
-    initializer.push(floats("head_w", &[features, width], &weights.head_w));
-    initializer.push(floats("head_b", &[features], &weights.head_b));
-    let head_output = if weights.predicts_change { "change" } else { "expected" };
-    node.push(attributed(op("Gemm", &["state", "head_w", "head_b"], &[head_output]), vec![int("transB", 1)]));
-    if weights.predicts_change {
-        initializer.push(indices("newest", &[], -1));
-        node.push(attributed(op("Gather", &["window", "newest"], &["newest_row"]), vec![int("axis", 1)]));
-        node.push(op("Add", &["change", "newest_row"], &["expected"]));
-    }
-    let open = |size: Option<i64>, name: &str| size.map_or_else(|| named(name), sized);
-    let row = sized(features as i64);
+    let mut draft = Draft {
+        initializer: Vec::new(),
+        node: vec![attributed(op("Transpose", &["window"], &["sequence_0"]), vec![ints("perm", &[1, 0, 2])])],
+    };
+    let width = draft.layers(&weights.layers, 0, features, Wanted::Last)?;
+    let output = if weights.decoder.is_empty() {
+        ensure!(weights.head_w.len() == features * width, "the head has {} weights", weights.head_w.len());
+        draft.forecast_head(weights, width);
+        &["batch"][..]
+    } else {
+        let width = draft.decoder(weights, width)?;
+        ensure!(weights.head_w.len() == features * width, "the head has {} weights", weights.head_w.len());
+        ensure!(!weights.predicts_change, "an autoencoder predicts no change");
+        draft.each_head(weights, width);
+        &["batch", "rows"]
+    };
+    let open = |name: &str| match name {
+        "batch" => dims.batch.map_or_else(|| named(name), sized),
+        _ => dims.rows.map_or_else(|| named(name), sized),
+    };
+    let shape = |names: &[&str]| names.iter().map(|name| open(name)).chain([sized(features as i64)]).collect();
     Ok(GraphProto {
-        node,
-        name: "forecast".to_owned(),
-        initializer,
-        input: vec![value("window", vec![open(dims.batch, "batch"), open(dims.rows, "rows"), row.clone()])],
-        output: vec![value("expected", vec![open(dims.batch, "batch"), row])],
+        node: draft.node,
+        name: if weights.decoder.is_empty() { "forecast" } else { "reconstruct" }.to_owned(),
+        initializer: draft.initializer,
+        input: vec![value("window", shape(&["batch", "rows"]))],
+        output: vec![value("expected", shape(output))],
     })
+}
+
+/// Which states of a stack of layers the next node reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// `last_hidden_<n>` `[1, batch, H]`, n the number of the last layer.
+    Last,
+    /// `sequence_<n + 1>` `[rows, batch, H]`.
+    Each,
+}
+
+/// A graph on its way.
+struct Draft {
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+}
+
+impl Draft {
+    /// Adds a tensor that several nodes may read, once.
+    fn constant(&mut self, tensor: TensorProto) {
+        if self.initializer.iter().all(|known| known.name != tensor.name) {
+            self.initializer.push(tensor);
+        }
+    }
+
+    /// Layers numbered from `first` on, over `sequence_<first>` of `width` columns; gives the width of their states.
+    fn layers(
+        &mut self,
+        layers: &[LstmLayer],
+        first: usize,
+        mut width: usize,
+        wanted: Wanted,
+    ) -> anyhow::Result<usize> {
+        for (n, layer) in (first..).zip(layers) {
+            let hidden = checked_hidden(layer, width).with_context(|| format!("layer {n}"))?;
+            let [w, r, b] = ["W", "R", "B"].map(|name| format!("{name}_{n}"));
+            self.initializer.push(floats(&w, &[1, 4 * hidden, width], &in_onnx_order(&layer.w_ih)));
+            self.initializer.push(floats(&r, &[1, 4 * hidden, hidden], &in_onnx_order(&layer.w_hh)));
+            let biases = [in_onnx_order(&layer.b_ih), in_onnx_order(&layer.b_hh)].concat();
+            self.initializer.push(floats(&b, &[1, 8 * hidden], &biases));
+            let sequence = format!("sequence_{n}");
+            let inputs = [&sequence, &w, &r, &b].map(String::as_str);
+            // `Y` is every hidden state with an axis for the direction, `Y_h` the last one with the same.
+            let (all, last) = (format!("hidden_{n}"), format!("last_hidden_{n}"));
+            let is_last = n + 1 == first + layers.len() && wanted == Wanted::Last;
+            let outputs = if is_last { vec!["", last.as_str()] } else { vec![all.as_str()] };
+            self.node.push(attributed(op("LSTM", &inputs, &outputs), vec![int("hidden_size", hidden as i64)]));
+            if !is_last {
+                self.constant(indices("axis_1", &[1], 1));
+                self.node.push(op("Squeeze", &[&all, "axis_1"], &[&format!("sequence_{}", n + 1)]));
+            }
+            width = hidden;
+        }
+        Ok(width)
+    }
+
+    /// The linear head on the last state, and the newest row where it predicts the change.
+    fn forecast_head(&mut self, weights: &LstmWeights, width: usize) {
+        let features = weights.head_b.len();
+        let last = format!("last_hidden_{}", weights.layers.len() - 1);
+        self.constant(indices("axis_0", &[1], 0));
+        self.node.push(op("Squeeze", &[&last, "axis_0"], &["state"]));
+        self.initializer.push(floats("head_w", &[features, width], &weights.head_w));
+        self.initializer.push(floats("head_b", &[features], &weights.head_b));
+        let output = if weights.predicts_change { "change" } else { "expected" };
+        self.node.push(attributed(op("Gemm", &["state", "head_w", "head_b"], &[output]), vec![int("transB", 1)]));
+        if weights.predicts_change {
+            self.initializer.push(indices("newest", &[], -1));
+            self.node.push(attributed(op("Gather", &["window", "newest"], &["newest_row"]), vec![int("axis", 1)]));
+            self.node.push(op("Add", &["change", "newest_row"], &["expected"]));
+        }
+    }
+
+    /// The encoder's last state as every step's input, and the decoder's layers over it.
+    fn decoder(&mut self, weights: &LstmWeights, width: usize) -> anyhow::Result<usize> {
+        let first = weights.layers.len();
+        let last = format!("last_hidden_{}", first - 1);
+        // `[rows, 1, 1]`: Expand broadcasts both ways.
+        self.constant(indices("one", &[1], 1));
+        self.constant(indices("axis_1", &[1], 1));
+        self.node.push(op("Shape", &["window"], &["window_shape"]));
+        self.node.push(attributed(op("Gather", &["window_shape", "axis_1"], &["n_rows"]), vec![int("axis", 0)]));
+        self.node.push(attributed(op("Concat", &["n_rows", "one", "one"], &["repeated_shape"]), vec![int("axis", 0)]));
+        self.node.push(op("Expand", &[&last, "repeated_shape"], &[&format!("sequence_{first}")]));
+        self.layers(&weights.decoder, first, width, Wanted::Each)
+    }
+
+    /// The linear head on each of the decoder's states.
+    fn each_head(&mut self, weights: &LstmWeights, width: usize) {
+        let features = weights.head_b.len();
+        let columns = (0..width).flat_map(|h| (0..features).map(move |f| f * width + h));
+        let transposed: Vec<f32> = columns.map(|cell| weights.head_w[cell]).collect();
+        self.initializer.push(floats("head_w", &[width, features], &transposed));
+        self.initializer.push(floats("head_b", &[features], &weights.head_b));
+        let states = format!("sequence_{}", weights.layers.len() + weights.decoder.len());
+        self.node.push(op("MatMul", &[&states, "head_w"], &["weighed"]));
+        self.node.push(op("Add", &["weighed", "head_b"], &["by_row"]));
+        self.node.push(attributed(op("Transpose", &["by_row"], &["expected"]), vec![ints("perm", &[1, 0, 2])]));
+    }
 }
 
 /// H of a layer over `width` inputs.
@@ -245,12 +353,22 @@ mod tests {
             kind: Kind::Forecast,
             step_ms: 60_000,
             window: 60,
-            features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None }).collect(),
+            features: (0..features)
+                .map(|n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 })
+                .collect(),
             input_clip: 5.0,
             target_clip: 20.0,
             standardisation: crate::engine::standardise::Constants::default(),
             detection: Detection::default(),
-            training: Training { id: "0".to_owned(), data: "none".to_owned(), n_hosts: 0, n_windows: 0, seed: 0 },
+            errors: None,
+            training: Training {
+                id: "0".to_owned(),
+                data: "none".to_owned(),
+                n_hosts: 0,
+                n_windows: 0,
+                seed: 0,
+                run: None,
+            },
         }
     }
 
@@ -261,7 +379,13 @@ mod tests {
             b_ih: vec![0.0; 8],
             b_hh: vec![0.0; 8],
         };
-        LstmWeights { layers: vec![layer], head_w: vec![1.0; 6], head_b: vec![0.0; 3], predicts_change: false }
+        LstmWeights {
+            layers: vec![layer],
+            decoder: vec![],
+            head_w: vec![1.0; 6],
+            head_b: vec![0.0; 3],
+            predicts_change: false,
+        }
     }
 
     #[test]
@@ -269,6 +393,18 @@ mod tests {
         let bytes = write_bundle(&weights(), &manifest(3)).unwrap();
         assert_eq!(read_manifest(&bytes).unwrap(), manifest(3));
         assert_eq!(bytes, write_bundle(&weights(), &manifest(3)).unwrap());
+    }
+
+    #[test]
+    fn a_manifest_is_added_once() {
+        let mut model = ModelProto::decode(&*write_bundle(&weights(), &manifest(3)).unwrap()).unwrap();
+        model.metadata_props.clear();
+        let bare = model.encode_to_vec();
+        let whole = with_manifest(&bare, &manifest(3)).unwrap();
+        assert!(whole.starts_with(&bare));
+        assert_eq!(read_manifest(&whole).unwrap(), manifest(3));
+        assert!(with_manifest(&whole, &manifest(3)).unwrap_err().to_string().contains("a bundle already"));
+        assert!(with_manifest(b"<html>", &manifest(3)).unwrap_err().to_string().contains("not an ONNX model"));
     }
 
     #[test]

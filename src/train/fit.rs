@@ -1,89 +1,223 @@
-//! The training loop: Adam on the mean squared error of every step's forecast.
+//! The training loop: Adam on the mean squared error, the best weights by the held-back error kept.
+
+use std::ops::ControlFlow;
 
 use anyhow::{Context, ensure};
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Result, Tensor, Var};
 use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 
-use super::lstm::Network;
+use super::dataset::Dataset;
+use super::lstm::{Form, Network};
 use super::random::Random;
-use super::rows::Rows;
-use super::sample::{Batch, Sampler, Shape};
+use super::sample::{Batch, Sampler, Shape, Variation, even_places};
+use super::split::{HeldBack, Split};
+use crate::model::manifest::{Kind, Losses};
 
 /// Gradients are scaled down to this norm.
 const GRADIENT_NORM_MAX: f64 = 1.0;
-/// Steps between two lines of the log.
-const LOGGED_STEPS: usize = 100;
+/// How often the held-back error is taken in a training of full length.
+const JUDGEMENTS: usize = 30;
+/// Judgements in a row without a better one that end the training.
+const PATIENCE: usize = 8;
+/// Held-back windows of a judgement, evenly over all of them.
+const JUDGED_WINDOWS: usize = 1_024;
+/// Windows judged at once.
+const JUDGED_BATCH: usize = 128;
 
 /// Everything that decides the result beside the rows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
     /// Of every random choice.
     pub seed: u64,
-    /// H: units of the layer.
-    pub hidden: usize,
+    /// Of the network.
+    pub form: Form,
+    /// Windows and batches.
+    pub shape: Shape,
+    /// How training windows differ from the rows.
+    pub variation: Variation,
     /// Batches.
     pub steps: usize,
     /// At the start; falls to 0 with a cosine.
     pub learning_rate: f64,
-    /// Whether the head predicts the change from the newest row.
-    pub predicts_change: bool,
-    /// Windows and batches.
-    pub shape: Shape,
+    /// What is not learnt from.
+    pub held_back: HeldBack,
 }
 
-/// Trains on the first `usize` rows of each host. `names` are the features'.
+impl Default for Options {
+    /// What `outlierd train` does unless told otherwise, and how the shipped bundle was made.
+    fn default() -> Self {
+        Self {
+            seed: 1,
+            form: Form { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
+            shape: Shape { window: 60, batch: 64, kind: Kind::Forecast },
+            variation: Variation { scale: 0.3, shift: 0.3, thins_out: true },
+            steps: 1500,
+            learning_rate: 2e-3,
+            held_back: HeldBack { hosts: 0.1, time: 0.1 },
+        }
+    }
+}
+
+/// How far a training is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Batches done.
+    pub step: usize,
+    /// Batches in all.
+    pub steps: usize,
+    /// Mean squared error of the last batches.
+    pub loss: f64,
+    /// The best held-back error so far; `None` before the first judgement or where nothing is held back.
+    pub best: Option<f64>,
+}
+
+/// A training's end.
+#[derive(Debug)]
+pub struct Fitted {
+    /// With the best weights.
+    pub network: Network,
+    /// On which windows.
+    pub split: Split,
+    /// Batches done.
+    pub steps: usize,
+    /// After how many batches the weights were the best.
+    pub best_step: usize,
+    /// On the rows that were learnt from, without variation.
+    pub train: Losses,
+    /// On those held back; `None` where nothing is.
+    pub held_back: Option<Losses>,
+    /// Why it ended before its time.
+    pub ended: Option<Ended>,
+}
+
+/// Why a training ended early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// The held-back error has not fallen for long.
+    NoBetter,
+    /// The caller wanted it to.
+    Asked,
+}
+
+/// Trains. `watch` is called after each batch and may end it: then the best weights so far are given.
 ///
 /// # Errors
-/// Where a host has too few rows, or the loss stops being finite.
-pub fn fit(hosts: &[(&Rows, usize)], names: &[&str], options: &Options) -> anyhow::Result<Network> {
-    let Shape { window, .. } = options.shape;
-    ensure!(!hosts.is_empty() && window > 1, "nothing to train on");
-    for (rows, n_usable) in hosts {
-        let n_standardised = n_usable.saturating_sub(rows.first_standardised());
-        ensure!(
-            n_standardised >= window,
-            "a host has {n_standardised} rows after the warm-up, a window takes {window}"
-        );
-    }
+/// Where no host has a window to learn from, or the loss stops being finite.
+pub fn fit(
+    data: &Dataset,
+    options: &Options,
+    watch: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> anyhow::Result<Fitted> {
+    let split = Split::new(data, options.shape.window, &options.held_back, options.seed);
+    ensure!(!split.train.is_empty(), "no host has {} rows in a row to learn from", options.shape.window);
     let mut random = Random::new(options.seed);
-    let network = Network::new(names.len(), options.hidden, options.predicts_change, &mut random)
-        .context("cannot set up the network")?;
-    let mut sampler = Sampler::new(hosts.to_vec(), names, options.shape.clone(), random);
+    let n_features = data.columns.len();
+    let network = Network::new(n_features, &options.form, &mut random).context("cannot set up the network")?;
+    let judged = even_places(&split.held_back, options.shape.window, JUDGED_WINDOWS);
+    let mut sampler = Sampler::new(data, &split.train, options.shape.clone(), options.variation.clone(), random);
     let vars = network.vars();
     let parameters = ParamsAdamW { lr: options.learning_rate, weight_decay: 0.0, ..ParamsAdamW::default() };
     let mut adam = AdamW::new(vars.clone(), parameters)?;
-    let mut logged_loss = 0.0;
-    for step in 0..options.steps {
+    let mut best = Best { error: None, step: 0, weights: network.snapshot()?, n_worse: 0 };
+    let every = options.steps.div_ceil(JUDGEMENTS).max(10);
+    let (mut step, mut ended, mut smooth) = (0, None, None);
+    while step < options.steps && ended.is_none() {
         let progress = step as f64 / options.steps as f64;
         adam.set_learning_rate(options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()));
-        let loss = loss(&network, &sampler.batch(), names.len())?;
-        let mut gradients = loss.backward()?;
-        clip(&mut gradients, &vars)?;
-        adam.step(&gradients)?;
-        logged_loss += f64::from(loss.to_scalar::<f32>()?);
-        if (step + 1) % LOGGED_STEPS == 0 {
-            let loss = logged_loss / LOGGED_STEPS as f64;
-            ensure!(loss.is_finite(), "the loss is {loss} after {step} steps");
-            tracing::info!(step = step + 1, of = options.steps, loss = format!("{loss:.4}"), "training");
-            logged_loss = 0.0;
+        let loss = learn(&network, &mut adam, &vars, &sampler.batch())?;
+        ensure!(loss.is_finite(), "the loss is {loss} after {step} batches: try a lower --learning-rate");
+        smooth = Some(smooth.map_or(loss, |smooth: f64| smooth + (loss - smooth) / 20.0));
+        step += 1;
+        if !judged.is_empty() && (step % every == 0 || step == options.steps) {
+            best.judge(step, judge(&network, data, &judged, &options.shape)?.network, &network)?;
+            ended = (best.n_worse >= PATIENCE).then_some(Ended::NoBetter);
+        }
+        let progress = Progress { step, steps: options.steps, loss: smooth.unwrap_or(loss), best: best.error };
+        if watch(progress).is_break() {
+            ended = Some(Ended::Asked);
         }
     }
-    Ok(network)
+    if ended == Some(Ended::Asked) && !judged.is_empty() {
+        best.judge(step, judge(&network, data, &judged, &options.shape)?.network, &network)?;
+    }
+    if best.error.is_some() {
+        network.restore(&best.weights)?;
+    } else {
+        best.step = step;
+    }
+    let learnt = even_places(&split.train, options.shape.window, JUDGED_WINDOWS);
+    let train = judge(&network, data, &learnt, &options.shape)?;
+    let held_back = if judged.is_empty() { None } else { Some(judge(&network, data, &judged, &options.shape)?) };
+    Ok(Fitted { network, split, steps: step, best_step: best.step, train, held_back, ended })
 }
 
-/// Mean squared error over all cells that count.
-fn loss(network: &Network, batch: &Batch, n_features: usize) -> candle_core::Result<Tensor> {
-    let tensor = |rows: &Vec<f32>| Tensor::from_slice(rows, (rows.len() / n_features, n_features), &Device::Cpu);
-    let tensors = |steps: &[Vec<f32>]| steps.iter().map(tensor).collect::<candle_core::Result<Vec<Tensor>>>();
-    let expected = network.expect_each(&tensors(&batch.input)?)?;
-    let (target, counts) = (Tensor::cat(&tensors(&batch.target)?, 0)?, Tensor::cat(&tensors(&batch.counts)?, 0)?);
-    let n_counted = f64::from(counts.sum_all()?.to_scalar::<f32>()?).max(1.0);
-    ((expected - target)?.sqr()? * counts)?.sum_all()? / n_counted
+/// The best weights so far.
+struct Best {
+    /// Held-back.
+    error: Option<f64>,
+    /// Batches before it.
+    step: usize,
+    weights: Vec<Tensor>,
+    /// Judgements since.
+    n_worse: usize,
+}
+
+impl Best {
+    fn judge(&mut self, step: usize, error: f64, network: &Network) -> Result<()> {
+        self.n_worse += 1;
+        if self.error.is_none_or(|best| error < best) {
+            *self = Self { error: Some(error), step, weights: network.snapshot()?, n_worse: 0 };
+        }
+        Ok(())
+    }
+}
+
+/// One batch: its loss, and the step that follows from it.
+fn learn(network: &Network, adam: &mut AdamW, vars: &[Var], batch: &Batch) -> Result<f64> {
+    let [input, target, counts] = tensors(batch)?;
+    let n_counted = batch.counts.iter().filter(|&&count| count > 0.0).count().max(1) as f64;
+    let residual = ((network.expect_each(&input)? - target)? * counts)?;
+    let loss = (residual.sqr()?.sum_all()? / n_counted)?;
+    let mut gradients = loss.backward()?;
+    clip(&mut gradients, vars)?;
+    adam.step(&gradients)?;
+    Ok(f64::from(loss.to_scalar::<f32>()?))
+}
+
+/// Input `[steps, B, F]`, target and counts `[steps · B, F]`.
+fn tensors(batch: &Batch) -> Result<[Tensor; 3]> {
+    let (steps, n, features) = batch.sizes;
+    let flat = |values: &[f32]| Tensor::from_slice(values, (steps * n, features), &Device::Cpu);
+    let input = Tensor::from_slice(&batch.input, (steps, n, features), &Device::Cpu)?;
+    Ok([input, flat(&batch.target)?, flat(&batch.counts)?])
+}
+
+/// Errors on the windows at `places`.
+///
+/// # Errors
+/// Where candle fails.
+pub fn judge(network: &Network, data: &Dataset, places: &[(usize, usize)], shape: &Shape) -> Result<Losses> {
+    let (mut sums, mut n_cells) = ([0.0; 3], 0.0);
+    for places in places.chunks(JUDGED_BATCH) {
+        let batch = Batch::of(data, places, shape);
+        let [input, ..] = tensors(&batch)?;
+        let expected = network.expect_each_detached(&input)?.flatten_all()?.to_vec1::<f32>()?;
+        let cells = batch.counts.iter().zip(&batch.target).zip(&batch.input).zip(&expected);
+        for (((_, target), input), expected) in cells.filter(|(((count, _), _), _)| **count > 0.0) {
+            let square = |guess: f32| f64::from(target - guess).powi(2);
+            sums[0] += square(*expected);
+            sums[1] += square(*input);
+            sums[2] += square(0.0);
+            n_cells += 1.0;
+        }
+    }
+    let [network, persistence, mean] = sums.map(|sum| sum / f64::max(n_cells, 1.0));
+    Ok(Losses { network, persistence: (shape.kind == Kind::Forecast).then_some(persistence), mean })
 }
 
 /// Scales all gradients so that their common norm is at most [`GRADIENT_NORM_MAX`].
-fn clip(gradients: &mut GradStore, vars: &[Var]) -> candle_core::Result<()> {
+fn clip(gradients: &mut GradStore, vars: &[Var]) -> Result<()> {
     let mut square = 0.0;
     for gradient in vars.iter().filter_map(|var| gradients.get(var)) {
         square += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
@@ -101,24 +235,74 @@ fn clip(gradients: &mut GradStore, vars: &[Var]) -> candle_core::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dataset::tests::dataset;
     use super::*;
-    use crate::engine::standardise::Constants;
+
+    fn options(seed: u64, steps: usize, kind: Kind, layers: usize) -> Options {
+        Options {
+            seed,
+            form: Form { kind, layers, hidden: 8, predicts_change: true },
+            shape: Shape { window: 20, batch: 16, kind },
+            variation: Variation { scale: 0.1, shift: 0.1, thins_out: true },
+            steps,
+            learning_rate: 1e-2,
+            held_back: HeldBack { hosts: 0.25, time: 0.2 },
+        }
+    }
+
+    fn waves() -> Dataset {
+        let wave = |host: usize, row: usize, n: usize| (row as f64 * (0.2 + 0.1 * n as f64) + host as f64).sin();
+        dataset(4, 260, &["a", "b", "c"], wave)
+    }
+
+    fn train(options: &Options) -> Fitted {
+        fit(&waves(), options, &mut |_| ControlFlow::Continue(())).unwrap()
+    }
 
     #[test]
-    fn a_seed_means_one_result_and_waves_are_learnt() {
-        let values = ndarray::Array2::from_shape_fn((2000, 3), |(row, n)| (row as f32 * (0.2 + 0.1 * n as f32)).sin());
-        let rows = Rows::standardise(values.view(), 60_000, &Constants::default().in_rows(60_000));
-        let shape = Shape { window: 20, batch: 16, input_clip: 5.0, target_clip: 20.0 };
-        let train = |seed: u64, steps: usize| {
-            let options =
-                Options { seed, hidden: 8, steps, learning_rate: 1e-2, predicts_change: true, shape: shape.clone() };
-            fit(&[(&rows, 1500)], &["a", "b", "c"], &options).unwrap()
+    fn a_seed_means_one_result() {
+        for kind in [Kind::Forecast, Kind::Reconstruct] {
+            let weights = |seed| train(&options(seed, 20, kind, 2)).network.weights().unwrap();
+            assert_eq!(weights(1), weights(1));
+            assert_ne!(weights(1), weights(2));
+        }
+    }
+
+    #[test]
+    fn waves_are_learnt() {
+        let check = |options: &Options, least: f64| {
+            let fitted = train(options);
+            let errors = fitted.held_back.unwrap();
+            assert!(errors.network < least * errors.mean, "{errors:?} after {} steps", fitted.best_step);
         };
-        let weights = train(1, 20).weights().unwrap();
-        assert_eq!(weights, train(1, 20).weights().unwrap());
-        assert_ne!(weights, train(2, 20).weights().unwrap());
-        let batch = Sampler::new(vec![(&rows, 1500)], &["a", "b", "c"], shape.clone(), Random::new(9)).batch();
-        let error = |network: Network| loss(&network, &batch, 3).unwrap().to_scalar::<f32>().unwrap();
-        assert!(error(train(1, 300)) < 0.5 * error(train(1, 0)));
+        check(&options(1, 200, Kind::Forecast, 1), 0.1);
+        check(&options(1, 200, Kind::Reconstruct, 1), 0.9);
+        let untrained = train(&options(1, 0, Kind::Forecast, 1)).held_back.unwrap();
+        assert!(
+            (untrained.network - untrained.persistence.unwrap()).abs() < 1e-6,
+            "it starts as persistence: {untrained:?}"
+        );
+    }
+
+    #[test]
+    fn a_training_that_is_ended_gives_the_best_so_far() {
+        let mut n = 0;
+        let watch = &mut |progress: Progress| {
+            n = progress.step;
+            if n == 25 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let fitted = fit(&waves(), &options(1, 300, Kind::Forecast, 1), watch).unwrap();
+        assert_eq!((n, fitted.steps, fitted.ended), (25, 25, Some(Ended::Asked)));
+        assert!(fitted.best_step <= 25 && fitted.held_back.unwrap().network < fitted.held_back.unwrap().mean);
+    }
+
+    #[test]
+    fn nothing_to_learn_from_is_refused() {
+        let too_long = Options {
+            shape: Shape { window: 700, batch: 1, kind: Kind::Forecast },
+            ..options(1, 1, Kind::Forecast, 1)
+        };
+        let error = fit(&waves(), &too_long, &mut |_| ControlFlow::Continue(())).unwrap_err();
+        assert!(error.to_string().contains("no host has 700 rows in a row"), "{error}");
     }
 }

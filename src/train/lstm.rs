@@ -1,28 +1,53 @@
-//! The network that is trained: one LSTM layer and a linear head, from candle's tensors.
+//! The network that is trained: stacked LSTM layers and a linear head, on candle's tape.
 //!
-//! Written out, because candle's own LSTM can be initialised from its unseeded generator alone.
+//! Owns the weights and what is computed of them; `recurrence.rs` and `affine.rs` own how. Written out, because candle's own LSTM can
+//! be initialised from its unseeded generator alone.
 
 use candle_core::{Device, Result, Tensor, Var};
-use candle_nn::ops::sigmoid;
 
+use super::affine::affine;
 use super::random::Random;
+use super::recurrence::lstm;
+use crate::model::manifest::Kind;
 use crate::model::onnx::{LstmLayer, LstmWeights};
 
-/// One layer of H units over F features. Gates are in the order input, forget, cell, output.
+/// What decides the shapes of a network beside the data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// What it computes.
+    pub kind: Kind,
+    /// LSTM layers; an autoencoder has as many again in its decoder.
+    pub layers: usize,
+    /// H: units of each layer.
+    pub hidden: usize,
+    /// Whether a forecaster's head predicts the change from the newest row; else the row itself.
+    pub predicts_change: bool,
+}
+
+/// The weights of one layer, in one matrix. Gates are in the order input, forget, cell, output.
+#[derive(Debug)]
+struct Layer {
+    /// `[4H × I + H + 1]`: columns of the input, of the state, and the bias.
+    weights: Var,
+    /// I
+    width: usize,
+}
+
+/// An LSTM over F features.
+///
+/// ```text
+/// forecast:     rows → layers → head on each state (+ the row) = the row after it
+/// reconstruct:  rows → layers → last state, repeated T times → as many layers → head on each state = the rows
+/// ```
 #[derive(Debug)]
 pub struct Network {
-    /// `[4H × F]`
-    w_ih: Var,
-    /// `[4H × H]`
-    w_hh: Var,
-    /// `[4H]`
-    bias: Var,
-    /// `[F × H]`
-    head_w: Var,
-    /// `[F]`
-    head_b: Var,
-    /// Whether the head's output is added to the newest row.
-    predicts_change: bool,
+    form: Form,
+    /// First to last.
+    layers: Vec<Layer>,
+    /// Of an autoencoder; else none.
+    decoder: Vec<Layer>,
+    /// `[F × H + 1]`, the bias last.
+    head: Var,
 }
 
 impl Network {
@@ -30,54 +55,113 @@ impl Network {
     ///
     /// # Errors
     /// Where candle cannot allocate.
-    pub fn new(n_features: usize, hidden: usize, predicts_change: bool, random: &mut Random) -> Result<Self> {
+    pub fn new(n_features: usize, form: &Form, random: &mut Random) -> Result<Self> {
+        let hidden = form.hidden;
         let bound = 1.0 / (hidden as f32).sqrt();
-        let mut uniform = |len: usize| (0..len).map(|_| (random.uniform() * 2.0 - 1.0) * bound).collect::<Vec<_>>();
-        let var = |values: Vec<f32>, shape: &[usize]| Var::from_vec(values, shape, &Device::Cpu);
-        let (w_ih, w_hh) = (uniform(4 * hidden * n_features), uniform(4 * hidden * hidden));
-        let head_w = if predicts_change { vec![0.0; n_features * hidden] } else { uniform(n_features * hidden) };
-        let bias = (0..4 * hidden).map(|n| if n / hidden == 1 { 1.0 } else { 0.0 }).collect();
-        Ok(Self {
-            w_ih: var(w_ih, &[4 * hidden, n_features])?,
-            w_hh: var(w_hh, &[4 * hidden, hidden])?,
-            bias: var(bias, &[4 * hidden])?,
-            head_w: var(head_w, &[n_features, hidden])?,
-            head_b: var(vec![0.0; n_features], &[n_features])?,
-            predicts_change,
-        })
+        let mut uniform = || (random.uniform() * 2.0 - 1.0) * bound;
+        let mut layer = |width: usize| {
+            let columns = width + hidden + 1;
+            let cell = |n: usize| match n % columns == columns - 1 {
+                true => f32::from(n / columns / hidden == 1),
+                false => uniform(),
+            };
+            let weights = (0..4 * hidden * columns).map(cell).collect::<Vec<f32>>();
+            Ok(Layer { weights: Var::from_vec(weights, (4 * hidden, columns), &Device::Cpu)?, width })
+        };
+        let mut stack = |first: usize| {
+            (0..form.layers).map(|n| layer(if n == 0 { first } else { hidden })).collect::<Result<Vec<_>>>()
+        };
+        let layers = stack(n_features)?;
+        let decoder = if form.kind == Kind::Reconstruct { stack(hidden)? } else { Vec::new() };
+        let starts_at_zero = form.kind == Kind::Forecast && form.predicts_change;
+        let head = |n: usize| if starts_at_zero || n % (hidden + 1) == hidden { 0.0 } else { uniform() };
+        let head = (0..n_features * (hidden + 1)).map(head).collect::<Vec<f32>>();
+        let head = Var::from_vec(head, (n_features, hidden + 1), &Device::Cpu)?;
+        Ok(Self { form: form.clone(), layers, decoder, head })
     }
 
     /// What the optimiser changes.
     #[must_use]
     pub fn vars(&self) -> Vec<Var> {
-        [&self.w_ih, &self.w_hh, &self.bias, &self.head_w, &self.head_b].into_iter().cloned().collect()
+        let layers = self.layers.iter().chain(&self.decoder).map(|layer| &layer.weights);
+        layers.chain([&self.head]).cloned().collect()
     }
 
-    /// The row expected after each step, steps one below the other: `steps` of `[batch × F]` → `[steps · batch × F]`.
+    /// What is expected at every step, for training: `[T, B, F]` → `[T · B × F]`. A forecaster's step n is the row after row n.
     ///
     /// # Errors
     /// Where shapes disagree.
-    pub fn expect_each(&self, steps: &[Tensor]) -> Result<Tensor> {
-        let states = hidden_states([&self.w_ih, &self.w_hh, &self.bias].map(Var::as_tensor), steps)?;
-        self.head(self.head_w.as_tensor(), self.head_b.as_tensor(), &Tensor::cat(&states, 0)?, &Tensor::cat(steps, 0)?)
+    pub fn expect_each(&self, rows: &Tensor) -> Result<Tensor> {
+        self.run(rows, Var::as_tensor, false)
     }
 
-    /// The row expected after the last step, without a trace for gradients: `steps` of `[batch × F]` → `[batch × F]`.
+    /// What is expected of the newest row, without a trace for gradients: `[T, B, F]` → `[B × F]`. For a forecaster it is the row
+    /// after the last of `rows`, else the last itself.
     ///
     /// # Errors
     /// Where shapes disagree.
-    pub fn expect_last(&self, steps: &[Tensor]) -> Result<Tensor> {
-        let [w_ih, w_hh, bias] = [&self.w_ih, &self.w_hh, &self.bias].map(Var::as_detached_tensor);
-        let states = hidden_states([&w_ih, &w_hh, &bias], steps)?;
-        let (Some(state), Some(newest)) = (states.last(), steps.last()) else {
-            candle_core::bail!("a window needs a row");
-        };
-        self.head(&self.head_w.as_detached_tensor(), &self.head_b.as_detached_tensor(), state, newest)
+    pub fn expect_newest(&self, rows: &Tensor) -> Result<Tensor> {
+        self.detached(rows, true)
     }
 
-    fn head(&self, head_w: &Tensor, head_b: &Tensor, states: &Tensor, newest: &Tensor) -> Result<Tensor> {
-        let output = states.matmul(&head_w.t()?)?.broadcast_add(head_b)?;
-        if self.predicts_change { output + newest } else { Ok(output) }
+    /// As [`Network::expect_each`], without a trace for gradients.
+    ///
+    /// # Errors
+    /// Where shapes disagree.
+    pub fn expect_each_detached(&self, rows: &Tensor) -> Result<Tensor> {
+        self.detached(rows, false)
+    }
+
+    fn detached(&self, rows: &Tensor, newest_alone: bool) -> Result<Tensor> {
+        let vars = self.vars().iter().map(Var::as_detached_tensor).collect::<Vec<Tensor>>();
+        self.compute(rows, &vars, newest_alone)
+    }
+
+    fn run(&self, rows: &Tensor, tensor: fn(&Var) -> &Tensor, newest_alone: bool) -> Result<Tensor> {
+        let vars = self.vars().iter().map(|var| tensor(var).clone()).collect::<Vec<Tensor>>();
+        self.compute(rows, &vars, newest_alone)
+    }
+
+    /// `vars` are as [`Network::vars`] has them.
+    fn compute(&self, rows: &Tensor, vars: &[Tensor], newest_alone: bool) -> Result<Tensor> {
+        let (steps, batch, features) = rows.dims3()?;
+        let (layers, rest) = vars.split_at(self.layers.len());
+        let (decoder, rest) = rest.split_at(self.decoder.len());
+        let [head] = rest else { candle_core::bail!("a network has one head") };
+        let mut states = rows.clone();
+        for weights in layers {
+            states = lstm(&states, weights)?;
+        }
+        if !decoder.is_empty() {
+            let last = states.narrow(0, steps - 1, 1)?;
+            states = last.broadcast_as((steps, batch, self.form.hidden))?.contiguous()?;
+            for weights in decoder {
+                states = lstm(&states, weights)?;
+            }
+        }
+        let (first, n) = if newest_alone { (steps - 1, 1) } else { (0, steps) };
+        let output = affine(&states.narrow(0, first, n)?.reshape((n * batch, self.form.hidden))?, head)?;
+        if self.form.kind == Kind::Forecast && self.form.predicts_change {
+            output + rows.narrow(0, first, n)?.reshape((n * batch, features))?
+        } else {
+            Ok(output)
+        }
+    }
+
+    /// A copy of all weights, to go back to with [`Network::restore`].
+    ///
+    /// # Errors
+    /// Where candle cannot copy.
+    pub fn snapshot(&self) -> Result<Vec<Tensor>> {
+        self.vars().iter().map(|var| var.as_tensor().copy()).collect()
+    }
+
+    /// Takes the weights of [`Network::snapshot`].
+    ///
+    /// # Errors
+    /// Where they are another network's.
+    pub fn restore(&self, weights: &[Tensor]) -> Result<()> {
+        self.vars().iter().zip(weights).try_for_each(|(var, weights)| var.set(weights))
     }
 
     /// The weights as a bundle has them.
@@ -85,35 +169,23 @@ impl Network {
     /// # Errors
     /// Where candle cannot copy.
     pub fn weights(&self) -> Result<LstmWeights> {
-        let values = |var: &Var| var.as_tensor().flatten_all()?.to_vec1::<f32>();
-        let b_ih = values(&self.bias)?;
-        let b_hh = vec![0.0; b_ih.len()];
+        let columns = |var: &Var, from: usize, n: usize| {
+            var.as_tensor().narrow(1, from, n)?.contiguous()?.flatten_all()?.to_vec1::<f32>()
+        };
+        let hidden = self.form.hidden;
+        let layer = |layer: &Layer| {
+            let b_ih = columns(&layer.weights, layer.width + hidden, 1)?;
+            let (w_ih, w_hh) =
+                (columns(&layer.weights, 0, layer.width)?, columns(&layer.weights, layer.width, hidden)?);
+            let b_hh = vec![0.0; b_ih.len()];
+            Ok(LstmLayer { w_ih, w_hh, b_ih, b_hh })
+        };
         Ok(LstmWeights {
-            layers: vec![LstmLayer { w_ih: values(&self.w_ih)?, w_hh: values(&self.w_hh)?, b_ih, b_hh }],
-            head_w: values(&self.head_w)?,
-            head_b: values(&self.head_b)?,
-            predicts_change: self.predicts_change,
+            layers: self.layers.iter().map(layer).collect::<Result<_>>()?,
+            decoder: self.decoder.iter().map(layer).collect::<Result<_>>()?,
+            head_w: columns(&self.head, 0, hidden)?,
+            head_b: columns(&self.head, hidden, 1)?,
+            predicts_change: self.form.kind == Kind::Forecast && self.form.predicts_change,
         })
     }
-}
-
-/// `[batch × H]` after each step, from a state of zeros.
-fn hidden_states([w_ih, w_hh, bias]: [&Tensor; 3], steps: &[Tensor]) -> Result<Vec<Tensor>> {
-    let (w_ih, w_hh) = (w_ih.t()?, w_hh.t()?);
-    let mut states: Vec<Tensor> = Vec::with_capacity(steps.len());
-    let mut cell: Option<Tensor> = None;
-    for x in steps {
-        let mut gates = x.matmul(&w_ih)?.broadcast_add(bias)?;
-        if let Some(h) = states.last() {
-            gates = (gates + h.matmul(&w_hh)?)?;
-        }
-        let gate = gates.chunk(4, 1)?;
-        let mut next = (sigmoid(&gate[0])? * gate[2].tanh()?)?;
-        if let Some(c) = cell {
-            next = (next + (sigmoid(&gate[1])? * c)?)?;
-        }
-        states.push((sigmoid(&gate[3])? * next.tanh()?)?);
-        cell = Some(next);
-    }
-    Ok(states)
 }

@@ -3,8 +3,16 @@
 //! Behind the feature `train`, because candle takes minutes to compile. Owns no grid and no format: the engine standardises and
 //! `model::onnx` writes. Every random choice comes from one seed; the same seed gives the same bytes on the same machine.
 
+pub mod activation;
+pub mod affine;
+pub mod bundle;
+pub mod dataset;
+pub mod errors;
 pub mod fit;
 pub mod lstm;
 pub mod random;
-pub mod rows;
+pub mod recurrence;
 pub mod sample;
+pub mod source;
+pub mod split;
+pub mod usable;

@@ -6,6 +6,7 @@ mod e2e;
 mod evaluate;
 mod features;
 mod history;
+mod model;
 mod onnx;
 mod playback;
 mod preset;
@@ -13,3 +14,5 @@ mod promql;
 mod proto;
 mod service;
 mod tidy;
+#[cfg(feature = "train")]
+mod train;

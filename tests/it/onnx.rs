@@ -46,25 +46,6 @@ fn declared_dimensions_are_in_the_file() {
     check(Dims { batch: Some(2), rows: Some(29) }, 30, &batch);
 }
 
-#[cfg(feature = "train")]
-#[test]
-fn onnx_runtime_agrees_with_the_network_that_was_trained() {
-    use candle_core::{Device, Tensor};
-    use outlierd::train::{lstm::Network, random::Random};
-
-    let (batch, rows, features) = (5, 20, 7);
-    for predicts_change in [false, true] {
-        let network = Network::new(features, 16, predicts_change, &mut Random::new(3)).unwrap();
-        let bytes = write_bundle(&network.weights().unwrap(), &manifest(features)).unwrap();
-        let windows = random(5, batch * rows * features, 5.0);
-        let whole = Tensor::from_slice(&windows, (batch, rows, features), &Device::Cpu).unwrap();
-        let steps: Vec<Tensor> = (0..rows).map(|n| whole.narrow(1, n, 1).unwrap().squeeze(1).unwrap()).collect();
-        let expected = network.expect_last(&steps).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        let got = run(&bytes, [batch, rows, features], &windows);
-        assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5));
-    }
-}
-
 #[test]
 fn the_shipped_bundle_is_whole() {
     let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("models/node-exporter.onnx")).unwrap();
@@ -143,6 +124,7 @@ pub fn random_weights(features: usize, hidden: &[usize], predicts_change: bool) 
     }
     LstmWeights {
         layers,
+        decoder: vec![],
         head_w: random(98, features * width, 1.0),
         head_b: random(99, features, 1.0),
         predicts_change,
@@ -167,11 +149,19 @@ pub fn manifest(features: usize) -> Manifest {
         kind: Kind::Forecast,
         step_ms: 60_000,
         window: 60,
-        features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None }).collect(),
+        features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 }).collect(),
         input_clip: 5.0,
         target_clip: 20.0,
         standardisation: Constants::default(),
         detection: Detection::default(),
-        training: Training { id: "0".to_owned(), data: "none".to_owned(), n_hosts: 0, n_windows: 0, seed: 0 },
+        errors: None,
+        training: Training {
+            id: "0".to_owned(),
+            data: "none".to_owned(),
+            n_hosts: 0,
+            n_windows: 0,
+            seed: 0,
+            run: None,
+        },
     }
 }

@@ -1,18 +1,19 @@
 //! Models that have not seen the host that they are scored on.
 
+use std::ops::ControlFlow;
+
 use anyhow::{Context, ensure};
-use ndarray::Array2;
 
 use super::Subjects;
-use super::subject::{Subject, moving_features};
+use super::subject::Subject;
+use crate::config::Config;
 use crate::engine::standardise::Constants;
 use crate::labelled::LabelledHost;
 use crate::model::bundle::Bundle;
-use crate::model::manifest::{Detection, FORMAT, Kind, Manifest, ManifestFeature, Training};
-use crate::model::onnx::write_bundle;
+use crate::train::bundle::bundle;
+use crate::train::dataset::{Column, Scale};
 use crate::train::fit::{Options, fit};
-use crate::train::rows::Rows;
-use crate::train::sample::Shape;
+use crate::train::source::{collect_unlabelled, labelled_features};
 
 /// Where neither the data nor a bundle says how far rows are apart.
 const STEP_MS: i64 = 60_000;
@@ -36,45 +37,16 @@ pub(super) fn subjects(hosts: &[LabelledHost], n_groups: usize, step_ms: Option<
     Ok(Subjects { all, by_host, source })
 }
 
-/// A bundle trained on the unlabelled rows of all hosts but those of `left_out`.
+/// A bundle trained on the unlabelled rows of all hosts but those of `left_out`, as `make bundle` trains the shipped one.
 fn train_without(hosts: &[LabelledHost], left_out: &[usize], step_ms: i64) -> anyhow::Result<Bundle> {
-    let features = moving_features(hosts);
-    let names: Vec<&str> = features.iter().map(String::as_str).collect();
-    let shape = Shape { window: 60, batch: 64, input_clip: 5.0, target_clip: 20.0 };
-    let options = Options { seed: 1, hidden: 32, steps: 1500, learning_rate: 2e-3, predicts_change: true, shape };
-    let constants = Constants::default().in_rows(step_ms);
+    let column = |name: String| Column { name, expr: None, floor: 0.0 };
+    let columns = labelled_features(hosts, &Config::default().features).into_iter().map(column).collect();
     let kept: Vec<&LabelledHost> =
         hosts.iter().enumerate().filter(|(n, _)| !left_out.contains(n)).map(|(_, host)| host).collect();
-    let rows = |host: &&LabelledHost| {
-        let columns: Vec<Option<usize>> =
-            names.iter().map(|name| host.features.iter().position(|feature| feature == name)).collect();
-        let cell = |(row, feature): (usize, usize)| {
-            columns[feature].map_or(f32::NAN, |column| host.values[[row, column]] as f32)
-        };
-        let values = Array2::from_shape_fn((host.values.nrows(), names.len()), cell);
-        (Rows::standardise(values.view(), step_ms, &constants), host.n_unlabelled())
-    };
-    let rows: Vec<(Rows, usize)> = kept.iter().map(rows).collect();
-    let usable: Vec<(&Rows, usize)> = rows.iter().map(|(rows, n_usable)| (rows, *n_usable)).collect();
-    let network = fit(&usable, &names, &options)?;
-    let manifest = Manifest {
-        format: FORMAT,
-        name: "left-out".to_owned(),
-        kind: Kind::Forecast,
-        step_ms,
-        window: options.shape.window,
-        features: features.into_iter().map(|name| ManifestFeature { name, expr: None }).collect(),
-        input_clip: options.shape.input_clip,
-        target_clip: options.shape.target_clip,
-        standardisation: Constants::default(),
-        detection: Detection::default(),
-        training: Training {
-            id: String::new(),
-            data: "the unlabelled rows of other hosts".to_owned(),
-            n_hosts: kept.len(),
-            n_windows: options.steps * options.shape.batch,
-            seed: options.seed,
-        },
-    };
-    Bundle::from_bytes(write_bundle(&network.weights()?, &manifest)?, "the model trained without the host")
+    let scale = Scale { step_ms, input_clip: 5.0, target_clip: 20.0, constants: Constants::default() };
+    let data = collect_unlabelled(&kept, columns, scale)?.finish();
+    let options = Options::default();
+    let fitted = fit(&data, &options, &mut |_| ControlFlow::Continue(()))?;
+    let (_, bytes) = bundle("left-out", "the unlabelled rows of other hosts", &data, &options, &fitted)?;
+    Bundle::from_bytes(bytes, "the model trained without the host")
 }

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::engine::ScoredFeature;
 use crate::engine::windows::WindowConfig;
 use crate::evaluate::judge::Rule;
-use crate::labelled::{Blame, LabelledHost};
+use crate::labelled::{Blame, LabelledHost, moving_features};
 use crate::model::bundle::Bundle;
 use crate::service;
 
@@ -110,22 +110,6 @@ impl Subject {
         }
         Ok(notes)
     }
-}
-
-/// The columns that move in the unlabelled rows of any host; of all rows where there are none without a label.
-pub(super) fn moving_features(hosts: &[LabelledHost]) -> Vec<String> {
-    let mut features: Vec<String> = Vec::new();
-    for host in hosts {
-        let n_rows = if host.n_unlabelled() > 0 { host.n_unlabelled() } else { host.values.nrows() };
-        for (name, values) in host.features.iter().zip(host.values.columns()) {
-            let mut known = values.iter().take(n_rows).filter(|x| x.is_finite());
-            let first = known.next();
-            if known.any(|x| Some(x) != first) && !features.contains(name) {
-                features.push(name.clone());
-            }
-        }
-    }
-    features
 }
 
 fn column(host: &LabelledHost, name: &str) -> Option<usize> {

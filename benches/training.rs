@@ -1,0 +1,65 @@
+//! Training of a fleet model on one core: T = 60, F = 32, H = 64, batches of 64 windows, one layer, sampling included.
+//! `cargo bench --bench training`. The recurrence and the head are on one thread; candle spreads some of what it does element
+//! by element, which the seconds of CPU count. `benches/training_twin.py` is the same in PyTorch.
+#![allow(clippy::unwrap_used)] // a bench that cannot start says why by panicking
+
+use std::hint::black_box;
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use outlierd::engine::standardise::Constants;
+use outlierd::model::manifest::Kind;
+use outlierd::train::dataset::{Collector, Column, Dataset, Scale};
+use outlierd::train::fit::{Options, fit};
+use outlierd::train::lstm::Form;
+use outlierd::train::sample::{Shape, Variation};
+use outlierd::train::split::HeldBack;
+
+const T: usize = 60;
+const F: usize = 32;
+const H: usize = 64;
+const BATCH: usize = 64;
+const WINDOWS: usize = 100_000;
+const STEP_MS: i64 = 60_000;
+
+/// Ten hosts of two days of waves.
+fn data() -> Dataset {
+    let column = |n| Column { name: format!("f{n}"), expr: None, floor: 0.0 };
+    let scale = Scale { step_ms: STEP_MS, input_clip: 5.0, target_clip: 20.0, constants: Constants::default() };
+    let mut collector = Collector::new((0..F).map(column).collect(), scale);
+    for row in 0..2 * 1440 {
+        for host in 0..10 {
+            let wave = |n: usize| (f64::from(row) * (0.05 + 0.01 * n as f64) + f64::from(host)).sin();
+            collector.push(&format!("h{host}"), i64::from(row) * STEP_MS, &(0..F).map(wave).collect::<Vec<f64>>());
+        }
+    }
+    collector.finish()
+}
+
+#[allow(clippy::disallowed_methods, clippy::print_stdout)] // it measures and prints
+fn main() {
+    let data = data();
+    let options = Options {
+        seed: 1,
+        form: Form { kind: Kind::Forecast, layers: 1, hidden: H, predicts_change: true },
+        shape: Shape { window: T, batch: BATCH, kind: Kind::Forecast },
+        variation: Variation { scale: 0.3, shift: 0.3, thins_out: true },
+        steps: WINDOWS.div_ceil(BATCH),
+        learning_rate: 2e-3,
+        held_back: HeldBack { hosts: 0.1, time: 0.1 },
+    };
+    let (started, cpu_started) = (Instant::now(), cpu_seconds());
+    let fitted = black_box(fit(&data, &options, &mut |_| ControlFlow::Continue(())).unwrap());
+    let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu_started);
+    let n = fitted.steps * BATCH;
+    let rate = n as f64 / cpu;
+    println!(
+        "{n} windows of T={T} F={F} H={H} in {seconds:.1} s ({cpu:.1} s of CPU): {rate:.0} windows/s of CPU, all threads counted"
+    );
+}
+
+/// Of all threads of this process: the wall clock also counts what else the machine does.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}

@@ -1,0 +1,399 @@
+//! `outlierd train`: history → engine → rows → LSTM → bundle.
+//!
+//! Owns the command's flags, what a terminal shows meanwhile, and Ctrl-C: the first ends the training and keeps the best so far, the
+//! second quits.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, bail, ensure};
+use clap::ValueEnum;
+
+use super::history::FromFlags;
+use super::train_report;
+use crate::clock;
+use crate::config::duration_ms;
+use crate::engine::Output;
+use crate::history::History;
+use crate::model::manifest::Kind;
+use crate::service::Plans;
+use crate::train::bundle::bundle;
+use crate::train::dataset::{Collector, Dataset, Scale};
+use crate::train::fit::{Options, Progress, fit};
+use crate::train::lstm::Form;
+use crate::train::sample::{Shape, Variation};
+use crate::train::source::{column, read_csv, read_labelled};
+use crate::train::split::HeldBack;
+use crate::train::usable::keep_usable;
+
+/// Standardised inputs and targets are clipped to ± these (quality.md, sections 3 and 4).
+const CLIPS: (f32, f32) = (5.0, 20.0);
+/// Distance of two rows where nothing says otherwise.
+const STEP_MS: i64 = 60_000;
+/// The longest window; beyond, the service's memory per host would be absurd.
+const WINDOW_MAX: i64 = 1_000;
+/// What a path may hold.
+const HELD: &str = "recording (index.json), labelled data (<host>.npz) or one CSV";
+/// Where the public data of labelled servers can be had.
+const WHERE: &str = "the Server Machine Dataset is published by NetManAIOps/OmniAnomaly and zhhlee/InterFusion (MIT), the Application \
+     Server Dataset by zhhlee/InterFusion, JumpStarter's by NetManAIOps/JumpStarter: <host>.npz holds float32 `train` and `test` \
+     [rows, columns] and uint8 `label` [rows of test]";
+
+/// Flags of `train`.
+#[derive(Debug, clap::Args)]
+pub struct Flags {
+    /// A database, a recording, a CSV as `outlierd features` prints it, or a folder of labelled data, of which the unlabelled
+    /// halves are taken.
+    #[command(flatten)]
+    pub history: FromFlags,
+    /// Distance of two rows. Without it the configuration's, or 60s.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub step: Option<i64>,
+    /// The bundle to write.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The configuration file. Without it the built-in preset.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: Option<PathBuf>,
+    /// Name of the bundle; the file's without it.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What the model does: forecast the newest row, or reconstruct the window.
+    #[arg(long = "type", value_enum, default_value_t = Type::Forecast)]
+    pub kind: Type,
+    /// LSTM layers.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub layers: u8,
+    /// Units of each layer.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub hidden: u16,
+    /// T: rows of a window, the newest included.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(2..=WINDOW_MAX))]
+    pub window: i64,
+    /// Batches to learn from.
+    #[arg(long, default_value_t = 1500)]
+    pub steps: usize,
+    /// Instead of --steps: how often all rows are seen, on average.
+    #[arg(long, conflicts_with = "steps")]
+    pub epochs: Option<f64>,
+    /// Windows of a batch.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub batch: u16,
+    /// Decides every random choice: the same rows and seed give the same bundle.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// At the start; falls to 0 with a cosine.
+    #[arg(long, default_value_t = 2e-3, value_parser = positive)]
+    pub learning_rate: f64,
+    /// What the head of a forecaster predicts.
+    #[arg(long, value_enum, default_value_t = Predict::Change)]
+    pub predict: Predict,
+    /// Each feature of a training window is scaled by exp(this · N) and shifted by this · N'; 0 for neither.
+    #[arg(long, default_value_t = 0.3, value_parser = share_of_two)]
+    pub vary: f32,
+    /// Don't leave features, families of features and spans of rows out of training windows at random.
+    #[arg(long)]
+    pub whole: bool,
+    /// Share of the hosts that is held back to judge on.
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    pub held_back_hosts: f64,
+    /// Share of the other hosts' time, from its end, that is held back to judge on.
+    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    pub held_back_time: f64,
+}
+
+/// See [`Kind`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Type {
+    /// The newest row from the rows before it.
+    Forecast,
+    /// The window from itself, through one state: an LSTM autoencoder.
+    Reconstruct,
+}
+
+/// What the head of a forecaster predicts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Predict {
+    /// The change from the newest row: hosts unlike those in training get persistence at worst.
+    Change,
+    /// The row itself.
+    Level,
+}
+
+/// Trains and writes the bundle; the report goes to stdout.
+///
+/// # Errors
+/// The history cannot be read, nothing in it can be learnt from, or the bundle cannot be written.
+pub fn run(flags: &Flags) -> anyhow::Result<()> {
+    let started = clock::monotonic();
+    let folder = flags.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    ensure!(folder.is_dir(), "cannot write {}: {} is no folder", flags.output.display(), folder.display());
+    let interrupted = Interrupt::watch()?;
+    let mut data = read(flags, &interrupted)?.finish();
+    ensure!(!interrupted.is_set(), "interrupted before the training began: nothing is written");
+    let findings = keep_usable(&mut data, usize::try_from(flags.window)?)?;
+    say(&format!(
+        "read {} rows of {} hosts, {} features\n{}",
+        data.n_rows(),
+        data.hosts.len(),
+        data.columns.len(),
+        findings.text()
+    ));
+    let options = options(flags, &data);
+    let mut progress = Meter::new(options.shape.batch);
+    let fitted = fit(&data, &options, &mut |now| {
+        progress.show(now);
+        if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    progress.end();
+    let (manifest, bytes) = bundle(&name(flags), &source(flags), &data, &options, &fitted)?;
+    write(&flags.output, &bytes)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let report = train_report::text(&data, &findings, &manifest, &fitted, seconds);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{report}wrote {} ({} bytes)", flags.output.display(), bytes.len())?;
+    Ok(())
+}
+
+fn duration(text: &str) -> Result<i64, String> {
+    duration_ms(text).filter(|ms| *ms > 0).ok_or_else(|| "must be a duration such as 60s or 14d".to_owned())
+}
+
+fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|x| range.contains(x));
+    number.ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, 0.0..=0.9)
+}
+
+fn share_of_two(text: &str) -> Result<f32, String> {
+    number(text, 0.0..=2.0).map(|x| x as f32)
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, 1e-9..=1.0)
+}
+
+/// The rows of whatever `--from` names.
+fn read(flags: &Flags, interrupted: &Interrupt) -> anyhow::Result<Collector> {
+    let from = from(flags)?;
+    let mut config = super::serve::load(flags.config_file.as_deref())?;
+    let step_ms = flags.step.or(config.step_ms).unwrap_or(STEP_MS);
+    config.step_ms = Some(step_ms);
+    config.threads.shards = 1;
+    let plans = Plans::new(config)?;
+    let constants = plans.statistics();
+    let scale = Scale { step_ms, input_clip: CLIPS.0, target_clip: CLIPS.1, constants };
+    if from.contains("://") {
+        return read_history(flags, &plans, scale, interrupted);
+    }
+    let path = Path::new(from);
+    let has = |name: &str| path.join(name).exists();
+    let has_npz = || {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|extension| extension == "npz"))
+    };
+    ensure!(
+        path.exists(),
+        "there is no {}: --from takes a URL such as http://victoriametrics:8428, or a {HELD}; {WHERE}",
+        path.display()
+    );
+    if path.extension().is_some_and(|extension| extension == "csv") {
+        read_csv(path, &plans.config.features, scale)
+    } else if path.is_file() || has("index.json") {
+        read_history(flags, &plans, scale, interrupted)
+    } else if has_npz() {
+        read_labelled(path, &plans.config.features, scale)
+    } else {
+        bail!("{} holds none of what --from takes: a {HELD}", path.display())
+    }
+}
+
+/// Gives raw samples to an engine, and takes the rows that it closes.
+fn read_history(flags: &Flags, plans: &Plans, scale: Scale, interrupted: &Interrupt) -> anyhow::Result<Collector> {
+    let features = &plans.config.features;
+    let columns = features.iter().map(|feature| column(&feature.name, features)).collect();
+    let mut collector = Collector::new(columns, scale);
+    let mut history = flags.history.open(plans, Arc::clone(&interrupted.0))?;
+    let mut out = Output::default();
+    let mut hosts_said = 0;
+    while history.advance(&mut out)? {
+        for row in &out.rows {
+            collector.push(&row.host.name, row.t_ms, &row.values);
+        }
+        out.clear();
+        hosts_said = say_read(&history, hosts_said);
+    }
+    for metric in history.absent() {
+        say(&format!("no host has {metric}, which features read\n"));
+    }
+    Ok(collector)
+}
+
+/// Says how far the reading of a database is, host by host; gives the hosts done.
+fn say_read(history: &History, hosts_said: usize) -> usize {
+    match history.progress() {
+        Some(now) if now.hosts_done > hosts_said => {
+            say(&format!("read {} of {} hosts, {} samples\n", now.hosts_done, now.hosts, now.samples));
+            now.hosts_done
+        }
+        _ => hosts_said,
+    }
+}
+
+fn from(flags: &Flags) -> anyhow::Result<&str> {
+    flags
+        .history
+        .from
+        .as_deref()
+        .context("--from is missing: name a database by its URL, a recording, a CSV or labelled data")
+}
+
+fn options(flags: &Flags, data: &Dataset) -> Options {
+    let kind = match flags.kind {
+        Type::Forecast => Kind::Forecast,
+        Type::Reconstruct => Kind::Reconstruct,
+    };
+    let (window, batch) = (usize::try_from(flags.window).unwrap_or(2), usize::from(flags.batch));
+    let of_epochs = |epochs: f64| (epochs * data.n_rows() as f64 / (window * batch) as f64).ceil().max(1.0) as usize;
+    Options {
+        seed: flags.seed,
+        form: Form {
+            kind,
+            layers: usize::from(flags.layers),
+            hidden: usize::from(flags.hidden),
+            predicts_change: flags.predict == Predict::Change,
+        },
+        shape: Shape { window, batch, kind },
+        variation: Variation { scale: flags.vary, shift: flags.vary, thins_out: !flags.whole },
+        steps: flags.epochs.map_or(flags.steps, of_epochs),
+        learning_rate: flags.learning_rate,
+        held_back: HeldBack { hosts: flags.held_back_hosts, time: flags.held_back_time },
+    }
+}
+
+fn name(flags: &Flags) -> String {
+    let stem = || flags.output.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    flags.name.clone().or_else(stem).unwrap_or_else(|| "mine".to_owned())
+}
+
+/// Where the rows came from, without the path that leads there: that is nobody's business, and would change the bytes.
+fn source(flags: &Flags) -> String {
+    let from = flags.history.from.as_deref().unwrap_or_default();
+    let last = from.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    match last {
+        _ if from.contains("://") => "a database".to_owned(),
+        "smd" => "Server Machine Dataset, unlabelled halves".to_owned(),
+        file => file.to_owned(),
+    }
+}
+
+/// Whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let partial = path.with_extension("onnx.partial");
+    std::fs::write(&partial, bytes)
+        .and_then(|()| std::fs::rename(&partial, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// To a person, who may have gone.
+fn say(text: &str) {
+    drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
+/// Whether Ctrl-C was pressed.
+struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// From now on the first Ctrl-C sets it, and a second one quits.
+    fn watch() -> anyhow::Result<Self> {
+        let pressed = Arc::new(AtomicBool::new(false));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let watched = Arc::clone(&pressed);
+        // Before the thread: a Ctrl-C from here on is seen.
+        let mut interrupts = {
+            let _guard = runtime.enter();
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?
+        };
+        std::thread::Builder::new().name("interrupt".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                interrupts.recv().await;
+                say("\nstopping; the best so far is kept (Ctrl-C again quits without)\n");
+                watched.store(true, Ordering::Relaxed);
+                interrupts.recv().await;
+                std::process::exit(130);
+            });
+        })?;
+        Ok(Self(pressed))
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What is shown of a training: a bar with the time left on a terminal, else a line for each tenth.
+struct Meter {
+    started: std::time::Instant,
+    /// Windows of a batch.
+    batch: usize,
+    is_terminal: bool,
+    /// Of the last line or bar: tenths, or whole percents on a terminal.
+    shown: usize,
+}
+
+impl Meter {
+    /// Characters of a full bar.
+    const WIDTH: usize = 24;
+
+    fn new(batch: usize) -> Self {
+        Self { started: clock::monotonic(), batch, is_terminal: std::io::stderr().is_terminal(), shown: 0 }
+    }
+
+    fn show(&mut self, now: Progress) {
+        let parts = if self.is_terminal { 200 } else { 10 };
+        let part = now.step * parts / now.steps.max(1);
+        if part > self.shown {
+            self.shown = part;
+            say(&line(now, self.started.elapsed().as_secs_f64(), self.batch, self.is_terminal));
+        }
+    }
+
+    fn end(&self) {
+        if self.is_terminal && self.shown > 0 {
+            say("\n");
+        }
+    }
+}
+
+fn line(now: Progress, seconds: f64, batch: usize, is_terminal: bool) -> String {
+    let Progress { step, steps, loss, best } = now;
+    let left = seconds / step.max(1) as f64 * (steps - step.min(steps)) as f64;
+    let rate = (step * batch) as f64 / seconds.max(1e-9);
+    let best = best.map_or_else(String::new, |best| format!(", held back {best:.4}"));
+    let text = format!("{step}/{steps} batches, loss {loss:.4}{best}, {rate:.0} windows/s, {left:.0} s left");
+    if is_terminal {
+        let full = step * Meter::WIDTH / steps.max(1);
+        format!("\r\x1b[K[{}{}] {text}", "#".repeat(full), " ".repeat(Meter::WIDTH - full))
+    } else {
+        format!("{text}\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_says_what_is_left() {
+        let now = Progress { step: 25, steps: 100, loss: 0.51234, best: Some(0.4) };
+        let text = "25/100 batches, loss 0.5123, held back 0.4000, 160 windows/s, 30 s left";
+        assert_eq!(line(now, 10.0, 64, false), format!("{text}\n"));
+        assert_eq!(line(now, 10.0, 64, true), format!("\r\x1b[K[######                  ] {text}"));
+    }
+}

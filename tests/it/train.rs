@@ -1,0 +1,170 @@
+//! The training as a whole: what is trained computes the same in ONNX Runtime, and `outlierd train` says and writes what it should.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use candle_core::{Device, Tensor};
+use ndarray::{Array3, ArrayView3, Axis, Slice};
+use outlierd::model::bundle::Bundle;
+use outlierd::model::manifest::{Kind, Manifest};
+use outlierd::model::onnx::write_bundle;
+use outlierd::model::session::{Runtime, Session};
+use outlierd::train::lstm::{Form, Network};
+use outlierd::train::random::Random;
+
+use crate::onnx::manifest;
+
+#[test]
+fn onnx_runtime_agrees_with_candle() {
+    let check = |kind: Kind, layers: usize, predicts_change: bool| {
+        let (batch, window, features) = (5, 21, 7);
+        let form = Form { kind, layers, hidden: 12, predicts_change };
+        let mut random = Random::new(layers as u64);
+        let network = Network::new(features, &form, &mut random).unwrap();
+        for var in network.vars() {
+            // As wild as trained weights get; the untrained head would be zeros.
+            let values: Vec<f32> = (0..var.elem_count()).map(|_| random.normal() * 0.5).collect();
+            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
+        }
+        let manifest = Manifest { kind, window, ..manifest(features) };
+        let bytes = write_bundle(&network.weights().unwrap(), &manifest).unwrap();
+        let bundle = Bundle::from_bytes(bytes, "a test's bundle").unwrap();
+        let windows = Array3::from_shape_fn((batch, window, features), |_| random.normal() * 2.0);
+        let mut got = Vec::new();
+        Session::open(Runtime::load(None).unwrap(), &bundle, window).unwrap().run(windows.view(), &mut got).unwrap();
+
+        let seen = windows.slice_axis(Axis(1), Slice::from(..bundle.input_rows(window)));
+        let expected = expect_newest(&network, seen);
+        let apart = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert_eq!(got.len(), expected.len());
+        assert!(apart < 1e-5, "{kind:?}, {layers} layers: {apart}");
+    };
+    for layers in 1..=3 {
+        check(Kind::Forecast, layers, false);
+        check(Kind::Forecast, layers, true);
+        check(Kind::Reconstruct, layers, false);
+    }
+}
+
+/// candle's answer to `windows`, `[batch, rows, F]`.
+fn expect_newest(network: &Network, windows: ArrayView3<'_, f32>) -> Vec<f32> {
+    let by_time = windows.permuted_axes([1, 0, 2]);
+    let (shape, values) = (by_time.dim(), by_time.iter().copied().collect::<Vec<f32>>());
+    let input = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+    network.expect_newest(&input).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// A CSV of waves: two good hosts, one with three rows, a feature that is missing and one that never changes.
+fn waves(folder: &Path) -> std::path::PathBuf {
+    let mut text = "host,t_ms,cpu_busy,load1,absent,flat\n".to_owned();
+    for row in 0..300 {
+        for host in 0..2 {
+            let x = f64::from(row) * 0.3 + f64::from(host);
+            writeln!(text, "h{host},{},{},{},,7", row * 60_000, x.sin(), (x * 0.7).cos()).unwrap();
+        }
+        if row < 3 {
+            writeln!(text, "short,{},1,2,,7", row * 60_000).unwrap();
+        }
+    }
+    let path = folder.join("waves.csv");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+const SMALL: [&str; 8] = ["--window", "10", "--hidden", "4", "--batch", "8", "--steps", "40"];
+
+fn outlierd(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_outlierd"));
+    command.args(arguments).env_remove("RAYON_NUM_THREADS");
+    command
+}
+
+/// Exit status, stdout and stderr.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn a_csv_becomes_a_bundle_and_the_same_one_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = waves(folder.path());
+    let train = |file: &str, threads: &str, more: &[&str]| {
+        let out = folder.path().join(file);
+        let arguments = ["train", "--from", csv.to_str().unwrap(), "--name", "waves", "-o", out.to_str().unwrap()];
+        let (code, report, log) = run(outlierd(&arguments).args(SMALL).args(more).env("RAYON_NUM_THREADS", threads));
+        assert_eq!(code, Some(0), "{log}");
+        (fs::read(out).unwrap(), report, log)
+    };
+    let (bytes, report, log) = train("a.onnx", "1", &[]);
+    for line in [
+        "hosts       2 used, 0 held back, 1 left out\n",
+        "features    3 used, 1 of them never changed, 1 left out\n",
+        "host left out: short: 0 rows without a gap after the warm-up (of 3 in all), a window takes 10",
+        "kept, so that a change is an anomaly: flat\n",
+        "(is the collector enabled?): absent\n",
+    ] {
+        assert!(report.contains(line), "{line} is not in\n{report}");
+    }
+    assert!(log.contains("40/40 batches, loss "), "{log}");
+    assert_eq!(bytes, train("b.onnx", "4", &[]).0, "the number of cores makes no difference");
+    assert_ne!(bytes, train("c.onnx", "4", &["--seed", "2"]).0);
+    let bundle = Bundle::from_bytes(bytes, "a.onnx").unwrap();
+    assert_eq!(bundle.manifest.errors.as_ref().unwrap().mean_square.len(), 3);
+    let run = bundle.manifest.training.run.as_ref().unwrap();
+    let losses = run.held_back.unwrap();
+    assert!(losses.network.is_finite() && losses.network < losses.mean, "{losses:?}");
+    let whole = train("d.onnx", "2", &["--type", "reconstruct", "--layers", "2"]).0;
+    let bundle = Bundle::from_bytes(whole, "d.onnx").unwrap();
+    assert_eq!(bundle.manifest.kind, Kind::Reconstruct);
+    Session::open(Runtime::load(None).unwrap(), &bundle, 10).unwrap();
+}
+
+#[test]
+fn ctrl_c_keeps_the_best_so_far() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, out) = (waves(folder.path()), folder.path().join("a.onnx"));
+    let mut command = outlierd(&["train", "--from", csv.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    command.args(["--window", "10", "--hidden", "4", "--batch", "8", "--steps", "100000000"]);
+    // Ended early by nothing but the signal: a rate of almost 0 never gets worse.
+    command.args(["--learning-rate", "1e-9", "--held-back-time", "0"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("features") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0, "it ended before it began to train");
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let report = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && rest.contains("the best so far is kept"), "{rest}");
+    assert!(report.contains("ended by Ctrl-C") && report.contains("wrote "), "{report}");
+    Bundle::load(&out).unwrap();
+}
+
+#[test]
+fn what_cannot_be_trained_on_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = waves(folder.path());
+    let check = |from: &str, more: &[&str], expected: &str| {
+        let out = folder.path().join("x.onnx");
+        let (code, _, log) = run(outlierd(&["train", "--from", from, "-o", out.to_str().unwrap()]).args(more));
+        assert!(code != Some(0) && log.contains(expected), "{log}");
+        assert!(!out.exists());
+    };
+    check("/nowhere", &[], "there is no /nowhere: --from takes a URL");
+    check(folder.path().to_str().unwrap(), &[], "holds none of what --from takes");
+    let csv = csv.to_str().unwrap();
+    check(csv, &["--window", "500"], "no host can be learnt from");
+    check(csv, &["--step", "2m"], "no host can be learnt from");
+    check(csv, &["--layers", "0"], "invalid value '0'");
+    let empty = folder.path().join("smd");
+    fs::create_dir(&empty).unwrap();
+    check(empty.parent().unwrap().to_str().unwrap(), &["--step", "60s"], "NetManAIOps/OmniAnomaly");
+}
