@@ -59,17 +59,25 @@ impl Quality {
     /// Of one host, whose labelled rows `judge` has seen.
     #[must_use]
     pub fn of_host(judge: &Judge<'_>, labels: &[bool], step_ms: i64) -> Self {
+        let one = Self::of_rows((&judge.scores, &judge.flags), labels, step_ms);
+        let counts = one.counts.clone();
+        one.with_counts(counts, judge.explanation())
+    }
+
+    /// Of the scores and flags of the labelled rows of one host, without their explanation.
+    #[must_use]
+    pub fn of_rows((scores, flags): (&[f64], &[bool]), labels: &[bool], step_ms: i64) -> Self {
         let merged_rows = (MERGED_MS / step_ms.max(1)).max(1) as usize;
-        let counts = Alerts::count(&judge.flags, labels, merged_rows);
+        let counts = Alerts::count(flags, labels, merged_rows);
         let one = Self {
-            vus_pr: vus_pr(&judge.scores, labels, BUFFER_ROWS),
-            auc_pr: average_precision(&judge.scores, labels),
-            best_f1: best_f1(&judge.scores, labels),
+            vus_pr: vus_pr(scores, labels, BUFFER_ROWS),
+            auc_pr: average_precision(scores, labels),
+            best_f1: best_f1(scores, labels),
             normal_rows_flagged: counts.flagged_share(),
             median_delay_minutes: counts.median_delay().map(|rows| rows * step_ms as f64 / MINUTE_MS),
             ..Self::nothing(step_ms)
         };
-        one.with_counts(counts, judge.explanation())
+        one.with_counts(counts, Explanation::default())
     }
 
     /// Of `hosts` together; their rows are equally far apart.

@@ -7,6 +7,7 @@ mod host;
 mod leave_out;
 mod report;
 mod subject;
+mod system;
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -50,8 +51,11 @@ pub struct Flags {
     pub statistics: StatisticsFlag,
     /// Train on these hosts, and score each by a model that has not seen it: hosts are left out in K groups, or one by one.
     #[cfg(feature = "train")]
-    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0", conflicts_with = "bundle")]
+    #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0", conflicts_with_all = ["bundle", "system"])]
     pub leave_hosts_out: Option<usize>,
+    /// Through a whole service: the data is played as node_exporters over remote write, and the flags are read from its API.
+    #[arg(long, conflicts_with = "baselines")]
+    pub system: bool,
     /// The ONNX Runtime library. Without it the usual places are looked through.
     #[arg(long = "onnxruntime.path", value_name = "FILE")]
     pub onnxruntime_path: Option<PathBuf>,
@@ -89,6 +93,9 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         StatisticsFlag::Running => Statistics::Running,
         StatisticsFlag::Batch => Statistics::Batch,
     };
+    if flags.system {
+        return run_system(flags, &hosts, step_ms);
+    }
     let kinds: &[Kind] = if flags.baselines { &Kind::ALL } else { &[] };
     let runtime = if is_bare { None } else { Some(Runtime::load(flags.onnxruntime_path.as_deref())?) };
     let subjects = subjects(flags, &hosts, step_ms, is_bare)?;
@@ -105,6 +112,22 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         report::write_scores(path, &hosts).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let report = report::Report::new(subjects.title(statistics), &hosts, kinds);
+    report.warnings().iter().for_each(|warning| report::warn(warning));
+    report.write(flags.format)
+}
+
+/// See [`system`].
+fn run_system(flags: &Flags, hosts: &[LabelledHost], step_ms: Option<i64>) -> anyhow::Result<()> {
+    ensure!(
+        flags.statistics == StatisticsFlag::Running,
+        "--system has the statistics of the service: leave --statistics out"
+    );
+    let judged = system::judge(hosts, flags.bundle.as_deref(), step_ms, flags.onnxruntime_path.as_deref())?;
+    if let Some(path) = &flags.scores {
+        report::write_scores(path, &judged).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let title = "the whole service, over remote write and its API".to_owned();
+    let report = report::Report::new(title, &judged, &[]);
     report.warnings().iter().for_each(|warning| report::warn(warning));
     report.write(flags.format)
 }
