@@ -262,9 +262,11 @@ mod tests {
         let manifest = Bundle::built_in().unwrap().manifest;
         let text = text(&manifest);
         assert!(manifest.features.iter().all(|feature| text.contains(&format!("\n  {}", feature.name))), "{text}");
-        for line in
-            ["name            node-exporter\n", "window          60 rows, one per 1m\n", "detection       limit 1, "]
-        {
+        for line in [
+            "name            node-exporter\n",
+            "window          60 rows, one per 1m\n",
+            "detection       errors relative to the usual error, ",
+        ] {
             assert!(text.contains(line), "{text}");
         }
     }

@@ -122,7 +122,7 @@ pub struct Detection {
 impl Default for Detection {
     fn default() -> Self {
         Self {
-            limit: 1.5,
+            limit: 1.55,
             smoothing_rows: 15.0,
             short_smoothing_rows: Some(4.0),
             short_weight: Some(0.6),
