@@ -87,6 +87,26 @@ fn number(report: &Value, path: &str) -> f64 {
 }
 
 #[test]
+fn a_whole_service_finds_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    write_npz(folder.path(), "a", &labels(), SMD_FEATURES.len());
+    fs::write(folder.path().join("b.csv"), csv()).unwrap();
+    let run = |more: &[&str]| {
+        let (code, json, log) = evaluate(folder.path(), &[&["--format", "json"], more].concat());
+        assert_eq!(code, Some(0), "{log}");
+        serde_json::from_str::<Value>(&json).unwrap()
+    };
+    let (alone, system) = (run(&[]), run(&["--system"]));
+    for host in ["a", "b"] {
+        let of = |report: &Value, metric: &str| number(report, &format!("/hosts/{host}/{metric}"));
+        assert_eq!((of(&system, "events"), of(&system, "event_recall")), (2.0, 1.0), "{system}");
+        // The preset's floors apply to what the series say, and not to the data, whose units are gone.
+        let difference = of(&system, "vus_pr") - of(&alone, "vus_pr");
+        assert!(difference.abs() < 0.1, "{alone} {system}");
+    }
+}
+
+#[test]
 fn incidents_that_cannot_be_missed_are_found_in_npz_and_csv_alike() {
     let folder = tempfile::tempdir().unwrap();
     write_npz(folder.path(), "a", &labels(), SMD_FEATURES.len());

@@ -211,6 +211,33 @@ fn features_from_a_database() {
     assert!(code == Some(2) && log.contains("--input"), "{log}");
 }
 
+#[cfg(feature = "train")]
+#[test]
+fn a_model_is_trained_from_a_database_as_from_a_recording() {
+    let Some(server) = Server::start(Program::VictoriaMetrics) else { return };
+    let bodies = bodies::drawn();
+    bodies.iter().for_each(|body| server.write(body));
+    server.flush();
+    let folder = tempfile::tempdir().unwrap();
+    bodies::write(folder.path(), &bodies);
+    std::fs::write(folder.path().join("o.yaml"), CONFIG).unwrap();
+    let train = |from: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_outlierd"));
+        command.args(["train", "--config.file", "o.yaml", "--window", "10", "--steps", "3", "-o", "x.onnx"]).args(from);
+        let output = command.current_dir(&folder).output().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{log}");
+        let manifest = outlierd::model::bundle::Bundle::load(&folder.path().join("x.onnx")).unwrap().manifest;
+        let run = manifest.training.run.unwrap();
+        let features: Vec<String> = manifest.features.into_iter().map(|feature| feature.name).collect();
+        (manifest.training.n_hosts, run.n_rows, features)
+    };
+    let (since, until) = (bodies::START_MS / 1_000 - 60, bodies::START_MS / 1_000 + 18_000);
+    let stored = train(&["--from", &server.url(), "--since", &since.to_string(), "--until", &until.to_string()]);
+    assert_eq!(stored, train(&["--from", "."]));
+    assert!(stored.0 >= 2 && stored.2.contains(&"cpu".to_owned()), "{stored:?}");
+}
+
 /// It may be driven by any thread.
 const _: fn() = || {
     fn is_send<T: Send>() {}
