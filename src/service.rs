@@ -97,7 +97,12 @@ impl Plans {
     /// Constants of the running statistics: the bundle's, as far as the configuration gives no others.
     #[must_use]
     pub fn statistics(&self) -> Constants {
-        let mut statistics = self.bundle.manifest.standardisation.clone();
+        self.statistics_over(self.bundle.manifest.standardisation.clone())
+    }
+
+    /// `statistics` with what the configuration gives of them. A new model has none from another's bundle.
+    #[must_use]
+    pub fn statistics_over(&self, mut statistics: Constants) -> Constants {
         let overrides = &self.config.standardisation;
         for (target, given) in [
             (&mut statistics.memory_s, overrides.memory_s),

@@ -17,6 +17,7 @@ use super::train_report;
 use crate::clock;
 use crate::config::duration_ms;
 use crate::engine::Output;
+use crate::engine::standardise::Constants;
 use crate::history::History;
 use crate::model::manifest::Kind;
 use crate::service::Plans;
@@ -187,7 +188,7 @@ fn read(flags: &Flags, interrupted: &Interrupt) -> anyhow::Result<Collector> {
     config.step_ms = Some(step_ms);
     config.threads.shards = 1;
     let plans = Plans::new(config)?;
-    let constants = plans.statistics();
+    let constants = plans.statistics_over(Constants::default());
     let scale = Scale { step_ms, input_clip: CLIPS.0, target_clip: CLIPS.1, constants };
     if from.contains("://") {
         return read_history(flags, &plans, scale, interrupted);
