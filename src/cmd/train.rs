@@ -30,8 +30,6 @@ use crate::train::source::{column, read_csv, read_labelled};
 use crate::train::split::HeldBack;
 use crate::train::usable::keep_usable;
 
-/// Standardised inputs and targets are clipped to ± these (quality.md, sections 3 and 4).
-const CLIPS: (f32, f32) = (5.0, 20.0);
 /// Distance of two rows where nothing says otherwise.
 const STEP_MS: i64 = 60_000;
 /// The longest window; beyond, the service's memory per host would be absurd.
@@ -188,8 +186,7 @@ fn read(flags: &Flags, interrupted: &Interrupt) -> anyhow::Result<Collector> {
     config.step_ms = Some(step_ms);
     config.threads.shards = 1;
     let plans = Plans::new(config)?;
-    let constants = plans.statistics_over(Constants::default());
-    let scale = Scale { step_ms, input_clip: CLIPS.0, target_clip: CLIPS.1, constants };
+    let scale = Scale::new(step_ms, plans.statistics_over(Constants::default()));
     if from.contains("://") {
         return read_history(flags, &plans, scale, interrupted);
     }

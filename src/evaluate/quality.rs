@@ -59,9 +59,13 @@ impl Quality {
     /// Of one host, whose labelled rows `judge` has seen.
     #[must_use]
     pub fn of_host(judge: &Judge<'_>, labels: &[bool], step_ms: i64) -> Self {
-        let one = Self::of_rows((&judge.scores, &judge.flags), labels, step_ms);
-        let counts = one.counts.clone();
-        one.with_counts(counts, judge.explanation())
+        let explanation = judge.explanation();
+        Self {
+            explanation_top1: explanation.top1(),
+            explanation_hit_rate_100: explanation.hit_rate(),
+            explanation,
+            ..Self::of_rows((&judge.scores, &judge.flags), labels, step_ms)
+        }
     }
 
     /// Of the scores and flags of the labelled rows of one host, without their explanation.

@@ -80,6 +80,14 @@ pub struct Dataset {
     pub hosts: Vec<HostRows>,
 }
 
+impl Scale {
+    /// Clips of ±5 and ±20, with which models find most (docs/quality.md).
+    #[must_use]
+    pub fn new(step_ms: i64, constants: Constants) -> Self {
+        Self { step_ms, input_clip: 5.0, target_clip: 20.0, constants }
+    }
+}
+
 impl Dataset {
     /// The standardised row `row` of `host`: `[F]`, clipped to the target clip, NaN where missing.
     pub fn row(&self, host: usize, row: usize) -> impl Iterator<Item = f32> + '_ {

@@ -165,15 +165,22 @@ fn captured_bodies_come_back() {
     }
 }
 
-#[test]
-fn features_from_a_database() {
-    let Some(server) = Server::start(Program::VictoriaMetrics) else { return };
+/// A database that has the drawn bodies, and a folder that has them as a recording, with a configuration in `o.yaml`. `None` where the
+/// program is missing.
+fn stored_and_recorded() -> Option<(Server, tempfile::TempDir)> {
+    let server = Server::start(Program::VictoriaMetrics)?;
     let bodies = bodies::drawn();
     bodies.iter().for_each(|body| server.write(body));
     server.flush();
     let folder = tempfile::tempdir().unwrap();
     bodies::write(folder.path(), &bodies);
     std::fs::write(folder.path().join("o.yaml"), CONFIG).unwrap();
+    Some((server, folder))
+}
+
+#[test]
+fn features_from_a_database() {
+    let Some((server, folder)) = stored_and_recorded() else { return };
     let run = |arguments: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_outlierd"));
         command.args(["features", "--config.file", "o.yaml"]).args(arguments).env_clear().current_dir(&folder);
@@ -214,13 +221,7 @@ fn features_from_a_database() {
 #[cfg(feature = "train")]
 #[test]
 fn a_model_is_trained_from_a_database_as_from_a_recording() {
-    let Some(server) = Server::start(Program::VictoriaMetrics) else { return };
-    let bodies = bodies::drawn();
-    bodies.iter().for_each(|body| server.write(body));
-    server.flush();
-    let folder = tempfile::tempdir().unwrap();
-    bodies::write(folder.path(), &bodies);
-    std::fs::write(folder.path().join("o.yaml"), CONFIG).unwrap();
+    let Some((server, folder)) = stored_and_recorded() else { return };
     let train = |from: &[&str]| {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_outlierd"));
         command.args(["train", "--config.file", "o.yaml", "--window", "10", "--steps", "3", "-o", "x.onnx"]).args(from);

@@ -43,7 +43,7 @@ fn train_without(hosts: &[LabelledHost], left_out: &[usize], step_ms: i64) -> an
     let columns = labelled_features(hosts, &Config::default().features).into_iter().map(column).collect();
     let kept: Vec<&LabelledHost> =
         hosts.iter().enumerate().filter(|(n, _)| !left_out.contains(n)).map(|(_, host)| host).collect();
-    let scale = Scale { step_ms, input_clip: 5.0, target_clip: 20.0, constants: Constants::default() };
+    let scale = Scale::new(step_ms, Constants::default());
     let data = collect_unlabelled(&kept, columns, scale)?.finish();
     let options = Options::default();
     let fitted = fit(&data, &options, &mut |_| ControlFlow::Continue(()))?;
