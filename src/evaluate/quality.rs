@@ -15,8 +15,8 @@ const MINUTE_MS: f64 = 60_000.0;
 
 /// How good scores and flags are. A number that cannot be told, such as a recall where nothing happened, is `None`.
 ///
-/// Of several hosts: means over hosts of what is told by row and of the delay; incidents, alerts and explanations are counted
-/// together.
+/// Of several hosts there are two: [`Quality::mean`], in which every host weighs the same, and [`Quality::pooled`], in which every
+/// incident does.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Quality {
     /// Volume under the range-based precision-recall surface.
@@ -84,27 +84,39 @@ impl Quality {
         one.with_counts(counts, Explanation::default())
     }
 
-    /// Of `hosts` together; their rows are equally far apart.
+    /// The mean over those of `hosts` that have the number; incidents and alerts are summed.
     #[must_use]
-    pub fn of_all(hosts: &[Self]) -> Self {
+    pub fn mean(hosts: &[Self]) -> Self {
         let mean = |of: fn(&Self) -> Option<f64>| {
             let known: Vec<f64> = hosts.iter().filter_map(of).collect();
             (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
         };
+        Self {
+            vus_pr: mean(|host| host.vus_pr),
+            auc_pr: mean(|host| host.auc_pr),
+            best_f1: mean(|host| host.best_f1),
+            event_recall: mean(|host| host.event_recall),
+            event_precision: mean(|host| host.event_precision),
+            event_f1: mean(|host| host.event_f1),
+            false_alerts_per_host_day: mean(|host| host.false_alerts_per_host_day),
+            normal_rows_flagged: mean(|host| host.normal_rows_flagged),
+            median_delay_minutes: mean(|host| host.median_delay_minutes),
+            explanation_top1: mean(|host| host.explanation_top1),
+            explanation_hit_rate_100: mean(|host| host.explanation_hit_rate_100),
+            ..Self::pooled(hosts)
+        }
+    }
+
+    /// Incidents, alerts and explanations of `hosts` counted together; what is told by row, and the delay, is `None`. Their rows are
+    /// equally far apart.
+    #[must_use]
+    pub fn pooled(hosts: &[Self]) -> Self {
         let (mut counts, mut explanation) = (Alerts::default(), Explanation::default());
         for host in hosts {
             counts.add(&host.counts);
             explanation.add_all(&host.explanation);
         }
-        let all = Self {
-            vus_pr: mean(|host| host.vus_pr),
-            auc_pr: mean(|host| host.auc_pr),
-            best_f1: mean(|host| host.best_f1),
-            normal_rows_flagged: mean(|host| host.normal_rows_flagged),
-            median_delay_minutes: mean(|host| host.median_delay_minutes),
-            ..Self::nothing(hosts.first().map_or(1, |host| host.step_ms))
-        };
-        all.with_counts(counts, explanation)
+        Self::nothing(hosts.first().map_or(1, |host| host.step_ms)).with_counts(counts, explanation)
     }
 
     fn with_counts(self, counts: Alerts, explanation: Explanation) -> Self {
@@ -164,11 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn hosts_are_averaged_and_incidents_counted_together() {
-        let all = Quality::of_all(&[host(Some(0.5), 8, 4, 4, 0), host(Some(0.7), 2, 2, 4, 2), host(None, 0, 0, 0, 0)]);
-        assert_eq!((all.vus_pr, all.event_recall, all.event_precision), (Some(0.6), Some(0.6), Some(0.75)));
-        // Two false alerts in three days of hosts.
-        assert_eq!((all.false_alerts_per_host_day, all.explanation_top1), (Some(2.0 / 3.0), None));
-        assert_eq!((all.events, all.alerts), (10, 8));
+    fn hosts_weigh_the_same_or_incidents_do() {
+        let hosts = [host(Some(0.5), 8, 4, 4, 0), host(Some(0.7), 2, 2, 4, 2), host(None, 0, 0, 0, 0)];
+        let mean = Quality::mean(&hosts);
+        // A host without incidents has no recall, one without alerts no precision.
+        assert_eq!((mean.vus_pr, mean.event_recall, mean.event_precision), (Some(0.6), Some(0.75), Some(0.75)));
+        let pooled = Quality::pooled(&hosts);
+        assert_eq!((pooled.vus_pr, pooled.event_recall, pooled.event_precision), (None, Some(0.6), Some(0.75)));
+        for all in [mean, pooled] {
+            // Two false alerts in three days of hosts.
+            assert_eq!((all.false_alerts_per_host_day, all.explanation_top1), (Some(2.0 / 3.0), None));
+            assert_eq!((all.events, all.alerts), (10, 8));
+        }
     }
 }

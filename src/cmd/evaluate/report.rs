@@ -34,9 +34,12 @@ const HEADS: [&str; 11] = [
 pub(super) struct Report {
     #[serde(skip)]
     title: String,
-    /// Of the model, over all hosts.
+    /// Of the model, every host weighing the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     mean: Option<Quality>,
+    /// Of the model, every incident weighing the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pooled: Option<Quality>,
     /// Of the model, by host.
     hosts: BTreeMap<String, Quality>,
     /// By name.
@@ -48,6 +51,7 @@ pub(super) struct Report {
 #[derive(Debug, Serialize)]
 struct Baseline {
     mean: Quality,
+    pooled: Quality,
     hosts: BTreeMap<String, Quality>,
 }
 
@@ -59,14 +63,15 @@ impl Report {
         };
         let baseline = |(n, kind): (usize, &Kind)| {
             let of_hosts: Vec<Quality> = hosts.iter().map(|host| host.baselines[n].clone()).collect();
-            let mean = Quality::of_all(&of_hosts);
+            let (mean, pooled) = (Quality::mean(&of_hosts), Quality::pooled(&of_hosts));
             let names = hosts.iter().map(|host| host.name.clone());
-            (kind.as_str(), Baseline { mean, hosts: names.zip(of_hosts).collect() })
+            (kind.as_str(), Baseline { mean, pooled, hosts: names.zip(of_hosts).collect() })
         };
         let unscored = hosts.iter().filter(|host| host.n_unscored > 0);
         Self {
             title,
-            mean: (!of_model.is_empty()).then(|| Quality::of_all(&of_model)),
+            mean: (!of_model.is_empty()).then(|| Quality::mean(&of_model)),
+            pooled: (!of_model.is_empty()).then(|| Quality::pooled(&of_model)),
             hosts: named(|host| host.quality.as_ref()),
             baselines: kinds.iter().enumerate().map(baseline).collect(),
             n_unscored: unscored.map(|host| (host.name.clone(), host.n_unscored)).collect(),
@@ -108,9 +113,10 @@ impl Report {
 
     fn text(&self) -> String {
         let mut lines: Vec<(&str, Option<&Quality>)> = Vec::new();
-        if let Some(mean) = &self.mean {
+        if let (Some(mean), Some(pooled)) = (&self.mean, &self.pooled) {
             lines.extend(self.hosts.iter().map(|(name, quality)| (name.as_str(), Some(quality))));
-            lines.push(("all hosts", Some(mean)));
+            lines.push(("mean of hosts", Some(mean)));
+            lines.push(("counted together", Some(pooled)));
         }
         if !self.baselines.is_empty() {
             lines.push(("", None));
@@ -127,8 +133,7 @@ impl Report {
         }
         text.push_str(
             "\n\nVUS-PR, AUC-PR and best F1 are by row. An incident is found (recall) if a row of it is flagged; alerts at most 15 minutes apart\n\
-             are one, and right (precision) if they touch an incident. Delay is in minutes. Of all hosts: means by row and of the delay,\n\
-             incidents and alerts counted together.\n",
+             are one, and right (precision) if they touch an incident. Delay is in minutes. Of baselines: the mean of hosts.\n",
         );
         text
     }
