@@ -42,6 +42,8 @@ pub struct Meta {
     pub min_history_ms: i64,
     /// Silence, by the clock of arrival, after which a host is stale.
     pub stale_after_ms: i64,
+    /// Samples that arrive so long after their time raise no flag.
+    pub max_lag_ms: i64,
 }
 
 /// A feature as people see it.

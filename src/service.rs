@@ -11,22 +11,23 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use crate::config::{self, Config, Scale};
+use crate::config::{self, Config, Limit, Scale};
 use crate::decode::Wanted;
 use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
-use crate::expr::{ExprError, FeatureSource, Plan};
+use crate::expr::{ExprError, FeatureSource, Plan, host_selector};
 use crate::http;
 use crate::ingest::Ingest;
 use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
+use crate::model::decision::{Decision, Decisions, FeatureRule, Override, OwnLimit};
 use crate::model::manifest::Manifest;
 use crate::model::scorer::{self, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
 use crate::model::session::{Runtime, Session};
-use crate::model::verdict::Decision;
 use crate::results::{FeatureInfo, Meta, Results};
 use crate::shard::{self, Shards};
+use crate::silence::{Schedule, Silence, When};
 use crate::{clock, decode};
 
 /// How long requests in flight may take once the service stops.
@@ -49,6 +50,10 @@ pub struct Plans {
     pub plan: Arc<Plan>,
     /// For each of the bundle's features the index of the configured one.
     pub scored: Vec<u16>,
+    /// Changes to the detection for some hosts.
+    overrides: Vec<Override>,
+    /// The maintenance windows.
+    maintenance: Vec<Arc<Silence>>,
 }
 
 impl Plans {
@@ -69,7 +74,9 @@ impl Plans {
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;
         let scored = match_features(&config, &bundle)?;
-        Ok(Self { config, bundle, plan: Arc::new(plan), scored })
+        let overrides = overrides(&config, &scored)?;
+        let maintenance = maintenance(&config)?;
+        Ok(Self { config, bundle, plan: Arc::new(plan), scored, overrides, maintenance })
     }
 
     /// T.
@@ -128,6 +135,8 @@ impl Plans {
             keep: config.identity.keep.clone(),
             step_ms: self.step_ms(),
             lateness_ms: config.ingest.lateness_ms,
+            max_lag_ms: config.detection.max_lag_ms,
+            silences: self.maintenance.clone(),
             windows: WindowConfig {
                 window_rows: self.window(),
                 scored: self.scored.iter().map(scored).collect(),
@@ -148,10 +157,15 @@ impl Plans {
         }
     }
 
-    /// How errors become a flag.
+    /// How errors become a flag, by host.
     #[must_use]
-    pub fn decision(&self) -> Decision {
-        decision(&self.config.detection, &self.bundle.manifest, self.window(), self.step_ms())
+    pub fn decisions(&self) -> Decisions {
+        let base = decision(&self.config.detection, &self.bundle.manifest, self.window(), self.step_ms());
+        let rule = |feature: &u16| FeatureRule::default().with(&self.config.features[usize::from(*feature)].rule);
+        let rules: Vec<FeatureRule> = self.scored.iter().map(rule).collect();
+        let all_count = rules.iter().all(|rule| *rule == FeatureRule::default());
+        let rules = if all_count { Arc::default() } else { rules.into() };
+        Decisions::new(Decision { rules, ..base }, self.overrides.clone())
     }
 
     /// What readers of the results are told.
@@ -172,6 +186,7 @@ impl Plans {
             step_ms: self.step_ms(),
             min_history_ms: config.detection.min_history_ms,
             stale_after_ms: config.detection.stale_after_ms,
+            max_lag_ms: config.detection.max_lag_ms,
         }
     }
 }
@@ -180,8 +195,14 @@ impl Plans {
 #[must_use]
 pub fn decision(detection: &config::Detection, manifest: &Manifest, window: usize, step_ms: i64) -> Decision {
     let bundle = &manifest.detection;
+    let (limit, own_limit) = match detection.limit {
+        None => (bundle.limit, None),
+        Some(Limit::Fixed(limit)) => (limit, None),
+        Some(Limit::Auto) => (bundle.limit, Some(OwnLimit::around(bundle.limit))),
+    };
     Decision {
-        limit: detection.limit.unwrap_or(bundle.limit),
+        limit,
+        own_limit,
         smoothing_rows: detection.smoothing_rows.unwrap_or(bundle.smoothing_rows),
         short_smoothing_rows: bundle.short_smoothing_rows.unwrap_or(f64::INFINITY),
         short_weight: bundle.short_weight.unwrap_or(1.0),
@@ -194,7 +215,42 @@ pub fn decision(detection: &config::Detection, manifest: &Manifest, window: usiz
         clear: detection.clear,
         step_ms,
         reset_after_ms: window as i64 * step_ms,
+        rules: Arc::default(),
     }
+}
+
+/// The overrides, with features by their place in the bundle.
+fn overrides(config: &Config, scored: &[u16]) -> anyhow::Result<Vec<Override>> {
+    let of_feature = |(name, rule): &(String, config::Rule)| {
+        let column = config.features.iter().position(|feature| feature.name == *name);
+        let column = column.with_context(|| format!("`overrides` names `{name}`, which is no feature"))?;
+        // What the bundle doesn't score raises no flag anyway.
+        let place = scored.iter().position(|scored| usize::from(*scored) == column);
+        Ok(place.map(|place| (place, *rule)))
+    };
+    let one = |written: &config::Override| {
+        let features: anyhow::Result<Vec<_>> = written.features.iter().map(of_feature).collect();
+        Ok(Override {
+            hosts: host_selector(&written.hosts).map_err(anyhow::Error::msg)?,
+            limit: written.limit,
+            for_rows: written.for_rows,
+            clear: written.clear,
+            features: features?.into_iter().flatten().collect(),
+        })
+    };
+    config.overrides.iter().map(one).collect()
+}
+
+fn maintenance(config: &Config) -> anyhow::Result<Vec<Arc<Silence>>> {
+    let one = |written: &config::Maintenance| {
+        let schedule = Schedule::parse(&written.schedule).map_err(anyhow::Error::msg)?;
+        Ok(Arc::new(Silence {
+            name: written.name.as_str().into(),
+            hosts: host_selector(&written.hosts).map_err(anyhow::Error::msg)?,
+            when: When::Each(schedule, written.duration_ms),
+        }))
+    };
+    config.maintenance.iter().map(one).collect()
 }
 
 /// `error` at the place of the construct in the file, where that can be told.
@@ -354,7 +410,7 @@ fn start_scorers(
     for i in 0..n_scorers {
         let session = Session::open(runtime, &plans.bundle, plans.window())?;
         let batch = Batch::new(session, plans.window(), plans.scored.len());
-        let scorer = Scorer::new(batch, plans.decision(), Arc::clone(results), metrics.clone());
+        let scorer = Scorer::new(batch, plans.decisions(), Arc::clone(results), metrics.clone());
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);
         let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
         threads.push(thread.context("cannot start a scoring thread")?);

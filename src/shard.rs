@@ -15,6 +15,7 @@ use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::model::scorer::{Message, ScorerQueue};
 use crate::results::Results;
 use crate::series::TimestampMs;
+use crate::silence::Silence;
 
 /// What a shard's thread takes.
 #[derive(Debug)]
@@ -27,6 +28,11 @@ enum Command {
     },
     Tick {
         now_ms: TimestampMs,
+    },
+    /// These are in force from now on, unless later ones are already.
+    Silences {
+        silences: Arc<[Arc<Silence>]>,
+        version: u64,
     },
     /// To be answered when everything sent before is in the results.
     Barrier(oneshot::Sender<()>),
@@ -72,6 +78,7 @@ impl Shards {
                 metrics: Arc::clone(metrics),
                 out: Output::default(),
                 n_hosts: 0,
+                silences_version: 0,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{i}"))
@@ -119,6 +126,16 @@ impl Shards {
         }
     }
 
+    /// Tells every shard what is silenced from now on. `version` grows with every change, so that of two that are told at once the
+    /// later one stays.
+    pub async fn silence(&self, silences: Arc<[Arc<Silence>]>, version: u64) {
+        for commands in &self.commands {
+            let command = Command::Silences { silences: Arc::clone(&silences), version };
+            // An error means that the shard stopped: then there is nothing to be silenced.
+            drop(commands.send(command).await);
+        }
+    }
+
     /// Returns when everything pushed before is in the results.
     pub async fn settle(&self) {
         for commands in &self.commands {
@@ -140,6 +157,8 @@ struct Shard {
     out: Output,
     /// Hosts that the gauge counts for this shard.
     n_hosts: i64,
+    /// Of the silences in force; 0 for those of the configuration.
+    silences_version: u64,
 }
 
 impl Shard {
@@ -155,6 +174,12 @@ impl Shard {
                 Command::Tick { now_ms } => {
                     self.engine.apply(Input::Tick { now_ms }, &mut self.out);
                     self.publish(now_ms);
+                }
+                Command::Silences { silences, version } => {
+                    if version > self.silences_version {
+                        self.silences_version = version;
+                        self.engine.apply(Input::Silences(&silences), &mut self.out);
+                    }
                 }
                 Command::Barrier(done) => self.scorer.send(Message::Barrier(done)),
             }

@@ -48,7 +48,8 @@ pub struct Args {
     /// Stop after the report instead of going on in real time
     #[arg(long)]
     pub once: bool,
-    /// Send to a service that runs already, such as `http://127.0.0.1:9201`, instead of starting one
+    /// Send to a service that runs already, such as `http://127.0.0.1:9201`, instead of starting one. It flags the past only with
+    /// `detection.max_lag: 7d` in its configuration
     #[arg(long, value_name = "URL")]
     pub target: Option<String>,
     /// The ONNX Runtime library. Without it the usual places are looked through.
@@ -64,7 +65,10 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     if let Some(base) = &args.target {
         return demonstrate(args, base.trim_end_matches('/')).await;
     }
-    let plans = Plans::new(Config::default())?;
+    let mut config = Config::default();
+    // Days of history are sent within seconds, and shall be flagged.
+    config.detection.max_lag_ms = 2 * HISTORY_MS;
+    let plans = Plans::new(config)?;
     let listener = super::serve::listen(&args.listen_address.to_string()).await?;
     let base = format!("http://{}", listener.local_addr().context("cannot tell the address")?);
     let service = Service::start(&plans, listener, args.onnxruntime_path.as_deref())?;

@@ -132,6 +132,7 @@ fn routes(
         step_ms: 0,
         min_history_ms: 0,
         stale_after_ms: 0,
+        max_lag_ms: 15 * 60_000,
     };
     let deps = http::Deps {
         results: Arc::new(Results::new(Arc::new(meta))),

@@ -42,6 +42,8 @@ impl Config {
             step_ms: None,
             model: Model::default(),
             detection: Detection::default(),
+            overrides: Vec::new(),
+            maintenance: Vec::new(),
             standardisation: StandardisationOverrides::default(),
             features: Vec::new(),
             ingest: Ingest::default(),
@@ -74,6 +76,7 @@ impl Default for Detection {
             min_history_ms: 6 * HOUR_MS,
             max_missing: 0.5,
             stale_after_ms: 5 * MINUTE_MS,
+            max_lag_ms: 15 * MINUTE_MS,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod defaults;
 mod errors;
 pub mod manifest;
+mod overrides;
 mod quantity;
 mod read;
 mod reader;
@@ -18,6 +19,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use errors::{ConfigErrors, Place, Problem};
+pub use overrides::{Detect, Maintenance, Override, Rule};
 pub use quantity::{duration_ms, duration_text, size_bytes, size_text};
 pub use verbatim::Verbatim;
 
@@ -63,6 +65,10 @@ pub struct Config {
     pub model: Model,
     /// From mse to flag.
     pub detection: Detection,
+    /// Changes to the detection for some hosts, in the order of the file.
+    pub overrides: Vec<Override>,
+    /// Recurring spans in which some hosts are neither flagged nor learnt from.
+    pub maintenance: Vec<Maintenance>,
     /// Changes to the bundle's constants of the running statistics, as written.
     pub standardisation: StandardisationOverrides,
     /// The features, in the order of the rows' columns; the preset unless given.
@@ -101,7 +107,7 @@ pub struct Model {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Detection {
     /// The smoothed mse over which a row counts as anomalous.
-    pub limit: Option<f64>,
+    pub limit: Option<Limit>,
     /// Time constant of the smoothing, in rows.
     pub smoothing_rows: Option<f64>,
     /// What the errors of features are taken relative to.
@@ -116,6 +122,17 @@ pub struct Detection {
     pub max_missing: f64,
     /// Silence after which a host is stale. Default 5 min.
     pub stale_after_ms: i64,
+    /// Rows closed so long after their time, by our clock, raise no flag. Default 15 min.
+    pub max_lag_ms: i64,
+}
+
+/// What the smoothed mse is compared with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// The same for ever.
+    Fixed(f64),
+    /// A bounded quantile of the host's own smoothed mse.
+    Auto,
 }
 
 /// What the squared errors of features are taken relative to before their mean is.
@@ -153,6 +170,8 @@ pub struct Feature {
     pub help: String,
     /// Least deviation in the feature's own unit. Default 0: none.
     pub floor: f64,
+    /// Which of its errors count. Default all.
+    pub rule: Rule,
     /// Where the expression stands, for messages: `file:line:column`.
     pub at: String,
     /// The lines of the file that hold the expression; none where the file writes it in another way.

@@ -8,7 +8,7 @@ use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
     Config, Detection, Feature, Identity, Ingest, Limits, Model, Scale, StandardisationOverrides, Threads, defaults,
-    quantity,
+    overrides, quantity,
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -45,7 +45,7 @@ pub(super) fn features_alone(file: &str, text: &str) -> Result<Vec<Feature>, Con
 /// Path of every key there is.
 #[cfg(test)]
 pub(super) fn keys() -> Vec<String> {
-    let text = "features: [{name: a, expr: b}]";
+    let text = "features: [{name: a, expr: b}]\noverrides: [{features: [{name: a}]}]\nmaintenance: [{name: a}]";
     let (root, problems) = yaml::read(text);
     let context = Context::new(text, &|_| None, problems);
     root_map("", context.map(root.as_ref(), ""));
@@ -59,6 +59,8 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     config.step_ms = map.duration("step", 1..=DAY_MS, "60s");
     model(map.section("model"), &mut config.model);
     detection(map.section("detection"), &mut config.detection);
+    config.overrides = overrides::overrides(&mut map);
+    config.maintenance = overrides::maintenance(&mut map);
     standardisation(map.section("standardisation"), &mut config.standardisation);
     let preset = defaults::preset().unwrap_or_default();
     config.features = features(file, &mut map, &preset).unwrap_or(preset);
@@ -136,7 +138,7 @@ fn model(mut map: Map<'_>, model: &mut Model) {
 }
 
 fn detection(mut map: Map<'_>, detection: &mut Detection) {
-    detection.limit = map.number("limit", "a number above 0, such as 1.0", |n| n > 0.0);
+    detection.limit = overrides::limit(&mut map);
     detection.smoothing_rows = map.number("smoothing", "a number of rows from 1 to 10000, such as 10", in_rows);
     let scale = |text: &str| match text {
         "residual" => Some(Scale::Residual),
@@ -144,12 +146,13 @@ fn detection(mut map: Map<'_>, detection: &mut Detection) {
         _ => None,
     };
     detection.scale = map.parsed("scale", "`residual` or `none`", scale);
-    detection.for_rows = map.whole("for", 1..=1_000, "rows").and_then(|rows| u32::try_from(rows).ok());
-    let clear = map.number("clear", "a number above 0 and at most 1, such as 0.7", |n| n > 0.0 && n <= 1.0);
+    let (for_rows, clear) = overrides::hold(&mut map);
+    detection.for_rows = for_rows;
     set(&mut detection.clear, clear);
     set(&mut detection.min_history_ms, map.duration("min_history", 0..=YEAR_MS, "6h"));
     set(&mut detection.max_missing, map.number("max_missing", "a share from 0 to 1, such as 0.5", is_share));
     set(&mut detection.stale_after_ms, map.duration("stale_after", SECOND_MS..=30 * DAY_MS, "5m"));
+    set(&mut detection.max_lag_ms, map.duration("max_lag", SECOND_MS..=100 * YEAR_MS, "15m"));
     map.finish();
 }
 
@@ -217,6 +220,7 @@ fn feature<'a>(
         unit: unit.unwrap_or_default(),
         help: help.unwrap_or_default(),
         floor: floor.or(known.map(|f| f.floor)).unwrap_or(0.0),
+        rule: overrides::rule(&mut map),
         at: expr_place.map_or_else(String::new, |p: Place| format!("{file}:{}:{}", p.line, p.column)),
         lines: expr_place.map_or_else(Vec::new, |place| context.lines_of(&expr, place)),
         expr,

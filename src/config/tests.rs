@@ -41,14 +41,22 @@ fn everything_written_arrives() {
     assert_eq!(config.model.bundle, Some(PathBuf::from("models/node-exporter.onnx")));
     assert_eq!(config.model.alias, "eu-1");
     assert_eq!(config.model.window, Some(60));
-    assert_eq!(config.detection.limit, Some(1.0));
+    assert_eq!(config.detection.limit, Some(Limit::Fixed(1.0)));
     assert_eq!(config.detection.smoothing_rows, Some(10.0));
     assert_eq!((config.detection.scale, config.detection.for_rows), (Some(Scale::Residual), Some(3)));
     assert_eq!(config.detection.min_history_ms, 6 * 3_600_000);
     assert_eq!(config.standardisation.memory_s, Some(604_800.0));
     assert_eq!(config.features.len(), 2);
     assert_eq!(config.features[0].name, "cpu_busy");
-    assert_eq!(config.features[0].at, "o.yaml:36:11");
+    assert_eq!(config.features[0].at, "o.yaml:54:11");
+    let rule = |detect, min_dev, min_rel_dev| Rule { detect, min_dev, min_rel_dev };
+    assert_eq!(config.features[1].rule, rule(Some(Detect::Above), Some(0.05), Some(0.0)));
+    let cpu = ("cpu_busy".to_owned(), rule(Some(Detect::Above), Some(0.2), Some(0.1)));
+    let (limit, for_rows, clear) = (Some(Limit::Auto), Some(5), Some(0.5));
+    let batch = Override { hosts: r#"{job="batch"}"#.to_owned(), limit, for_rows, clear, features: vec![cpu] };
+    assert_eq!(config.overrides, [batch]);
+    let maintenance = &config.maintenance[0];
+    assert_eq!((maintenance.name.as_str(), maintenance.duration_ms), ("backup", 2 * 3_600_000));
     assert_eq!(config.features[1].floor, 0.01);
     assert!(config.features[1].expr.starts_with("1 - node_memory_MemAvailable_bytes\n"));
     assert_eq!(config.ingest, Ingest::default());
@@ -80,7 +88,7 @@ fn messages_show_the_line() {
 
 #[test]
 fn unknown_and_duplicate_keys() {
-    let known = "known here: identity, step, model, detection, standardisation, features, ingest, limits, threads";
+    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, limits, threads";
     check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
     check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
     check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");
@@ -157,7 +165,7 @@ fn features() {
     check(
         "features:\n- name: 1a\n  expr: up\n  scale: 3",
         "o.yaml:2:9: `features[].name` must be a name of letters, digits and `_`, such as cpu_busy, not `1a`\n\
-         o.yaml:4:3: unknown key `features[].scale`; known here: name, expr, unit, help, floor",
+         o.yaml:4:3: unknown key `features[].scale`; known here: name, expr, unit, help, floor, detect, min_dev, min_rel_dev",
     );
     check(
         "features:\n- {name: a, expr: up}\n- {name: a, expr: down}",
@@ -225,4 +233,52 @@ fn every_key_is_documented() {
     let missing: Vec<String> =
         read::keys().into_iter().filter(|key| !documentation.contains(&format!("`{key}`"))).collect();
     assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn overrides() {
+    const MATCH: &str = "label matchers in quotes, such as '{job=\"db\",instance=~\"eu-.*\"}'";
+    check("overrides: [{limit: 2}]", &format!("o.yaml:1:13: `match` is missing; write {MATCH}"));
+    check(
+        "overrides: [{match: '{job=\"db\"}'}]",
+        "o.yaml:1:13: this override changes nothing; give it a `limit`, `for`, `clear` or `features`",
+    );
+    check(
+        "overrides:\n  - {match: '{a=\"b\"}', limit: 2}\n  - {match: '{a=\"b\"}', for: 2}",
+        "o.yaml:3:5: a second override of `{a=\"b\"}`, the first is in line 2; make one of them",
+    );
+    check(
+        "overrides: [{match: up, limit: -1}]",
+        "o.yaml:1:21: `up` is more than the labels of a host; write label matchers, such as \
+         {job=\"db\",instance=~\"eu-.*\"}\no.yaml:1:32: `overrides[].limit` must be a number above 0, such as 1.0, or `auto`, not `-1`",
+    );
+    check(
+        "overrides: [{match: '{}', features: [{detect: up}, {name: a}, {name: a, min_dev: 1}]}]",
+        "o.yaml:1:38: this feature has no `name`\n\
+         o.yaml:1:47: `overrides[].features[].detect` must be `both`, `above`, `below` or `never`, not `up`\n\
+         o.yaml:1:52: nothing is changed here; give `detect`, `min_dev` or `min_rel_dev`\n\
+         o.yaml:1:63: a second `a` in one override, the first is in line 1",
+    );
+}
+
+#[test]
+fn maintenance() {
+    check(
+        "maintenance: [{name: a, match: '{}'}]",
+        "o.yaml:1:15: this maintenance has no `schedule`\no.yaml:1:15: this maintenance has no `duration`",
+    );
+    let one = "{name: a, match: '{}', schedule: '0 2 * * *', duration: 2h}";
+    check(
+        &format!("maintenance:\n  - {one}\n  - {one}"),
+        "o.yaml:3:5: a second maintenance `a`, the first is in line 2; rename one",
+    );
+    for (schedule, duration) in
+        [("0 25 * * *", "2h"), ("nightly", "2h"), ("0 2 * * *", "90d"), ("0 2 * * * Mars", "2h")]
+    {
+        let text = format!("maintenance: [{{name: a, match: '{{}}', schedule: '{schedule}', duration: {duration}}}]");
+        let refused = read(&text).unwrap_err();
+        let expected =
+            if duration == "2h" { "is no schedule; write when it starts" } else { "`maintenance[].duration` must be" };
+        assert!(refused.contains(expected), "{refused}");
+    }
 }

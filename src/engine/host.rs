@@ -6,12 +6,13 @@ use super::counts::Event;
 use super::discovery::selection_class;
 use super::frames::{self, Frames, Inserted};
 use super::layout::Layout;
-use super::row::{HostId, HostStatus, NotScored, Row};
+use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
 use super::slots::Slots;
 use super::windows::Windows;
 use super::{Output, Shared};
 use crate::expr::eval::{EvalError, Evaluation};
 use crate::series::{Labels, Sample, TimestampMs};
+use crate::silence::Silenced;
 
 /// Everything that the engine keeps of one host.
 #[derive(Debug)]
@@ -39,6 +40,10 @@ pub(super) struct Host {
     /// See [`HostStatus::errors`].
     errors: Box<[(u16, EvalError)]>,
     not_scored: Option<NotScored>,
+    /// Places in the calendar of the silences that are for this host.
+    silences: Box<[u16]>,
+    /// The silence that the newest closed row fell into.
+    silenced: Option<Silenced>,
     /// Steps closed since series were last looked through for silent ones.
     steps_since_expiry: i64,
     /// Whether the running `apply` has met this host already.
@@ -61,6 +66,8 @@ impl Host {
             applied_ms: TimestampMs::MIN,
             next_step_ms: None,
             windows: Windows::new(&config.windows),
+            silences: shared.calendar.matching(&id.labels),
+            silenced: None,
             missing: Box::default(),
             errors: Box::default(),
             id,
@@ -208,12 +215,33 @@ impl Host {
         let n_errors = out.feature_errors.len();
         let values = self.evaluate(t_ms, shared, out);
         self.errors = out.feature_errors[n_errors..].into();
-        let window = self.windows.push(t_ms, &values, &shared.config.windows);
+        let treatment = self.treatment(t_ms, shared);
+        let window = match treatment {
+            Treatment::Silenced => self.windows.push_unlearnt(&values, &shared.config.windows),
+            Treatment::Full | Treatment::Backlog => self.windows.push(t_ms, &values, &shared.config.windows),
+        };
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
         self.not_scored = window.as_ref().err().copied();
         out.counts.add(Event::RowClosed, 1);
-        out.rows.push(Row { host: Arc::clone(&self.id), t_ms, values: values.into(), window: window.ok() });
+        out.rows.push(Row { host: Arc::clone(&self.id), t_ms, values: values.into(), window: window.ok(), treatment });
         self.expire_series(t_ms, shared);
+    }
+
+    /// What the row of the step may cause.
+    fn treatment(&mut self, t_ms: TimestampMs, shared: &mut Shared) -> Treatment {
+        self.silenced = shared.calendar.active(&self.silences, t_ms);
+        if self.silenced.is_some() {
+            Treatment::Silenced
+        } else if shared.now_ms.saturating_sub(t_ms) > shared.config.max_lag_ms {
+            Treatment::Backlog
+        } else {
+            Treatment::Full
+        }
+    }
+
+    /// The silences have changed.
+    pub(super) fn match_silences(&mut self, shared: &Shared) {
+        self.silences = shared.calendar.matching(&self.id.labels);
     }
 
     /// One value per configured feature; NaN where it has none or no finite one.
@@ -268,6 +296,7 @@ impl Host {
             missing: self.missing.clone(),
             errors: self.errors.clone(),
             not_scored: self.not_scored,
+            silenced: self.silenced.clone(),
         }
     }
 }

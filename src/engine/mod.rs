@@ -34,6 +34,7 @@ use crate::expr::Plan;
 use crate::expr::eval::{EvalError, Vector};
 use crate::expr::labelset::LabelSets;
 use crate::series::{Labels, Sample, TimestampMs};
+use crate::silence::{Calendar, Silence};
 
 /// What an engine is built with.
 #[derive(Debug, Clone)]
@@ -50,6 +51,10 @@ pub struct EngineConfig {
     pub step_ms: i64,
     /// How long a frame waits for late samples, in event time and since it came.
     pub lateness_ms: i64,
+    /// Rows that are closed so long after their time, by the caller's clock, may raise no flag.
+    pub max_lag_ms: i64,
+    /// What is silenced until [`Input::Silences`] says otherwise.
+    pub silences: Vec<Arc<Silence>>,
     /// What rows are standardised and windows made with.
     pub windows: WindowConfig,
     /// What bounds memory.
@@ -99,6 +104,8 @@ pub enum Input<'a> {
         /// The caller's clock.
         now_ms: TimestampMs,
     },
+    /// These silences are in force from now on, and no others.
+    Silences(&'a [Arc<Silence>]),
 }
 
 /// What came of an input.
@@ -151,6 +158,9 @@ pub(crate) struct Shared {
     config: EngineConfig,
     /// Which state serves which leaf.
     wiring: Wiring,
+    /// The caller's clock.
+    now_ms: TimestampMs,
+    calendar: Calendar,
     sets: LabelSets,
     layouts: Layouts,
     /// Series that no feature reads, by their own hash and their host's selection class; bounded.
@@ -176,8 +186,10 @@ impl Engine {
             hosts: Vec::new(),
             by_name: HashMap::default(),
             shared: Shared {
+                calendar: Calendar::new(&config.silences),
                 config,
                 wiring,
+                now_ms: TimestampMs::MIN,
                 sets,
                 layouts: Layouts::default(),
                 ignored: HashSet::default(),
@@ -196,8 +208,18 @@ impl Engine {
     /// Takes an input and appends what comes of it to `out`.
     pub fn apply(&mut self, input: Input<'_>, out: &mut Output) {
         match input {
-            Input::Samples { batch, now_ms } => self.apply_samples(batch, now_ms, out),
-            Input::Tick { now_ms } => self.tick(now_ms, out),
+            Input::Samples { batch, now_ms } => {
+                self.shared.now_ms = now_ms;
+                self.apply_samples(batch, now_ms, out);
+            }
+            Input::Tick { now_ms } => {
+                self.shared.now_ms = now_ms;
+                self.tick(now_ms, out);
+            }
+            Input::Silences(silences) => {
+                self.shared.calendar = Calendar::new(silences);
+                self.hosts.iter_mut().for_each(|host| host.match_silences(&self.shared));
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::expr::eval::EvalError;
 use crate::series::{Labels, TimestampMs};
+use crate::silence::Silenced;
 
 /// Who a row belongs to; shared, never changed after the host was first seen.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +26,19 @@ pub struct Row {
     pub values: Box<[f64]>,
     /// Present where T rows are there and enough of them is not missing.
     pub window: Option<Window>,
+    /// What it may cause.
+    pub treatment: Treatment,
+}
+
+/// What a row may cause beside a score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Treatment {
+    /// Everything.
+    Full,
+    /// It is learnt, but raises no flag: it came so late that nobody should be woken by it.
+    Backlog,
+    /// Nothing is flagged and nothing is learnt: the host is under maintenance.
+    Silenced,
 }
 
 /// The last T rows of a host as the model sees them. F counts the bundle's features.
@@ -59,6 +73,8 @@ pub struct HostStatus {
     pub errors: Box<[(u16, EvalError)]>,
     /// Why the newest row completed no window; `None` where it did.
     pub not_scored: Option<NotScored>,
+    /// The silence that the newest closed row fell into.
+    pub silenced: Option<Silenced>,
 }
 
 /// Why a row without a window has none.

@@ -195,6 +195,13 @@ impl Standardiser {
         Some(standardised)
     }
 
+    /// As [`Standardiser::observe`], without learning the value.
+    #[must_use]
+    pub fn peek(&self, x: f64, floor: f64, c: &RowConstants) -> Option<Standardised> {
+        let is_usable = x.is_finite() && x.abs() <= MAGNITUDE_MAX && self.age >= c.warmup;
+        is_usable.then(|| self.standardise(x, floor, c))
+    }
+
     /// Mean and (population) variance of the first rows, by Welford's update.
     fn warm_up(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
         if self.age == 0 {

@@ -3,6 +3,7 @@
 mod labels;
 mod limits;
 mod targets;
+mod treatment;
 
 use proptest::prelude::*;
 
@@ -31,6 +32,8 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
         drop: vec!["replica".into()],
         keep: vec!["job".into()],
         step_ms: STEP_MS,
+        max_lag_ms: i64::MAX,
+        silences: Vec::new(),
         lateness_ms: LATENESS_MS,
         windows: WindowConfig {
             window_rows: T,

@@ -89,8 +89,27 @@ impl Windows {
         self.complete(row, config)
     }
 
+    /// As [`Windows::push`], without learning the row.
+    ///
+    /// # Errors
+    /// Why it completes no window.
+    pub fn push_unlearnt(&mut self, values: &[f64], config: &WindowConfig) -> Result<Window, NotScored> {
+        let row =
+            self.standardised(values, config, |statistics, x, floor| statistics.peek(x, floor, &config.statistics));
+        self.complete(row, config)
+    }
+
     /// The first half of [`Windows::push`]: standardises the scored features of a row, then learns it.
     pub fn standardise(&mut self, t_ms: TimestampMs, values: &[f64], config: &WindowConfig) -> StandardisedRow {
+        self.standardised(values, config, |statistics, x, floor| statistics.observe(x, t_ms, floor, &config.statistics))
+    }
+
+    fn standardised(
+        &mut self,
+        values: &[f64],
+        config: &WindowConfig,
+        of: impl Fn(&mut Standardiser, f64, f64) -> Option<Standardised>,
+    ) -> StandardisedRow {
         let mut n_missing = 0;
         let cell = |(scored, statistics): (&ScoredFeature, &mut Standardiser)| {
             let x = values.get(usize::from(scored.feature)).copied().unwrap_or(f64::NAN);
@@ -98,7 +117,7 @@ impl Windows {
                 n_missing += 1;
                 return None;
             }
-            statistics.observe(x, t_ms, scored.floor, &config.statistics)
+            of(statistics, x, scored.floor)
         };
         let cells: Vec<_> = config.scored.iter().zip(&mut self.statistics).map(cell).collect();
         StandardisedRow { n_missing, ..StandardisedRow::new(&cells, config) }

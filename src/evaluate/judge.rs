@@ -1,9 +1,10 @@
 //! From what a forecast expects of each row to scores and flags, by the service's own verdicts.
 
 use super::explanation::Explanation;
-use crate::engine::row::Window;
+use crate::engine::row::{Treatment, Window};
 use crate::labelled::Blame;
-use crate::model::verdict::{Decision, VerdictState};
+use crate::model::decision::Decision;
+use crate::model::verdict::VerdictState;
 use crate::series::TimestampMs;
 
 /// How much of an incident is looked at for its explanation.
@@ -64,7 +65,10 @@ impl<'a> Judge<'a> {
 
     /// Judges a row that completed `window`; rows come in order. `expected` is the newest row as forecast, standardised.
     pub fn judge(&mut self, timed: Timed, window: &Window, expected: &[f32]) {
-        let Some(verdict) = self.state.judge(window, expected, timed.t_ms, &self.rule.decision) else { return };
+        let Some(verdict) = self.state.judge(window, expected, (timed.t_ms, Treatment::Full), &self.rule.decision)
+        else {
+            return;
+        };
         let Some(row) = timed.row.checked_sub(self.n_unlabelled).filter(|row| *row < self.scores.len()) else { return };
         self.scores[row] = verdict.score;
         self.flags[row] = verdict.flag && timed.history_ms >= self.rule.min_history_ms;
@@ -95,22 +99,13 @@ impl<'a> Judge<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::decision::tests::decision;
 
     const MINUTE_MS: i64 = 60_000;
 
     #[test]
     fn flags_come_from_verdicts_and_not_before_the_host_is_known() {
-        let decision = Decision {
-            limit: 1.0,
-            smoothing_rows: 1.0,
-            short_smoothing_rows: 1.0,
-            short_weight: 1.0,
-            residual: None,
-            for_rows: 2,
-            clear: 0.7,
-            step_ms: MINUTE_MS,
-            reset_after_ms: 60 * MINUTE_MS,
-        };
+        let decision = Decision { for_rows: 2, step_ms: MINUTE_MS, reset_after_ms: 60 * MINUTE_MS, ..decision(1.0) };
         let rule = Rule { decision, min_history_ms: 5 * MINUTE_MS };
         let blames = [Blame { rows: 1..4, columns: vec![1] }];
         let mut judge = Judge::new(&rule, 2, 6, &blames);

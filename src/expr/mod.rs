@@ -19,5 +19,6 @@ mod statistics;
 mod vocabulary;
 
 pub use over::over;
+pub use parse::host_selector;
 pub use plan::{ExprError, FeatureSource, Plan};
 pub use range_function::RangeFunction;

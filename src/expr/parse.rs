@@ -7,6 +7,8 @@ mod checks;
 mod selector;
 mod tokens;
 
+pub use self::selector::host_selector;
+
 use promql_parser::parser::{self as promql, AggregateExpr, Call, Expr, LabelModifier};
 
 use self::tokens::Tokens;

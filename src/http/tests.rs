@@ -31,6 +31,7 @@ fn results() -> Arc<Results> {
         step_ms: MINUTE_MS,
         min_history_ms: 3 * MINUTE_MS,
         stale_after_ms: 5 * MINUTE_MS,
+        max_lag_ms: 15 * 60_000,
     })))
 }
 
@@ -47,6 +48,7 @@ fn add(results: &Results, name: &str, score: f64) {
         missing: [1].into(),
         errors: Box::default(),
         not_scored: None,
+        silenced: None,
     };
     results.record_status(&status, NOW_MS);
     for t_ms in [NOW_MS - 2 * MINUTE_MS, NOW_MS - MINUTE_MS] {

@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod bundle;
+pub mod decision;
 pub mod manifest;
 pub mod onnx;
 pub mod residual;

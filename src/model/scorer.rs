@@ -12,7 +12,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
 
 use super::batch::{BATCH_WINDOWS, Batch};
-use super::verdict::{Decision, VerdictState};
+use super::decision::{Decision, Decisions};
+use super::verdict::VerdictState;
 use crate::clock;
 use crate::engine::row::{HostId, Row};
 use crate::results::{Results, ScoredRow};
@@ -35,19 +36,26 @@ pub enum Message {
 #[derive(Debug)]
 pub struct Scorer {
     batch: Batch,
-    decision: Decision,
+    decisions: Decisions,
     results: Arc<Results>,
     /// `[batch × F]`.
     expected: Vec<f32>,
-    states: HashMap<Arc<str>, VerdictState>,
+    hosts: HashMap<Arc<str>, Judged>,
     metrics: Metrics,
+}
+
+/// A host that was judged.
+#[derive(Debug)]
+struct Judged {
+    decision: Arc<Decision>,
+    state: VerdictState,
 }
 
 impl Scorer {
     /// A scorer without hosts.
     #[must_use]
-    pub fn new(batch: Batch, decision: Decision, results: Arc<Results>, metrics: Metrics) -> Self {
-        Self { batch, decision, results, expected: Vec::new(), states: HashMap::new(), metrics }
+    pub fn new(batch: Batch, decisions: Decisions, results: Arc<Results>, metrics: Metrics) -> Self {
+        Self { batch, decisions, results, expected: Vec::new(), hosts: HashMap::new(), metrics }
     }
 
     /// Takes messages until every sender is gone. Rows that wait are scored together.
@@ -73,7 +81,7 @@ impl Scorer {
         match message {
             Message::Forget(hosts) => {
                 for host in hosts {
-                    self.states.remove(host.name.as_ref());
+                    self.hosts.remove(host.name.as_ref());
                     self.results.forget(&host.name);
                 }
             }
@@ -124,11 +132,15 @@ impl Scorer {
     fn record(&mut self, row: Row, expected: Option<&[f32]>) {
         let verdict = row.window.as_ref().zip(expected).and_then(|(window, expected)| {
             // The name is copied for a new host alone.
-            let state = match self.states.get_mut(row.host.name.as_ref()) {
-                Some(state) => state,
-                None => self.states.entry(row.host.name.as_ref().into()).or_default(),
+            let judged = match self.hosts.get_mut(row.host.name.as_ref()) {
+                Some(judged) => judged,
+                None => {
+                    let decision = self.decisions.of(&row.host.labels);
+                    let new = Judged { decision, state: VerdictState::default() };
+                    self.hosts.entry(row.host.name.as_ref().into()).or_insert(new)
+                }
             };
-            state.judge(window, expected, row.t_ms, &self.decision)
+            judged.state.judge(window, expected, (row.t_ms, row.treatment), &judged.decision)
         });
         let keep_rows = self.batch.window_rows();
         let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
@@ -237,11 +249,18 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::row::Treatment;
     use crate::series::Labels;
 
     fn rows(n: usize) -> Vec<Row> {
         let host = Arc::new(HostId { name: "a".into(), labels: Labels::default() });
-        let row = |t_ms| Row { host: Arc::clone(&host), t_ms, values: Box::default(), window: None };
+        let row = |t_ms| Row {
+            host: Arc::clone(&host),
+            t_ms,
+            values: Box::default(),
+            window: None,
+            treatment: Treatment::Full,
+        };
         (0..n as i64).map(row).collect()
     }
 

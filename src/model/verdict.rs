@@ -2,8 +2,9 @@
 //!
 //! Pure: the caller owns one [`VerdictState`] per host and passes the time.
 
-use super::residual::{Constants, ResidualLevels};
-use crate::engine::row::Window;
+use super::decision::Decision;
+use super::residual::ResidualLevels;
+use crate::engine::row::{Treatment, Window};
 use crate::series::TimestampMs;
 
 /// What the model says of one row.
@@ -26,30 +27,6 @@ pub struct Verdict {
     pub contributions: Box<[f64]>,
 }
 
-/// How errors become a flag.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Decision {
-    /// The smoothed mse over which a row counts as anomalous.
-    pub limit: f64,
-    /// Time constant of the smoothing, in rows.
-    pub smoothing_rows: f64,
-    /// Time constant of a second, shorter smoothing for incidents that are over before the first has risen; none where it is not
-    /// shorter.
-    pub short_smoothing_rows: f64,
-    /// What the mse of the shorter smoothing is multiplied with before the larger one counts.
-    pub short_weight: f64,
-    /// What errors are relative to; the plain squares count where `None`.
-    pub residual: Option<Constants>,
-    /// Rows in a row over the limit that raise the flag.
-    pub for_rows: u32,
-    /// The score under which the flag is cleared.
-    pub clear: f64,
-    /// Distance of two rows.
-    pub step_ms: i64,
-    /// Silence after which the smoothing starts over.
-    pub reset_after_ms: i64,
-}
-
 /// What a host's next verdict needs of its earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct VerdictState {
@@ -57,6 +34,8 @@ pub struct VerdictState {
     smoothed: Option<[f64; 2]>,
     /// How wrong the model usually is. Outlives silences.
     levels: ResidualLevels,
+    /// What the host's own limit follows; `None` where it has none or before the first row.
+    quantile: Option<f64>,
     /// Rows in a row over the limit.
     n_over: u32,
     /// The row at which the flag rose.
@@ -83,7 +62,7 @@ impl VerdictState {
         &mut self,
         window: &Window,
         expected: &[f32],
-        t_ms: TimestampMs,
+        (t_ms, treatment): (TimestampMs, Treatment),
         decision: &Decision,
     ) -> Option<Verdict> {
         let n_present = window.target.iter().filter(|target| target.is_finite()).count();
@@ -91,22 +70,31 @@ impl VerdictState {
             return None;
         }
         if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.reset_after_ms) {
-            *self = Self { levels: std::mem::take(&mut self.levels), ..Self::default() };
+            let (levels, quantile) = (std::mem::take(&mut self.levels), self.quantile);
+            *self = Self { levels, quantile, ..Self::default() };
         }
-        let errors = self.errors(&window.target, expected, t_ms, decision);
+        let learns = treatment != Treatment::Silenced;
+        let errors = self.errors(window, expected, (t_ms, learns), decision);
         let mse = errors.iter().filter(|error| !error.is_nan()).sum::<f64>() / n_present as f64;
         if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.step_ms) {
             // Rows in a row: one that was not scored breaks the run.
             self.n_over = 0;
         }
         self.last_ms = Some(t_ms);
+        let before = self.smoothed;
         let smoothed = self.smooth(mse, decision);
-        let score = smoothed / decision.limit;
-        self.decide(score, t_ms, &errors, decision);
+        let limit = decision.own_limit.map_or(decision.limit, |own| own.limit(self.quantile));
+        let score = smoothed / limit;
+        if learns {
+            self.quantile = decision.own_limit.map(|own| own.next(self.quantile, smoothed));
+        } else {
+            self.smoothed = before;
+        }
+        self.decide((score, treatment), t_ms, &errors, decision);
         let total: f64 = self.error_sums.iter().sum();
         Some(Verdict {
             mse: smoothed,
-            limit: decision.limit,
+            limit,
             score,
             flag: self.flagged_since_ms.is_some(),
             flagged_since_ms: self.flagged_since_ms,
@@ -115,13 +103,37 @@ impl VerdictState {
         })
     }
 
-    /// `[F]`; NaN where missing.
-    fn errors(&mut self, target: &[f32], expected: &[f32], t_ms: TimestampMs, decision: &Decision) -> Vec<f64> {
-        if let Some(constants) = &decision.residual {
-            return self.levels.relative((target, expected), (t_ms, decision.step_ms), constants);
+    /// `[F]`; NaN where missing, 0 where the feature's rule says that the error does not count.
+    fn errors(
+        &mut self,
+        window: &Window,
+        expected: &[f32],
+        (t_ms, learns): (TimestampMs, bool),
+        decision: &Decision,
+    ) -> Vec<f64> {
+        let mut errors = match &decision.residual {
+            Some(constants) => {
+                let at = (t_ms, decision.step_ms);
+                let rows = (window.target.as_ref(), expected);
+                // Silences are rare enough for a copy.
+                if learns {
+                    self.levels.relative(rows, at, constants)
+                } else {
+                    self.levels.clone().relative(rows, at, constants)
+                }
+            }
+            None => {
+                let squared = |(target, expected): (&f32, &f32)| f64::from(target - expected).powi(2);
+                window.target.iter().zip(expected).map(squared).collect()
+            }
+        };
+        for (feature, (error, rule)) in errors.iter_mut().zip(decision.rules.iter()).enumerate() {
+            let in_unit = |z: f32| window.mean[feature] + f64::from(z) * window.deviation[feature];
+            if !error.is_nan() && !rule.counts(in_unit(window.target[feature]), in_unit(expected[feature])) {
+                *error = 0.0;
+            }
         }
-        let squared = |(target, expected): (&f32, &f32)| f64::from(target - expected).powi(2);
-        target.iter().zip(expected).map(squared).collect()
+        errors
     }
 
     fn smooth(&mut self, mse: f64, decision: &Decision) -> f64 {
@@ -133,9 +145,13 @@ impl VerdictState {
         if short_rows < long_rows { long.max(short * decision.short_weight) } else { long }
     }
 
-    /// Hold-down: up after `for_rows` rows over 1, down under `clear`.
-    fn decide(&mut self, score: f64, t_ms: TimestampMs, errors: &[f64], decision: &Decision) {
-        let is_over = score > 1.0;
+    /// Hold-down: up after `for_rows` rows over 1, down under `clear`; a row that may not flag counts as neither and takes the flag
+    /// down.
+    fn decide(&mut self, (score, treatment): (f64, Treatment), t_ms: TimestampMs, errors: &[f64], decision: &Decision) {
+        if treatment != Treatment::Full {
+            (self.flagged_since_ms, self.n_over) = (None, 0);
+        }
+        let is_over = treatment == Treatment::Full && score > 1.0;
         let is_ongoing = self.flagged_since_ms.is_some() || (is_over && self.n_over > 0);
         if !is_ongoing || self.error_sums.len() != errors.len() {
             self.error_sums = vec![0.0; errors.len()];
@@ -160,19 +176,11 @@ fn in_units(window: &Window, expected: &[f32]) -> Box<[f64]> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::decision::tests::decision;
+    use super::super::decision::{Detect, FeatureRule, OwnLimit};
     use super::*;
 
-    const DECISION: Decision = Decision {
-        limit: 2.0,
-        smoothing_rows: 1.0,
-        short_smoothing_rows: 1.0,
-        short_weight: 1.0,
-        residual: None,
-        for_rows: 3,
-        clear: 0.7,
-        step_ms: 60_000,
-        reset_after_ms: 600_000,
-    };
+    const FULL: Treatment = Treatment::Full;
 
     fn window(target: &[f32]) -> Window {
         let n = target.len();
@@ -182,8 +190,9 @@ mod tests {
 
     #[test]
     fn mse_leaves_missing_features_out_and_contributions_sum_to_one() {
-        let verdict =
-            VerdictState::default().judge(&window(&[3.0, f32::NAN, 0.0]), &[0.0, 9.0, 1.0], 0, &DECISION).unwrap();
+        let verdict = VerdictState::default()
+            .judge(&window(&[3.0, f32::NAN, 0.0]), &[0.0, 9.0, 1.0], (0, FULL), &decision(2.0))
+            .unwrap();
         assert_eq!((verdict.mse, verdict.score, verdict.flag), (5.0, 2.5, false));
         assert_eq!(verdict.contributions.as_ref(), [0.9, 0.0, 0.1]);
         assert_eq!(verdict.expected[0], 100.0);
@@ -198,7 +207,7 @@ mod tests {
             .zip(scores)
             .map(|(k, score)| {
                 let residual = (2.0 * score).sqrt();
-                let verdict = state.judge(&window(&[residual]), &[0.0], k * 60_000, decision).unwrap();
+                let verdict = state.judge(&window(&[residual]), &[0.0], (k * 60_000, FULL), decision).unwrap();
                 if verdict.flag { '!' } else { '.' }
             })
             .collect();
@@ -207,15 +216,15 @@ mod tests {
 
     #[test]
     fn the_flag_rises_after_three_rows_and_falls_under_clear() {
-        check(&DECISION, &[2.0, 2.0, 2.0, 2.0], "..!!");
-        check(&DECISION, &[2.0, 2.0, 0.9, 2.0, 2.0, 2.0], ".....!");
-        check(&DECISION, &[2.0, 2.0, 2.0, 0.9, 0.8, 0.6, 0.9], "..!!!..");
-        check(&DECISION, &[1.0, 1.0, 1.0, 1.0], "....");
+        check(&decision(2.0), &[2.0, 2.0, 2.0, 2.0], "..!!");
+        check(&decision(2.0), &[2.0, 2.0, 0.9, 2.0, 2.0, 2.0], ".....!");
+        check(&decision(2.0), &[2.0, 2.0, 2.0, 0.9, 0.8, 0.6, 0.9], "..!!!..");
+        check(&decision(2.0), &[1.0, 1.0, 1.0, 1.0], "....");
     }
 
     #[test]
     fn one_outlier_is_smoothed_away() {
-        let smooth = Decision { smoothing_rows: 10.0, short_smoothing_rows: 10.0, ..DECISION };
+        let smooth = Decision { smoothing_rows: 10.0, short_smoothing_rows: 10.0, ..decision(2.0) };
         check(&smooth, &[0.1, 9.0, 0.1, 0.1, 0.1], ".....");
         check(&smooth, &[0.1, 9.0, 9.0, 9.0, 9.0], "....!");
     }
@@ -223,10 +232,10 @@ mod tests {
     #[test]
     fn contributions_are_summed_since_the_score_went_over() {
         let mut state = VerdictState::default();
-        state.judge(&window(&[9.0, 0.0]), &[0.0, 0.0], 0, &DECISION);
-        state.judge(&window(&[0.0, 0.0]), &[0.0, 0.0], 60_000, &DECISION);
-        state.judge(&window(&[3.0, 0.0]), &[0.0, 0.0], 120_000, &DECISION);
-        let verdict = state.judge(&window(&[0.0, 3.0]), &[0.0, 0.0], 180_000, &DECISION).unwrap();
+        state.judge(&window(&[9.0, 0.0]), &[0.0, 0.0], (0, FULL), &decision(2.0));
+        state.judge(&window(&[0.0, 0.0]), &[0.0, 0.0], (60_000, FULL), &decision(2.0));
+        state.judge(&window(&[3.0, 0.0]), &[0.0, 0.0], (120_000, FULL), &decision(2.0));
+        let verdict = state.judge(&window(&[0.0, 3.0]), &[0.0, 0.0], (180_000, FULL), &decision(2.0)).unwrap();
         assert_eq!(verdict.contributions.as_ref(), [0.5, 0.5]);
     }
 
@@ -234,25 +243,81 @@ mod tests {
     fn a_long_silence_starts_over() {
         let mut state = VerdictState::default();
         for k in 0..3 {
-            state.judge(&window(&[9.0]), &[0.0], k * 60_000, &DECISION);
+            state.judge(&window(&[9.0]), &[0.0], (k * 60_000, FULL), &decision(2.0));
         }
-        let verdict = state.judge(&window(&[9.0]), &[0.0], 10_000_000, &DECISION).unwrap();
+        let verdict = state.judge(&window(&[9.0]), &[0.0], (10_000_000, FULL), &decision(2.0)).unwrap();
         assert!(!verdict.flag);
     }
 
     #[test]
     fn rows_that_were_not_scored_break_the_run() {
         let mut state = VerdictState::default();
-        let flags = [0, 1, 4, 5, 6].map(|k| state.judge(&window(&[9.0]), &[0.0], k * 60_000, &DECISION).unwrap().flag);
+        let flags = [0, 1, 4, 5, 6]
+            .map(|k| state.judge(&window(&[9.0]), &[0.0], (k * 60_000, FULL), &decision(2.0)).unwrap().flag);
         assert_eq!(flags, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn what_a_rule_leaves_out_is_no_error() {
+        let rules = [
+            FeatureRule { detect: Detect::Below, ..FeatureRule::default() },
+            FeatureRule { min_dev: 21.0, ..FeatureRule::default() },
+            FeatureRule::default(),
+        ];
+        let decision = Decision { rules: rules.into(), ..decision(2.0) };
+        let judge = |target: &[f32]| {
+            VerdictState::default().judge(&window(target), &[0.0, 0.0, 0.0], (0, FULL), &decision).unwrap()
+        };
+        // Above what is expected by 10, 20 and 30 in their unit; then below.
+        let verdict = judge(&[1.0, 2.0, 3.0]);
+        assert_eq!((verdict.mse, verdict.contributions.as_ref()), (3.0, [0.0, 0.0, 1.0].as_slice()));
+        assert_eq!(judge(&[-1.0, -2.5, -3.0]).mse, (1.0 + 6.25 + 9.0) / 3.0);
+        assert_eq!(judge(&[1.0, 2.0, f32::NAN]).contributions.as_ref(), [0.0; 3]);
+    }
+
+    #[test]
+    fn a_silenced_row_changes_nothing() {
+        let decision = Decision {
+            residual: Some(Default::default()),
+            own_limit: Some(OwnLimit::around(2.0)),
+            smoothing_rows: 5.0,
+            ..decision(2.0)
+        };
+        let run = |silenced: &[f32]| {
+            let mut state = VerdictState::default();
+            let rows = [0.1, 0.2, 0.1].iter().map(|z| (*z, FULL));
+            let rows = rows.chain(silenced.iter().map(|z| (*z, Treatment::Silenced))).chain([(0.3, FULL)]);
+            let judge = |(k, (z, treatment)): (i64, (f32, Treatment))| {
+                state.judge(&window(&[z]), &[0.0], (k * 60_000, treatment), &decision).unwrap()
+            };
+            (0..).zip(rows).map(judge).map(|verdict| (verdict.score, verdict.flag)).collect::<Vec<_>>()
+        };
+        let (quiet, loud) = (run(&[0.1; 5]), run(&[20.0; 5]));
+        assert!(loud[5].0 > 1.0, "the score is shown: {loud:?}");
+        assert!(loud.iter().all(|(_, flag)| !flag));
+        assert_eq!(quiet.last(), loud.last());
+    }
+
+    #[test]
+    fn a_backlog_is_learnt_and_raises_no_flag() {
+        let mut state = VerdictState::default();
+        let mut judge = |k: i64, treatment| {
+            state.judge(&window(&[9.0]), &[0.0], (k * 60_000, treatment), &decision(2.0)).unwrap().flag
+        };
+        let flags: Vec<bool> = (0..6).map(|k| judge(k, Treatment::Backlog)).collect();
+        assert_eq!(flags, [false; 6]);
+        // Rows in a row count from the first that may flag.
+        let flags: Vec<bool> = (6..9).map(|k| judge(k, FULL)).collect();
+        assert_eq!(flags, [false, false, true]);
+        assert!(!judge(9, Treatment::Backlog), "and take a flag down");
     }
 
     #[test]
     fn nothing_to_compare_is_no_verdict() {
         let mut state = VerdictState::default();
-        assert!(state.judge(&window(&[f32::NAN]), &[0.0], 0, &DECISION).is_none());
-        assert!(state.judge(&window(&[1.0, f32::NAN]), &[0.0, f32::NAN], 0, &DECISION).is_none());
-        assert!(state.judge(&window(&[1.0]), &[f32::INFINITY], 0, &DECISION).is_none());
+        assert!(state.judge(&window(&[f32::NAN]), &[0.0], (0, FULL), &decision(2.0)).is_none());
+        assert!(state.judge(&window(&[1.0, f32::NAN]), &[0.0, f32::NAN], (0, FULL), &decision(2.0)).is_none());
+        assert!(state.judge(&window(&[1.0]), &[f32::INFINITY], (0, FULL), &decision(2.0)).is_none());
         assert!(state.last_ms.is_none());
     }
 }

@@ -16,7 +16,7 @@ const FEATURES_NAMED: usize = 3;
 pub enum State {
     /// Not judged yet: too few rows, or too little history.
     Warming,
-    /// Judged, not flagged.
+    /// Judged and not flagged, or silenced.
     Ok,
     /// Flagged.
     Anomalous,
@@ -60,6 +60,10 @@ pub enum Reason<'a> {
     NoVerdict,
     /// The newest verdict is older than a host may be silent: by so many milliseconds of event time.
     ScoringBehind(i64),
+    /// It is silenced: by what, and for how many milliseconds more of event time.
+    Silenced(&'a str, i64),
+    /// Its newest samples came so many milliseconds after their time.
+    Backlog(i64),
     /// Too little history: milliseconds that there are, and must be.
     History(i64, i64),
     /// How long the flag has been up at the newest scored row, in milliseconds of event time.
@@ -98,6 +102,14 @@ pub fn assess<'a>(
     let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
     if behind_ms > meta.stale_after_ms.saturating_add(meta.step_ms) {
         return unjudged(State::Warming, Reason::ScoringBehind(behind_ms));
+    }
+    if let Some(silenced) = &status.silenced {
+        let reason = Reason::Silenced(&silenced.name, silenced.until_ms.saturating_sub(status.last_sample_ms));
+        return Assessment { state: State::Ok, reason, flag: None, scored };
+    }
+    let lag_ms = arrived_ms.saturating_sub(status.last_sample_ms);
+    if lag_ms > meta.max_lag_ms {
+        return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored };
     }
     if status.history_ms < meta.min_history_ms {
         let reason = Reason::History(status.history_ms, meta.min_history_ms);
@@ -149,6 +161,8 @@ impl fmt::Display for Reason<'_> {
             Self::Missing(missing, meta) => write_missing(f, missing, meta),
             Self::NoVerdict => f.write_str("waits for its first score"),
             Self::ScoringBehind(ms) => write!(f, "scoring is {} behind", Span(ms)),
+            Self::Silenced(name, left_ms) => write!(f, "silenced by {name} for another {}", Span(left_ms)),
+            Self::Backlog(ms) => write!(f, "its samples come {} late: learnt, not flagged", Span(ms)),
             Self::History(have_ms, need_ms) => write!(f, "{} of {} history", Span(have_ms), Span(need_ms)),
             Self::Flagged(for_ms) => write!(f, "for {}", Span(for_ms)),
         }

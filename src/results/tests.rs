@@ -19,6 +19,7 @@ fn meta() -> Meta {
         step_ms: MINUTE_MS,
         min_history_ms: 6 * HOUR_MS,
         stale_after_ms: 5 * MINUTE_MS,
+        max_lag_ms: 15 * 60_000,
     }
 }
 
@@ -37,6 +38,7 @@ fn status(name: &str) -> HostStatus {
         missing: Box::default(),
         errors: Box::default(),
         not_scored: None,
+        silenced: None,
     }
 }
 

@@ -18,7 +18,7 @@ struct Ban {
 }
 
 /// The parts that compute: same input, same output.
-const PURE: &[&str] = &["src/expr", "src/engine", "src/evaluate", "src/model/verdict.rs"];
+const PURE: &[&str] = &["src/expr", "src/engine", "src/evaluate", "src/model/verdict.rs", "src/silence/mod.rs"];
 
 const BANS: &[Ban] = &[
     Ban {
@@ -88,7 +88,7 @@ const BANS: &[Ban] = &[
         advice: "of decode the engine may use only batches and labels: bytes are decoded before it",
     },
     Ban {
-        within: &["src/model/verdict.rs"],
+        within: &["src/model/verdict.rs", "src/silence/mod.rs"],
         except: &[],
         banned: &[
             "crate::config",

@@ -29,6 +29,7 @@ pub(super) fn judge(
     let mut config = Config { step_ms, ..Config::default() };
     config.model.bundle = bundle.map(Path::to_owned);
     config.ingest.max_age_ms = MAX_AGE_MS;
+    config.detection.max_lag_ms = MAX_AGE_MS;
     let plans = Plans::new(config)?;
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let played = executor.block_on(async {

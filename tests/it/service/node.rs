@@ -17,7 +17,7 @@ pub const HOUR: usize = 120;
 pub const CONFIG: &str = r#"
 step: 60s
 model: {window: 10}
-detection: {limit: 4, smoothing: 1, for: 3, min_history: 12m}
+detection: {max_lag: 100y, limit: 4, smoothing: 1, for: 3, min_history: 12m}
 standardisation: {warmup: 5m}
 ingest: {lateness: 2m, max_age: 100y}
 threads: {shards: 2, scorers: 1}
