@@ -7,9 +7,9 @@ mod defaults;
 mod errors;
 pub mod manifest;
 mod overrides;
-mod quantity;
 mod read;
 mod reader;
+mod size;
 mod verbatim;
 mod yaml;
 
@@ -18,9 +18,10 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::expr::duration::{duration_ms, duration_text};
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
-pub use quantity::{duration_ms, duration_text, size_bytes, size_text};
+pub use size::{size_bytes, size_text};
 pub use verbatim::Verbatim;
 
 /// Reads and validates the file at `path`.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::Limit;
-use super::quantity;
 use super::reader::{Context, Map};
 use super::yaml::Node;
 use crate::expr::host_selector;
@@ -225,12 +224,4 @@ fn items<'a>(map: &mut Map<'a>, key: &'static str, expected: &str) -> impl Itera
 /// Parsers draw their errors over several lines.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-impl Maintenance {
-    /// `duration` as people write it.
-    #[must_use]
-    pub fn duration_text(&self) -> String {
-        quantity::duration_text(self.duration_ms)
-    }
 }

@@ -8,7 +8,7 @@ use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
     Config, Detection, Feature, Identity, Ingest, Limits, Model, Scale, StandardisationOverrides, Threads, defaults,
-    overrides, quantity,
+    overrides,
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -72,7 +72,7 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     if let (Some(place), Some(step_ms)) = (step_place, config.step_ms)
         && step_ms > config.detection.stale_after_ms
     {
-        let stale_after = quantity::duration_text(config.detection.stale_after_ms);
+        let stale_after = super::duration_text(config.detection.stale_after_ms);
         let message = format!(
             "`step` is longer than `detection.stale_after` ({stale_after}), so every host would be stale between two \
              rows; raise `detection.stale_after`"

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::ops::RangeInclusive;
 
 use super::errors::{Place, Problem};
-use super::quantity;
+use super::size;
 use super::verbatim::{self, Verbatim};
 use super::yaml::{Entry, Node, Value};
 
@@ -202,16 +202,16 @@ impl<'a> Map<'a> {
 
     /// A duration in milliseconds; `example` is one that makes sense.
     pub(super) fn duration(&mut self, key: &'static str, range_ms: RangeInclusive<i64>, example: &str) -> Option<i64> {
-        let (from, to) = (quantity::duration_text(*range_ms.start()), quantity::duration_text(*range_ms.end()));
+        let (from, to) = (super::duration_text(*range_ms.start()), super::duration_text(*range_ms.end()));
         let expected = format!("a duration from {from} to {to}, such as {example}");
-        self.parsed(key, &expected, |text| quantity::duration_ms(text).filter(|ms| range_ms.contains(ms)))
+        self.parsed(key, &expected, |text| super::duration_ms(text).filter(|ms| range_ms.contains(ms)))
     }
 
     /// A size in bytes.
     pub(super) fn size(&mut self, key: &'static str, range: RangeInclusive<u64>, example: &str) -> Option<usize> {
-        let (from, to) = (quantity::size_text(*range.start()), quantity::size_text(*range.end()));
+        let (from, to) = (size::size_text(*range.start()), size::size_text(*range.end()));
         let expected = format!("a size from {from} to {to}, such as {example}");
-        let bytes = self.parsed(key, &expected, |text| quantity::size_bytes(text).filter(|n| range.contains(n)))?;
+        let bytes = self.parsed(key, &expected, |text| size::size_bytes(text).filter(|n| range.contains(n)))?;
         usize::try_from(bytes).ok()
     }
 

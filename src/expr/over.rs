@@ -169,29 +169,6 @@ mod tests {
         check(RangeFunction::Present, &[], None);
     }
 
-    const ALL: [RangeFunction; 20] = [
-        RangeFunction::Rate,
-        RangeFunction::Increase,
-        RangeFunction::Delta,
-        RangeFunction::Irate,
-        RangeFunction::Idelta,
-        RangeFunction::Deriv,
-        RangeFunction::Changes,
-        RangeFunction::Resets,
-        RangeFunction::Avg,
-        RangeFunction::Min,
-        RangeFunction::Max,
-        RangeFunction::Sum,
-        RangeFunction::Count,
-        RangeFunction::Last,
-        RangeFunction::Stddev,
-        RangeFunction::Stdvar,
-        RangeFunction::Present,
-        RangeFunction::Quantile(0.9),
-        RangeFunction::Quantile(-1.0),
-        RangeFunction::Quantile(1.5),
-    ];
-
     fn value() -> impl Strategy<Value = f64> {
         prop_oneof![
             20 => (0..1000u32).prop_map(f64::from),
@@ -211,7 +188,7 @@ mod tests {
                 times.zip(&points).map(|(t_ms, (_, value))| Sample { t_ms, value: *value }).collect();
             let is_inside = |s: &&Sample| s.t_ms > end_ms - range_ms && s.t_ms <= end_ms;
             let inside: Vec<Sample> = samples.iter().filter(is_inside).copied().collect();
-            for function in ALL {
+            for function in RangeFunction::ALL {
                 let (got, expected) =
                     (over(function, &inside, end_ms, range_ms), range_value(function, &samples, end_ms, range_ms));
                 // A slope near zero is what rounding has left of larger terms.

@@ -42,6 +42,32 @@ pub enum RangeFunction {
 }
 
 impl RangeFunction {
+    /// Every function, `quantile_over_time` with arguments of all kinds.
+    #[cfg(test)]
+    pub(crate) const ALL: [Self; 21] = [
+        Self::Rate,
+        Self::Increase,
+        Self::Delta,
+        Self::Irate,
+        Self::Idelta,
+        Self::Deriv,
+        Self::Changes,
+        Self::Resets,
+        Self::Avg,
+        Self::Min,
+        Self::Max,
+        Self::Sum,
+        Self::Count,
+        Self::Last,
+        Self::Stddev,
+        Self::Stdvar,
+        Self::Present,
+        Self::Quantile(0.9),
+        Self::Quantile(0.0),
+        Self::Quantile(-1.0),
+        Self::Quantile(1.5),
+    ];
+
     /// Whether it takes the values for those of a counter: a fall is a reset.
     #[must_use]
     pub fn is_counter(self) -> bool {

@@ -7,28 +7,6 @@ use crate::expr::labelset::LabelSets;
 use crate::expr::naive;
 use crate::series::STALE_NAN_BITS;
 
-const FUNCTIONS: [RangeFunction; 19] = [
-    RangeFunction::Rate,
-    RangeFunction::Increase,
-    RangeFunction::Delta,
-    RangeFunction::Irate,
-    RangeFunction::Idelta,
-    RangeFunction::Deriv,
-    RangeFunction::Changes,
-    RangeFunction::Resets,
-    RangeFunction::Avg,
-    RangeFunction::Min,
-    RangeFunction::Max,
-    RangeFunction::Sum,
-    RangeFunction::Count,
-    RangeFunction::Last,
-    RangeFunction::Stddev,
-    RangeFunction::Stdvar,
-    RangeFunction::Present,
-    RangeFunction::Quantile(0.9),
-    RangeFunction::Quantile(0.0),
-];
-
 /// Some of a host's series, frame by frame, with a state per function.
 struct Host {
     step_ms: i64,
@@ -49,7 +27,7 @@ impl Host {
         Self {
             step_ms,
             range_ms,
-            states: FUNCTIONS.iter().map(new).collect(),
+            states: RangeFunction::ALL.iter().map(new).collect(),
             last: vec![ABSENT; n_series],
             members: (0..n_series as u32).map(|i| Member { place: i, position: i, labels }).collect(),
         }
@@ -74,7 +52,7 @@ impl Host {
     fn evaluate(&mut self, end_ms: i64) -> Vec<Vec<Option<f64>>> {
         assert_eq!(end_ms % self.step_ms, 0);
         let mut all = Vec::new();
-        for (state, function) in self.states.iter_mut().zip(FUNCTIONS) {
+        for (state, function) in self.states.iter_mut().zip(RangeFunction::ALL) {
             state.drop_until(end_ms - self.range_ms);
             let value = |member: &Member| {
                 let mut out = Vec::new();
@@ -190,7 +168,7 @@ proptest! {
                 }
                 frames.next();
             }
-            for (function, got) in FUNCTIONS.iter().zip(host.evaluate(end_ms)) {
+            for (function, got) in RangeFunction::ALL.iter().zip(host.evaluate(end_ms)) {
                 for (samples, got) in samples.iter().zip(got) {
                     let expected = naive::range_value(*function, samples, end_ms, range_ms);
                     let same = naive::same(got, expected) || is_rounding(*function, samples, got, expected);

@@ -1,7 +1,7 @@
-//! Durations and byte sizes as people write them, in both directions.
+//! Durations as Prometheus writes them, in both directions.
 
 /// Units of a duration in the order in which they must stand, with their milliseconds.
-const DURATION_UNITS: [(&str, i64); 7] = [
+const UNITS: [(&str, i64); 7] = [
     ("y", 365 * 86_400_000),
     ("w", 7 * 86_400_000),
     ("d", 86_400_000),
@@ -9,18 +9,6 @@ const DURATION_UNITS: [(&str, i64); 7] = [
     ("m", 60_000),
     ("s", 1_000),
     ("ms", 1),
-];
-
-/// Units of a size with their bytes.
-const SIZE_UNITS: [(&str, u64); 8] = [
-    ("", 1),
-    ("B", 1),
-    ("KB", 1_000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("KiB", 1 << 10),
-    ("MiB", 1 << 20),
-    ("GiB", 1 << 30),
 ];
 
 /// Milliseconds of a duration as Prometheus writes it (`30s`, `1h30m`, `500ms`, `0`); `None` where it is none.
@@ -31,24 +19,16 @@ pub fn duration_ms(text: &str) -> Option<i64> {
     }
     let mut rest = text;
     let mut total = 0_i64;
-    let mut units = DURATION_UNITS.iter();
+    let mut units = UNITS.iter();
     while !rest.is_empty() {
-        let (number, after) = leading_digits(rest)?;
+        let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
         let unit_len = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_len);
         let (_, unit_ms) = units.find(|(name, _)| *name == unit)?;
-        total = total.checked_add(i64::try_from(number).ok()?.checked_mul(*unit_ms)?)?;
+        total = total.checked_add(number.parse::<i64>().ok()?.checked_mul(*unit_ms)?)?;
         rest = after;
     }
     (!text.is_empty()).then_some(total)
-}
-
-/// Bytes of a size (`32MiB`, `4KiB`, `1000`); `None` where it is none.
-#[must_use]
-pub fn size_bytes(text: &str) -> Option<u64> {
-    let (number, unit) = leading_digits(text)?;
-    let (_, unit_bytes) = SIZE_UNITS.iter().find(|(name, _)| *name == unit.trim_start())?;
-    number.checked_mul(*unit_bytes)
 }
 
 /// The shortest way to write `ms`, such as `1h30m`; negative durations do not occur.
@@ -57,26 +37,13 @@ pub fn duration_text(ms: i64) -> String {
     let mut rest = ms.max(0);
     let mut text = String::new();
     // Prometheus has years and weeks too, but 30d reads better than 4w2d.
-    for (unit, unit_ms) in &DURATION_UNITS[2..] {
+    for (unit, unit_ms) in &UNITS[2..] {
         if rest >= *unit_ms {
             text.push_str(&format!("{}{unit}", rest / unit_ms));
             rest %= unit_ms;
         }
     }
     if text.is_empty() { "0s".to_owned() } else { text }
-}
-
-/// The largest binary unit that divides `bytes`, such as `32MiB`.
-#[must_use]
-pub fn size_text(bytes: u64) -> String {
-    let unit = SIZE_UNITS[5..].iter().rev().find(|(_, n)| bytes >= *n && bytes.is_multiple_of(*n));
-    unit.map_or_else(|| format!("{bytes}B"), |(name, n)| format!("{}{name}", bytes / n))
-}
-
-fn leading_digits(text: &str) -> Option<(u64, &str)> {
-    let len = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, rest) = text.split_at(len);
-    Some((digits.parse().ok()?, rest))
 }
 
 #[cfg(test)]
@@ -89,6 +56,7 @@ mod tests {
         check("30s", Some(30_000));
         check("5m", Some(300_000));
         check("1h30m", Some(5_400_000));
+        check("1w2d3h4m5s6ms", Some(788_645_006));
         check("500ms", Some(500));
         check("1m500ms", Some(60_500));
         check("2w", Some(1_209_600_000));
@@ -109,20 +77,6 @@ mod tests {
     }
 
     #[test]
-    fn sizes() {
-        let check = |text: &str, bytes: Option<u64>| assert_eq!(size_bytes(text), bytes, "{text}");
-        check("32MiB", Some(32 << 20));
-        check("4 KiB", Some(4096));
-        check("1000", Some(1000));
-        check("256B", Some(256));
-        check("1MB", Some(1_000_000));
-        check("1mb", None);
-        check("MiB", None);
-        check("1.5GiB", None);
-        check("99999999999999GiB", None);
-    }
-
-    #[test]
     fn texts_are_short_and_read_back() {
         let check = |ms: i64, text: &str| {
             assert_eq!(duration_text(ms), text);
@@ -132,7 +86,5 @@ mod tests {
         check(5_400_000, "1h30m");
         check(30 * 86_400_000, "30d");
         check(61_001, "1m1s1ms");
-        assert_eq!(size_text(32 << 20), "32MiB");
-        assert_eq!(size_text(1000), "1000B");
     }
 }
