@@ -9,7 +9,8 @@
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
 //! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was
 //! recorded, or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are
-//! found, and [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`] and [`proto`] are what all of them speak of.
+//! found, and [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`],
+//! [`random`] and [`proto`] are what all of them speak of.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`], [`evaluate`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
@@ -35,6 +36,7 @@ pub mod labelled;
 pub mod model;
 pub mod playback;
 pub mod proto;
+pub mod random;
 pub mod results;
 pub mod series;
 pub mod service;

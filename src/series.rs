@@ -2,7 +2,7 @@
 //!
 //! Owns no state and knows no wire format.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// Milliseconds since the Unix epoch, as remote write carries them.
 pub type TimestampMs = i64;
@@ -73,13 +73,32 @@ impl Labels {
     }
 }
 
+/// A text in quotes, escaped as PromQL and the Prometheus text format do.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        for c in self.0.chars() {
+            match c {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_char('"')
+    }
+}
+
 impl fmt::Display for Labels {
-    /// `{a="1", b="2"}`, escaped as the Prometheus text format does.
+    /// `{a="1", b="2"}`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (i, (name, value)) in self.iter().enumerate() {
             let separator = if i == 0 { "" } else { ", " };
-            write!(f, "{separator}{name}={value:?}")?;
+            write!(f, "{separator}{name}={}", Quoted(value))?;
         }
         f.write_str("}")
     }
@@ -95,6 +114,11 @@ mod tests {
         assert_eq!(labels.to_string(), r#"{cpu="0", mode="idle"}"#);
         assert_eq!(labels.get("mode"), Some("idle"));
         assert_eq!(labels.get("device"), None);
+    }
+
+    #[test]
+    fn texts_are_quoted() {
+        assert_eq!(Quoted("a\"b\\c\nd\té").to_string(), "\"a\\\"b\\\\c\\nd\té\"");
     }
 
     #[test]

@@ -1,32 +1,25 @@
-//! Random numbers from a seed (SplitMix64): small, and the same on every machine.
-//!
-//! Owns nothing but its state; not for secrets.
+//! Random numbers from a seed, the same on every machine, and a signal made of them.
 
 use std::f64::consts::TAU;
 
+use crate::random::SplitMix64;
+
 /// A stream of random numbers.
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub struct Random(SplitMix64);
 
 impl Random {
     /// Streams with different seeds are independent.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut random = Self(seed);
+        let mut random = SplitMix64::new(seed);
         random.bits(); // neighbouring seeds differ in few bits; one round mixes them
-        random
-    }
-
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        Self(random)
     }
 
     /// Uniform in `[0, 1)`.
     pub fn unit(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.0.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// Uniform in `[low, high)`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::series::{Labels, TimestampMs};
+use crate::series::{Labels, Quoted, TimestampMs};
 
 use super::{Assessment, HostView, Meta, Results, ScoredRow, State, Verdict};
 
@@ -159,16 +159,7 @@ pub fn labels_text(labels: &Labels, model_alias: &str) -> String {
     let mut out = String::new();
     for (name, value) in labels.iter().chain([("model", model_alias)]) {
         let separator = if out.is_empty() { "" } else { "," };
-        let _ = write!(out, "{separator}{name}=\"");
-        for c in value.chars() {
-            match c {
-                '\\' => out.push_str("\\\\"),
-                '"' => out.push_str("\\\""),
-                '\n' => out.push_str("\\n"),
-                c => out.push(c),
-            }
-        }
-        out.push('"');
+        let _ = write!(out, "{separator}{name}={}", Quoted(value));
     }
     out
 }

@@ -4,6 +4,7 @@
 //! it is found before, and what is handed on is of bounded size, with durations that are sound.
 
 use super::Refusal;
+use crate::series::Quoted;
 
 /// Longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 16 << 10;
@@ -76,7 +77,7 @@ impl<'a> Tokens<'a> {
         let mut copied = 0;
         for token in &self.tokens {
             let replaced = match token.kind {
-                Kind::Text if token.text.starts_with('`') => escaped(&token.text[1..token.text.len() - 1]),
+                Kind::Text if token.text.starts_with('`') => Quoted(&token.text[1..token.text.len() - 1]).to_string(),
                 Kind::Number if is_grouped(token.text) => token.text.replace('_', ""),
                 _ => continue,
             };
@@ -147,21 +148,6 @@ impl<'a> Tokens<'a> {
         }
         open.last().map_or(Ok(()), |token| Err(self.refusal(token, format!("`{}` is not closed", token.text))))
     }
-}
-
-/// `raw` as a string in quotes.
-fn escaped(raw: &str) -> String {
-    let mut out = String::from('"');
-    for c in raw.chars() {
-        match c {
-            '\\' => out.push_str("\\\\"),
-            '"' => out.push_str("\\\""),
-            '\n' => out.push_str("\\n"),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
 }
 
 /// Whether it is a whole number with its digits in groups, such as `1_000`.

@@ -4,7 +4,7 @@
 
 use crate::expr::Plan;
 use crate::expr::plan::UP;
-use crate::series::METRIC_NAME;
+use crate::series::{METRIC_NAME, Quoted};
 
 /// What is asked for.
 #[derive(Debug, Clone)]
@@ -45,20 +45,15 @@ impl Selection {
 
     /// The series of one host, as PromQL.
     pub(super) fn of_host(&self, host: &str) -> String {
-        let name = self.pattern.as_ref().map_or(String::new(), |p| format!("{METRIC_NAME}=~{},", quoted(p)));
-        format!("{{{name}{}={}}}", self.identity, quoted(host))
+        let name = self.pattern.as_ref().map_or(String::new(), |p| format!("{METRIC_NAME}=~{},", Quoted(p)));
+        format!("{{{name}{}={}}}", self.identity, Quoted(host))
     }
 
     /// The series that make hosts, as PromQL.
     pub(super) fn of_hosts(&self) -> String {
-        let name = self.host_pattern.as_ref().map_or(String::new(), |p| format!("{METRIC_NAME}=~{},", quoted(p)));
+        let name = self.host_pattern.as_ref().map_or(String::new(), |p| format!("{METRIC_NAME}=~{},", Quoted(p)));
         format!("{{{name}{}!=\"\"}}", self.identity)
     }
-}
-
-/// As a string of PromQL.
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use outlierd::random::SplitMix64;
 use outlierd::series::STALE_NAN_BITS;
 use prost::Message as _;
 
@@ -28,10 +29,10 @@ pub fn drawn() -> Vec<Vec<u8>> {
 /// A scrape; `None` where it was missed. Each host has its own offset, its own rhythm of what goes wrong.
 fn scraped(host: usize, scrape: i64) -> Option<Vec<u8>> {
     let t_ms = START_MS + 15_000 * scrape + 4_321 * host as i64;
-    let mut draw = Draw(scrape as u64 * 31 + host as u64);
+    let mut draw = SplitMix64::new(scrape as u64 * 31 + host as u64);
     let name = HOSTS[host];
     // A silence of 25 minutes, which is longer than the lookback; single lost scrapes everywhere.
-    if (300..400).contains(&scrape) && host == 1 || draw.next().is_multiple_of(50) {
+    if (300..400).contains(&scrape) && host == 1 || draw.bits().is_multiple_of(50) {
         return None;
     }
     let mut series = Vec::new();
@@ -48,12 +49,12 @@ fn scraped(host: usize, scrape: i64) -> Option<Vec<u8>> {
     push("up", &[], if is_down { 0.0 } else { 1.0 });
     let all = |value: f64| if is_down { stale } else { value };
     if !is_down || scrape == 500 {
-        push("node_load1", &[], all((draw.next() % 1_000) as f64 / 100.0));
+        push("node_load1", &[], all((draw.bits() % 1_000) as f64 / 100.0));
         // Restarted twice: counters begin again.
         let since_boot = scrape - if scrape > 700 { 700 } else { 0 } - if scrape > 150 && host == 0 { 150 } else { 0 };
         push("node_boot_time_seconds", &[], all((START_MS / 1_000 + scrape - since_boot) as f64));
         for cpu in ["0", "1"] {
-            let idle = 15.0 * since_boot as f64 * 0.9 + (draw.next() % 100) as f64 / 100.0;
+            let idle = 15.0 * since_boot as f64 * 0.9 + (draw.bits() % 100) as f64 / 100.0;
             push("node_cpu_seconds_total", &[("cpu", cpu), ("mode", "idle")], all(idle));
             push("node_cpu_seconds_total", &[("cpu", cpu), ("mode", "user")], all(15.0 * since_boot as f64 - idle));
         }
@@ -102,17 +103,4 @@ pub fn write(folder: &Path, bodies: &[Vec<u8>]) {
 
 fn compressed(request: WriteRequest) -> Vec<u8> {
     snap::raw::Encoder::new().compress_vec(&request.encode_to_vec()).unwrap()
-}
-
-/// SplitMix64.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
 }
