@@ -5,9 +5,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ndarray::{Array3, Axis, Slice};
-use outlierd::engine::standardise::Constants;
 use outlierd::model::bundle::Bundle;
-use outlierd::model::manifest::{Detection, FORMAT, Kind, Manifest, ManifestFeature, Training};
+use outlierd::model::manifest::{Manifest, ManifestFeature};
 use outlierd::model::onnx::{LstmLayer, LstmWeights, write_bundle};
 use outlierd::model::session::{Runtime, Session};
 
@@ -36,20 +35,7 @@ fn bundle(n_layers: usize) -> Bundle {
         predicts_change: true,
     };
     let feature = |i| ManifestFeature { name: format!("f{i}"), expr: None, floor: 0.0 };
-    let manifest = Manifest {
-        format: FORMAT,
-        name: "bench".into(),
-        kind: Kind::Forecast,
-        step_ms: 60_000,
-        window: T,
-        features: (0..F).map(feature).collect(),
-        input_clip: 5.0,
-        target_clip: 20.0,
-        standardisation: Constants::default(),
-        detection: Detection::default(),
-        errors: None,
-        training: Training { id: String::new(), data: String::new(), n_hosts: 0, n_windows: 0, seed: 0, run: None },
-    };
+    let manifest = Manifest { window: T, ..Manifest::untrained("bench", (0..F).map(feature).collect()) };
     Bundle::from_bytes(write_bundle(&weights, &manifest).unwrap(), "bench").unwrap()
 }
 

@@ -8,12 +8,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use outlierd::engine::standardise::Constants;
-use outlierd::model::manifest::Kind;
 use outlierd::train::dataset::{Collector, Column, Dataset, Scale};
 use outlierd::train::fit::{Options, fit};
 use outlierd::train::lstm::Form;
-use outlierd::train::sample::{Shape, Variation};
-use outlierd::train::split::HeldBack;
+use outlierd::train::sample::Shape;
 
 const T: usize = 60;
 const F: usize = 32;
@@ -25,7 +23,7 @@ const STEP_MS: i64 = 60_000;
 /// Ten hosts of two days of waves.
 fn data() -> Dataset {
     let column = |n| Column { name: format!("f{n}"), expr: None, floor: 0.0 };
-    let scale = Scale { step_ms: STEP_MS, input_clip: 5.0, target_clip: 20.0, constants: Constants::default() };
+    let scale = Scale::new(STEP_MS, Constants::default());
     let mut collector = Collector::new((0..F).map(column).collect(), scale);
     for row in 0..2 * 1440 {
         for host in 0..10 {
@@ -39,14 +37,12 @@ fn data() -> Dataset {
 #[allow(clippy::disallowed_methods, clippy::print_stdout)] // it measures and prints
 fn main() {
     let data = data();
+    let defaults = Options::default();
     let options = Options {
-        seed: 1,
-        form: Form { kind: Kind::Forecast, layers: 1, hidden: H, predicts_change: true },
-        shape: Shape { window: T, batch: BATCH, kind: Kind::Forecast },
-        variation: Variation { scale: 0.3, shift: 0.3, thins_out: true },
+        form: Form { hidden: H, ..defaults.form },
+        shape: Shape { window: T, batch: BATCH, ..defaults.shape },
         steps: WINDOWS.div_ceil(BATCH),
-        learning_rate: 2e-3,
-        held_back: HeldBack { hosts: 0.1, time: 0.1 },
+        ..defaults
     };
     let (started, cpu_started) = (Instant::now(), cpu_seconds());
     let fitted = black_box(fit(&data, &options, &mut |_| ControlFlow::Continue(())).unwrap());

@@ -13,7 +13,7 @@ use ndarray::{Array3, Axis, Slice};
 use crate::config::{duration_text, manifest};
 use crate::engine::standardise::Constants;
 use crate::model::bundle::Bundle;
-use crate::model::manifest::{Detection, FORMAT, Kind, Losses, Manifest, ManifestFeature, Training};
+use crate::model::manifest::{Detection, Kind, Losses, Manifest, ManifestFeature, Training};
 use crate::model::onnx::with_manifest;
 use crate::model::session::{Runtime, Session};
 
@@ -110,26 +110,17 @@ fn import(flags: &ImportFlags) -> anyhow::Result<()> {
 
 fn of_file(file: manifest::ModelManifest) -> Manifest {
     let feature = |f: manifest::ModelFeature| ManifestFeature { name: f.name, expr: f.expr, floor: f.floor };
+    let features = file.features.into_iter().map(feature).collect();
+    let untrained = Manifest::untrained(file.name, features);
     Manifest {
-        format: FORMAT,
-        name: file.name,
         kind: if file.reconstructs { Kind::Reconstruct } else { Kind::Forecast },
         step_ms: file.step_ms,
         window: file.window,
-        features: file.features.into_iter().map(feature).collect(),
         input_clip: file.input_clip as f32,
         target_clip: file.target_clip as f32,
-        standardisation: Constants::default(),
         detection: Detection { limit: file.limit, smoothing_rows: file.smoothing_rows, ..Detection::default() },
-        errors: None,
-        training: Training {
-            id: "imported".to_owned(),
-            data: file.trained_on,
-            n_hosts: 0,
-            n_windows: 0,
-            seed: 0,
-            run: None,
-        },
+        training: Training { id: "imported".to_owned(), data: file.trained_on, ..untrained.training },
+        ..untrained
     }
 }
 

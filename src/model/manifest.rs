@@ -56,6 +56,33 @@ pub struct Manifest {
     pub training: Training,
 }
 
+/// ± this many deviations of an input, unless the model says otherwise.
+pub const INPUT_CLIP: f32 = 5.0;
+
+/// ± this many deviations of the newest row, unless the model says otherwise.
+pub const TARGET_CLIP: f32 = 20.0;
+
+impl Manifest {
+    /// Of a forecaster with rows of a minute and windows of an hour, which nobody has trained.
+    #[must_use]
+    pub fn untrained(name: impl Into<String>, features: Vec<ManifestFeature>) -> Self {
+        Self {
+            format: FORMAT,
+            name: name.into(),
+            kind: Kind::Forecast,
+            step_ms: 60_000,
+            window: 60,
+            features,
+            input_clip: INPUT_CLIP,
+            target_clip: TARGET_CLIP,
+            standardisation: Constants::default(),
+            detection: Detection::default(),
+            errors: None,
+            training: Training { id: String::new(), data: String::new(), n_hosts: 0, n_windows: 0, seed: 0, run: None },
+        }
+    }
+}
+
 /// Errors of the newest row, standardised and clipped as the service does it, on rows that were held back from training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

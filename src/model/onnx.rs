@@ -344,32 +344,11 @@ fn value(name: &str, dim: Vec<Dimension>) -> ValueInfoProto {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::manifest::{Detection, ManifestFeature, Training};
+    use crate::model::manifest::ManifestFeature;
 
     fn manifest(features: usize) -> Manifest {
-        Manifest {
-            format: FORMAT,
-            name: "test".to_owned(),
-            kind: Kind::Forecast,
-            step_ms: 60_000,
-            window: 60,
-            features: (0..features)
-                .map(|n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 })
-                .collect(),
-            input_clip: 5.0,
-            target_clip: 20.0,
-            standardisation: crate::engine::standardise::Constants::default(),
-            detection: Detection::default(),
-            errors: None,
-            training: Training {
-                id: "0".to_owned(),
-                data: "none".to_owned(),
-                n_hosts: 0,
-                n_windows: 0,
-                seed: 0,
-                run: None,
-            },
-        }
+        let feature = |n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 };
+        Manifest::untrained("test", (0..features).map(feature).collect())
     }
 
     fn weights() -> LstmWeights {

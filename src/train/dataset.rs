@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::engine::ScoredFeature;
 use crate::engine::standardise::Constants;
 use crate::engine::windows::{WindowConfig, Windows};
+use crate::model::manifest::{INPUT_CLIP, TARGET_CLIP};
 use crate::series::TimestampMs;
 
 /// A missing cell.
@@ -84,7 +85,7 @@ impl Scale {
     /// Clips of ±5 and ±20, with which models find most (docs/quality.md).
     #[must_use]
     pub fn new(step_ms: i64, constants: Constants) -> Self {
-        Self { step_ms, input_clip: 5.0, target_clip: 20.0, constants }
+        Self { step_ms, input_clip: INPUT_CLIP, target_clip: TARGET_CLIP, constants }
     }
 }
 
@@ -241,7 +242,7 @@ pub(super) mod tests {
     pub(in crate::train) const STEP_MS: i64 = 60_000;
 
     pub(in crate::train) fn scale() -> Scale {
-        Scale { step_ms: STEP_MS, input_clip: 5.0, target_clip: 20.0, constants: Constants::default() }
+        Scale::new(STEP_MS, Constants::default())
     }
 
     pub(in crate::train) fn columns(names: &[&str]) -> Vec<Column> {

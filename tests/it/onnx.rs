@@ -4,9 +4,8 @@
 use std::path::Path;
 
 use ndarray::{Array3, ArrayView3, Axis, Slice};
-use outlierd::engine::standardise::Constants;
 use outlierd::model::bundle::Bundle;
-use outlierd::model::manifest::{Detection, FORMAT, Kind, Manifest, ManifestFeature, Training};
+use outlierd::model::manifest::{Kind, Manifest, ManifestFeature};
 use outlierd::model::onnx::{Dims, LstmLayer, LstmWeights, read_manifest, write_bundle, write_graph};
 use outlierd::model::session::{Runtime, Session};
 
@@ -143,25 +142,6 @@ fn random(seed: u64, len: usize, bound: f32) -> Vec<f32> {
 
 /// Of features `f0`, `f1`, …
 pub fn manifest(features: usize) -> Manifest {
-    Manifest {
-        format: FORMAT,
-        name: "test".to_owned(),
-        kind: Kind::Forecast,
-        step_ms: 60_000,
-        window: 60,
-        features: (0..features).map(|n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 }).collect(),
-        input_clip: 5.0,
-        target_clip: 20.0,
-        standardisation: Constants::default(),
-        detection: Detection::default(),
-        errors: None,
-        training: Training {
-            id: "0".to_owned(),
-            data: "none".to_owned(),
-            n_hosts: 0,
-            n_windows: 0,
-            seed: 0,
-            run: None,
-        },
-    }
+    let feature = |n| ManifestFeature { name: format!("f{n}"), expr: None, floor: 0.0 };
+    Manifest::untrained("test", (0..features).map(feature).collect())
 }
