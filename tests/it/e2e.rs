@@ -7,13 +7,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::peers;
 
 /// For the whole test.
 const DEADLINE: Duration = Duration::from_secs(240);
@@ -38,7 +39,7 @@ const MOVED: f64 = 1.5;
 
 #[test]
 fn real_senders_are_scored_and_a_dead_exporter_is_down() {
-    let Some(peers) = peers() else { return };
+    let Some(peers) = peers::folder(&PEERS, "the end-to-end test") else { return };
     let world = World::start(&peers);
     let [old, new] = [&world.old.target, &world.new.target];
 
@@ -182,7 +183,7 @@ impl World {
 
 impl Sender {
     fn start([exporter, vmagent]: [&str; 2], peers: &Path, folder: &Path, service: SocketAddr) -> Self {
-        let [target, web] = [free_address(), free_address()];
+        let [target, web] = [peers::free_address(), peers::free_address()];
         let mut command = Command::new(peers.join(exporter));
         command.arg(format!("--web.listen-address={target}"));
         let exporter = Process::start(exporter, command, folder, target);
@@ -266,14 +267,10 @@ impl Process {
     /// The body of a `GET`.
     fn get(&self, path: &str) -> Result<String, String> {
         let io = |error: std::io::Error| format!("{} {path}: {error}", self.name);
-        let mut stream = TcpStream::connect(self.address).map_err(io)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10))).map_err(io)?;
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address).map_err(io)?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).map_err(io)?;
-        let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("{} {path}: no answer", self.name))?;
-        let status = head.split(' ').nth(1).unwrap_or("?");
-        if status == "200" { Ok(body.to_owned()) } else { Err(format!("{} {path}: {status} {body}", self.name)) }
+        match peers::ask(self.address, "GET", path, "", &[]).map_err(io)? {
+            (200, body) => Ok(body),
+            (status, body) => Err(format!("{} {path}: {status} {body}", self.name)),
+        }
     }
 
     fn log_tail(&self) -> String {
@@ -317,26 +314,6 @@ impl Drop for Load {
             let _ = child.wait();
         }
     }
-}
-
-/// The folder of the peers; `None` where one is missing.
-fn peers() -> Option<PathBuf> {
-    let cached = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/outlierd/peers");
-    let folder = std::env::var_os("OUTLIERD_PEERS").map_or_else(cached, PathBuf::from);
-    let missing: Vec<&str> = PEERS.into_iter().filter(|peer| !folder.join(peer).exists()).collect();
-    if missing.is_empty() {
-        return Some(folder);
-    }
-    let message = format!("{} not in {}; scripts/peers.sh fetches them", missing.join(", "), folder.display());
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "the end-to-end test needs its peers: {message}");
-    // Not `eprintln`: the harness swallows what a passing test prints.
-    let _ = writeln!(std::io::stderr(), "\nLEFT OUT: the end-to-end test: {message}\n");
-    None
-}
-
-/// An address of this machine that nothing listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Without the escapes that colour a log.

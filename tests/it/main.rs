@@ -8,6 +8,7 @@ mod features;
 mod history;
 mod model;
 mod onnx;
+mod peers;
 mod playback;
 mod preset;
 mod promql;

@@ -1,10 +1,10 @@
 //! The real databases: started, written to, ended. `scripts/peers.sh` puts the programs into place.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use crate::peers;
 
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,20 +22,6 @@ impl Program {
             Self::Prometheus => "prometheus-2.42",
         }
     }
-
-    /// Where it lies; `None` where it is missing, which with CI=true is a failure.
-    fn path(self) -> Option<PathBuf> {
-        let cached = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/outlierd/peers");
-        let path = std::env::var_os("OUTLIERD_PEERS").map_or_else(cached, PathBuf::from).join(self.file());
-        if path.exists() {
-            return Some(path);
-        }
-        let message = format!("{} is missing; scripts/peers.sh fetches it", path.display());
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "reading history needs it: {message}");
-        // Not `eprintln`: the harness swallows what a passing test prints.
-        let _ = writeln!(std::io::stderr(), "\nLEFT OUT: reading history: {message}\n");
-        None
-    }
 }
 
 /// A running database without data; it ends when dropped.
@@ -49,10 +35,9 @@ pub struct Server {
 impl Server {
     /// Returns once it answers; `None` where the program is missing.
     pub fn start(program: Program) -> Option<Self> {
-        let path = program.path()?;
+        let path = peers::folder(&[program.file()], "reading history")?.join(program.file());
         let folder = tempfile::tempdir().unwrap();
-        // The programs cannot be given a listener.
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let address = peers::free_address();
         let data = folder.path().join("data");
         let mut command = Command::new(path);
         match program {
@@ -98,9 +83,7 @@ impl Server {
 
     /// Takes a body in snappy.
     pub fn write(&self, body: &[u8]) {
-        let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
-                       X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
-        let (status, answer) = self.ask("POST", "/api/v1/write", headers, body);
+        let (status, answer) = self.ask("POST", "/api/v1/write", peers::SNAPPY, body);
         assert!(status == 204, "{:?} refused a body: {status} {answer}", self.program);
     }
 
@@ -112,18 +95,7 @@ impl Server {
     }
 
     fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        (status, body.to_owned())
+        peers::ask(self.address, method, path, headers, body).unwrap()
     }
 }
 

@@ -1,28 +1,20 @@
 //! Prometheus itself, as the program under tests/peers/prometheus: started, fed and asked.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 
 use super::case::{Body, Case, HOSTS};
+use crate::peers;
 
 const PROGRAM: &str = "prometheus-reference";
 
-/// The program, `None` where it is missing; with CI=true that is a failure.
+/// The program; `None` where it is missing.
 pub(super) fn program() -> Option<PathBuf> {
-    let cached = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/outlierd/peers");
-    let program = std::env::var_os("OUTLIERD_PEERS").map_or_else(cached, PathBuf::from).join(PROGRAM);
-    if program.exists() {
-        return Some(program);
-    }
-    let message = format!("{} is missing; scripts/peers.sh builds it", program.display());
-    assert!(std::env::var("CI").as_deref() != Ok("true"), "the comparison with Prometheus needs it: {message}");
-    // Not `eprintln`: the harness swallows what a passing test prints.
-    let _ = writeln!(std::io::stderr(), "\nLEFT OUT: the live comparison with Prometheus: {message}\n");
-    None
+    Some(peers::folder(&[PROGRAM], "the live comparison with Prometheus")?.join(PROGRAM))
 }
 
 /// The running program, holding one case; it ends when dropped, or with this process.
@@ -52,9 +44,7 @@ impl Reference {
         let reference = Self { input: child.stdin.take(), child, address };
         for (host, bodies) in HOSTS.iter().zip(bodies) {
             for body in bodies {
-                let headers = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\
-                               X-Prometheus-Remote-Write-Version: 0.1.0\r\n";
-                let (status, answer) = reference.post(&format!("/{host}/api/v1/write"), headers, &body.bytes);
+                let (status, answer) = reference.post(&format!("/{host}/api/v1/write"), peers::SNAPPY, &body.bytes);
                 assert!(status == 204, "a body for {host}: {status} {answer}");
             }
         }
@@ -100,18 +90,7 @@ impl Reference {
     }
 
     fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let head = format!(
-            "POST {path} HTTP/1.0\r\nHost: {}\r\n{headers}Content-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all(&[head.as_bytes(), body].concat()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        (status, body.to_owned())
+        peers::ask(self.address, "POST", path, headers, body).unwrap()
     }
 }
 
