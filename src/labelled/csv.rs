@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use ndarray::Array2;
 
-use super::{LabelledHost, host_name};
+use super::{LabelledHost, STEP_MS_MAX, TIME_MS_MAX, host_name};
 use crate::series::TimestampMs;
 
 /// The column that says whether a row belongs to an incident.
@@ -41,6 +41,7 @@ fn parse(text: &str, name: String) -> anyhow::Result<LabelledHost> {
     }
     ensure!(!label.is_empty(), "it has no row with a label");
     let step_ms = t_ms.windows(2).map(|pair| pair[1] - pair[0]).min();
+    ensure!(step_ms.is_none_or(|ms| ms <= STEP_MS_MAX), "its rows are more than a day apart");
     Ok(LabelledHost {
         name,
         values: Array2::from_shape_vec((n_rows, header.features.len()), values)?,
@@ -120,8 +121,8 @@ impl Header {
                     }
                 }
                 Column::Time => {
-                    let t_ms = cell.parse().ok().with_context(|| format!("`{cell}` is no time in milliseconds"))?;
-                    row.t_ms = Some(t_ms);
+                    let t_ms = cell.parse().ok().filter(|t_ms| (0..=TIME_MS_MAX).contains(t_ms));
+                    row.t_ms = Some(t_ms.with_context(|| format!("`{cell}` is no time in milliseconds since 1970"))?);
                 }
             }
         }
@@ -166,5 +167,8 @@ mod tests {
         check("a,label\n1,0\n\n2,\n", "line 4: the label is empty after rows that have one");
         check("t_ms,a,label\n5,1,0\n5,1,0\n", "line 3: `t_ms` does not rise");
         check("t_ms,a,label\n,1,0\n", "line 2: `` is no time");
+        check("t_ms,a,label\n-1,1,0\n", "line 2: `-1` is no time in milliseconds since 1970");
+        check("t_ms,a,label\n9223372036854775807,1,0\n", "line 2: `9223372036854775807` is no time");
+        check("t_ms,a,label\n0,1,0\n86400001,1,1\n", "its rows are more than a day apart");
     }
 }

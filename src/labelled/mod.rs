@@ -4,6 +4,7 @@
 
 mod columns;
 mod csv;
+mod npy;
 mod npz;
 
 use std::ops::Range;
@@ -15,6 +16,11 @@ use ndarray::Array2;
 pub use columns::SMD_FEATURES;
 
 use crate::series::TimestampMs;
+
+/// Rows further apart than a day are none of a service.
+const STEP_MS_MAX: i64 = 24 * 3_600_000;
+/// The year 5138: times beyond are no milliseconds since 1970.
+pub const TIME_MS_MAX: TimestampMs = 100_000_000_000_000;
 
 /// A host with labels.
 #[derive(Debug, Clone)]

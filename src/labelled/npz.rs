@@ -1,16 +1,20 @@
-//! A host as `<host>.npz`: `train` and `test` `[rows × columns]` float32 or float64, and `label` of `test`, uint8. Beside it
-//! `<host>.json` may say which data set it is of, the step, and what the labellers blamed.
+//! A host as `<host>.npz`: `train` and `test` `[rows × columns]` float32 or float64, and `label` of `test`, uint8 or bool. Beside
+//! it `<host>.json` may say which data set it is of, the step, and what the labellers blamed.
 
 use std::fs::File;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
-use ndarray::{Array1, Array2, Axis};
-use ndarray_npy::{NpzReader, ReadableElement};
+use anyhow::{Context, bail, ensure};
+use ndarray::{Array2, Axis};
 use serde::Deserialize;
+use zip::ZipArchive;
+use zip::read::ZipFile;
 
-use super::{Blame, LabelledHost, columns, host_name};
+use super::{Blame, LabelledHost, STEP_MS_MAX, columns, host_name, npy};
+
+/// Arrays that a message names.
+const NAMES_SHOWN: usize = 10;
 
 /// What `<host>.json` says; anything else in it is left alone.
 #[derive(Debug, Default, Deserialize)]
@@ -32,14 +36,9 @@ struct Interpretation {
 
 pub(super) fn read(path: &Path) -> anyhow::Result<LabelledHost> {
     let about = about(&path.with_extension("json"))?;
-    let mut npz = NpzReader::new(File::open(path)?)?;
-    let names = npz.names()?;
-    for name in ["train", "test", "label"] {
-        let is_there = names.iter().any(|n| n.trim_end_matches(".npy") == name);
-        ensure!(is_there, "it has the arrays {names:?}: `train`, `test` and `label` are needed");
-    }
+    let mut npz = ZipArchive::new(File::open(path)?).context("it is no npz file")?;
     let (train, test) = (matrix(&mut npz, "train")?, matrix(&mut npz, "test")?);
-    let label: Array1<u8> = npz.by_name("label").context("`label` is no vector of uint8")?;
+    let label = npy::vector(&mut entry(&mut npz, "label")?).context("cannot use `label`")?;
     ensure!(
         train.ncols() == test.ncols(),
         "`train` has {} columns and `test` {}: they must be the same features",
@@ -49,7 +48,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<LabelledHost> {
     ensure!(test.ncols() > 0, "it has no columns");
     ensure!(test.nrows() == label.len(), "there are {} labels for the {} rows of `test`", label.len(), test.nrows());
     if let Some(row) = label.iter().position(|label| *label > 1) {
-        anyhow::bail!("the label of row {row} is {}: 0 and 1 are possible", label[row]);
+        bail!("the label of row {row} is {}: 0 and 1 are possible", label[row]);
     }
     let n_columns = test.ncols();
     ensure!(
@@ -58,7 +57,7 @@ pub(super) fn read(path: &Path) -> anyhow::Result<LabelledHost> {
         columns::SMD_FEATURES.len()
     );
     let step_ms = about.step_seconds.map(|seconds| (seconds * 1000.0).round() as i64);
-    ensure!(step_ms.is_none_or(|step_ms| step_ms > 0), "its step is not over 0 seconds");
+    ensure!(step_ms.is_none_or(|ms| (1..=STEP_MS_MAX).contains(&ms)), "its step is not from a millisecond to a day");
     let blame = |it: Interpretation| {
         let fits = it.start < it.end && it.end <= label.len() && it.dims.iter().all(|column| *column < n_columns);
         ensure!(
@@ -82,17 +81,18 @@ pub(super) fn read(path: &Path) -> anyhow::Result<LabelledHost> {
 }
 
 /// A matrix of either float; what is not finite is missing.
-fn matrix(npz: &mut NpzReader<File>, name: &str) -> anyhow::Result<Array2<f64>> {
-    let of = |error| anyhow::anyhow!("`{name}` is no matrix of float32 or float64: {error}");
-    let values = match read_as::<f32>(npz, name) {
-        Ok(values) => values.mapv(f64::from),
-        Err(_) => read_as::<f64>(npz, name).map_err(of)?,
-    };
+fn matrix(npz: &mut ZipArchive<File>, name: &str) -> anyhow::Result<Array2<f64>> {
+    let values = npy::matrix(&mut entry(npz, name)?).with_context(|| format!("cannot use `{name}`"))?;
     Ok(values.mapv(|x| if x.is_finite() { x } else { f64::NAN }))
 }
 
-fn read_as<T: ReadableElement>(npz: &mut NpzReader<File>, name: &str) -> Result<Array2<T>, ndarray_npy::ReadNpzError> {
-    npz.by_name(name)
+fn entry<'a>(npz: &'a mut ZipArchive<File>, name: &str) -> anyhow::Result<ZipFile<'a, File>> {
+    let file = format!("{name}.npy");
+    if npz.index_for_name(&file).is_none() {
+        let names: Vec<&str> = npz.file_names().take(NAMES_SHOWN).collect();
+        bail!("it has the arrays {names:?}: `train`, `test` and `label` are needed");
+    }
+    npz.by_name(&file).with_context(|| format!("cannot read `{name}`"))
 }
 
 fn about(path: &Path) -> anyhow::Result<About> {
