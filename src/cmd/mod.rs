@@ -6,6 +6,7 @@ pub mod evaluate;
 pub mod features;
 pub mod history;
 pub mod model;
+mod output;
 pub mod record;
 pub mod serve;
 #[cfg(feature = "train")]

@@ -4,12 +4,13 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::{Subcommand, ValueEnum};
 use ndarray::{Array3, Axis, Slice};
 
+use super::output::OutputFile;
 use crate::config::{duration_text, manifest};
 use crate::engine::standardise::Constants;
 use crate::model::bundle::Bundle;
@@ -89,6 +90,7 @@ fn show(flags: &ShowFlags) -> anyhow::Result<()> {
 }
 
 fn import(flags: &ImportFlags) -> anyhow::Result<()> {
+    let output = OutputFile::new(&flags.output)?;
     let manifest = of_file(manifest::load(&flags.manifest)?);
     let graph = std::fs::read(&flags.file).with_context(|| format!("cannot read {}", flags.file.display()))?;
     let bytes = with_manifest(&graph, &manifest).with_context(|| format!("cannot use {}", flags.file.display()))?;
@@ -102,7 +104,7 @@ fn import(flags: &ImportFlags) -> anyhow::Result<()> {
         )
     };
     try_out(runtime, &bundle).with_context(advice)?;
-    write(&flags.output, &bundle.bytes)?;
+    output.write(&bundle.bytes)?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}wrote {} ({} bytes)", text(&bundle.manifest), flags.output.display(), bundle.bytes.len())?;
     Ok(())
@@ -151,10 +153,6 @@ fn try_out(runtime: &'static Runtime, bundle: &Bundle) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// All of a manifest, one matter per line, the features last.

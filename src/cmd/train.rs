@@ -13,6 +13,7 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 
 use super::history::FromFlags;
+use super::output::OutputFile;
 use super::train_report;
 use crate::clock;
 use crate::config::duration_ms;
@@ -128,10 +129,14 @@ pub enum Predict {
 /// The history cannot be read, nothing in it can be learnt from, or the bundle cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let started = clock::monotonic();
-    let folder = flags.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    ensure!(folder.is_dir(), "cannot write {}: {} is no folder", flags.output.display(), folder.display());
+    let output = OutputFile::new(&flags.output)?;
     let interrupted = Interrupt::watch()?;
-    let mut data = read(flags, &interrupted)?.finish();
+    let collector = read(flags, &interrupted)?;
+    if collector.n_out_of_order > 0 {
+        let n = collector.n_out_of_order;
+        say(&format!("{n} rows left out, which were not newer than the host's row before: sort them by time\n"));
+    }
+    let mut data = collector.finish();
     ensure!(!interrupted.is_set(), "interrupted before the training began: nothing is written");
     let findings = keep_usable(&mut data, usize::try_from(flags.window)?)?;
     say(&format!(
@@ -149,7 +154,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     })?;
     progress.end();
     let (manifest, bytes) = bundle(&name(flags), &source(flags), &data, &options, &fitted)?;
-    write(&flags.output, &bytes)?;
+    output.write(&bytes)?;
     let seconds = started.elapsed().as_secs_f64();
     let report = train_report::text(&data, &findings, &manifest, &fitted, seconds);
     let mut out = std::io::stdout().lock();
@@ -289,14 +294,6 @@ fn source(flags: &Flags) -> String {
         "smd" => "Server Machine Dataset, unlabelled halves".to_owned(),
         file => file.to_owned(),
     }
-}
-
-/// Whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let partial = path.with_extension("onnx.partial");
-    std::fs::write(&partial, bytes)
-        .and_then(|()| std::fs::rename(&partial, path))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// To a person, who may have gone.

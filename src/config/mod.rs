@@ -22,6 +22,8 @@ pub use crate::expr::duration::{duration_ms, duration_text};
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
 pub use size::{size_bytes, size_text};
+#[cfg(feature = "train")]
+pub(crate) use reader::is_name;
 pub use verbatim::Verbatim;
 
 /// Reads and validates the file at `path`.

@@ -242,7 +242,7 @@ impl<'a> Map<'a> {
 }
 
 /// `[a-zA-Z_][a-zA-Z0-9_]*`: environment variables, labels and features.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let word = text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
     word && !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit())
 }

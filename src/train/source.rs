@@ -6,8 +6,8 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use super::dataset::{Collector, Column, Scale};
-use crate::config::{Feature, duration_text};
-use crate::labelled::{self, LabelledHost};
+use crate::config::{Feature, duration_text, is_name};
+use crate::labelled::{self, LabelledHost, TIME_MS_MAX};
 
 /// Takes the rows of a CSV as `outlierd features` prints it: `host,t_ms,feature…`, empty where missing. A feature that is configured has
 /// its expression and floor.
@@ -30,11 +30,20 @@ fn read_lines<R: std::io::Read>(
         "its first line must be `host,t_ms,` and the features, as `outlierd features` prints it"
     );
     ensure!(header.len() - 2 <= usize::from(u16::MAX), "it has more than 65535 features");
+    for (n, name) in header.iter().enumerate().skip(2) {
+        ensure!(
+            is_name(name),
+            "column {} is called `{name}`: letters, digits and `_` make the name of a feature",
+            n + 1
+        );
+        ensure!(header.iter().take(n).all(|before| before != name), "the column `{name}` is there twice");
+    }
     let mut collector = Collector::new(header.iter().skip(2).map(|name| column(name, configured)).collect(), scale);
     let (mut record, mut values) = (csv::StringRecord::new(), Vec::new());
     while reader.read_record(&mut record)? {
         let line = record.position().map_or(0, csv::Position::line);
-        let t_ms = record[1].parse().with_context(|| format!("line {line}: `{}` is no time in ms", &record[1]))?;
+        let t_ms = record[1].parse().ok().filter(|t_ms| (0..=TIME_MS_MAX).contains(t_ms));
+        let t_ms = t_ms.with_context(|| format!("line {line}: `{}` is no time in ms since 1970", &record[1]))?;
         values.clear();
         for text in record.iter().skip(2) {
             let value = if text.is_empty() { Ok(f64::NAN) } else { text.parse::<f64>() };
@@ -147,5 +156,8 @@ mod tests {
         check("host,t_ms,a\nh,now,2\n", "line 2: `now` is no time");
         check("host,t_ms,a\nh,1,2\nh,2,x\n", "line 3: `x` is no number");
         check("host,t_ms,a\nh,1\n", "found record with 2 fields");
+        check("host,t_ms,a\nh,-9223372036854775808,1\n", "line 2: `-9223372036854775808` is no time in ms since 1970");
+        check("host,t_ms,a,b,a\n", "the column `a` is there twice");
+        check("host,t_ms,a b\n", "column 3 is called `a b`: letters");
     }
 }

@@ -73,7 +73,8 @@ fn unusable(host: &HostRows, window: usize) -> Option<String> {
     if longest < window {
         let n = host.n_rows;
         Some(format!(
-            "{longest} rows without a gap after the warm-up (of {n} in all), a window takes {window}: let it run longer, or choose a shorter --window"
+            "{longest} rows without a gap after the warm-up (of {n} in all), a window takes {window}: let it run longer, or choose a shorter \
+             --window; or is --step not the distance of its rows?"
         ))
     } else if present < HOST_PRESENT_MIN {
         Some(format!("{:.0} % of the values are missing: does it have another exporter?", 100.0 * (1.0 - present)))

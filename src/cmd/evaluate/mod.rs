@@ -17,6 +17,7 @@ use anyhow::{Context, anyhow, ensure};
 
 use self::host::HostReport;
 use self::subject::Subject;
+use super::output::OutputFile;
 use crate::evaluate::baseline::Kind;
 use crate::evaluate::rows::Statistics;
 use crate::labelled::{LabelledHost, read_hosts};
@@ -88,13 +89,14 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let is_bare = flags.bundle.as_ref().is_some_and(|path| path.as_os_str() == NO_BUNDLE);
     ensure!(!is_bare || flags.baselines, "`--bundle none` leaves nothing to measure: add --baselines");
     ensure!(!is_bare || flags.scores.is_none(), "`--bundle none` has no scores to write: leave --scores out");
+    let scores = flags.scores.as_deref().map(OutputFile::new).transpose()?;
     let step_ms = common_step(&hosts)?;
     let statistics = match flags.statistics {
         StatisticsFlag::Running => Statistics::Running,
         StatisticsFlag::Batch => Statistics::Batch,
     };
     if flags.system {
-        return run_system(flags, &hosts, step_ms);
+        return run_system(flags, &hosts, step_ms, scores.as_ref());
     }
     let kinds: &[Kind] = if flags.baselines { &Kind::ALL } else { &[] };
     let runtime = if is_bare { None } else { Some(Runtime::load(flags.onnxruntime_path.as_deref())?) };
@@ -108,8 +110,8 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         judged.with_context(|| format!("cannot evaluate the host {}", host.name))
     };
     let hosts = on_all_cores(hosts.len(), &judge)?;
-    if let Some(path) = &flags.scores {
-        report::write_scores(path, &hosts).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(scores) = scores {
+        scores.write(report::scores(&hosts).as_bytes())?;
     }
     let report = report::Report::new(subjects.title(statistics), &hosts, kinds);
     report.warnings().iter().for_each(|warning| report::warn(warning));
@@ -117,14 +119,19 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
 }
 
 /// See [`system`].
-fn run_system(flags: &Flags, hosts: &[LabelledHost], step_ms: Option<i64>) -> anyhow::Result<()> {
+fn run_system(
+    flags: &Flags,
+    hosts: &[LabelledHost],
+    step_ms: Option<i64>,
+    scores: Option<&OutputFile>,
+) -> anyhow::Result<()> {
     ensure!(
         flags.statistics == StatisticsFlag::Running,
         "--system has the statistics of the service: leave --statistics out"
     );
     let judged = system::judge(hosts, flags.bundle.as_deref(), step_ms, flags.onnxruntime_path.as_deref())?;
-    if let Some(path) = &flags.scores {
-        report::write_scores(path, &judged).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Some(scores) = scores {
+        scores.write(report::scores(&judged).as_bytes())?;
     }
     let title = "the whole service, over remote write and its API".to_owned();
     let report = report::Report::new(title, &judged, &[]);

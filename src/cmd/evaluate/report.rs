@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -158,16 +157,15 @@ fn cells(quality: &Quality) -> [String; HEADS.len()] {
     ]
 }
 
-/// Scores and flags of the labelled rows, which are counted from 0.
-pub(super) fn write_scores(path: &Path, hosts: &[HostReport]) -> std::io::Result<()> {
-    let mut csv = BufWriter::new(std::fs::File::create(path)?);
-    writeln!(csv, "host,row,score,flag")?;
+/// Scores and flags of the labelled rows, which are counted from 0, as CSV.
+pub(super) fn scores(hosts: &[HostReport]) -> String {
+    let mut csv = "host,row,score,flag\n".to_owned();
     for host in hosts {
         for (row, (score, flag)) in host.scores.iter().zip(&host.flags).enumerate() {
-            writeln!(csv, "{},{row},{score},{}", host.name, u8::from(*flag))?;
+            csv.push_str(&format!("{},{row},{score},{}\n", host.name, u8::from(*flag)));
         }
     }
-    csv.flush()
+    csv
 }
 
 /// Says something on stderr; where nobody reads it, nothing is lost.
