@@ -5,8 +5,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 
-use super::manifest::{FORMAT, Kind, Manifest};
+use super::manifest::{Detection, FORMAT, Kind, Manifest};
 use super::onnx;
+use crate::engine::standardise::Constants;
+
+/// Rows of a window: more would cost the service too much memory per host.
+pub const WINDOW_ROWS_MAX: usize = 10_000;
+/// Distance of two rows: a day.
+const STEP_MS_MAX: i64 = 24 * 3_600_000;
 
 /// The bundle that ships with the binary: trained on public server data, see models/README.md.
 const BUILT_IN: &[u8] = include_bytes!("../../models/node-exporter.onnx");
@@ -61,8 +67,12 @@ impl Bundle {
 
 fn checked(manifest: Manifest) -> anyhow::Result<Manifest> {
     ensure!(manifest.format == FORMAT, "its manifest has format {}, this build reads {FORMAT}", manifest.format);
-    ensure!(manifest.window >= 2, "its window is {} rows: at least 2 are needed", manifest.window);
-    ensure!(manifest.step_ms > 0, "its step is {} ms: it must be over 0", manifest.step_ms);
+    let Manifest { window, step_ms, .. } = manifest;
+    ensure!(
+        (2..=WINDOW_ROWS_MAX).contains(&window),
+        "its window is {window} rows: 2 to {WINDOW_ROWS_MAX} are possible"
+    );
+    ensure!((1..=STEP_MS_MAX).contains(&step_ms), "its step is {step_ms} ms: it must be over 0 and at most a day");
     ensure!(!manifest.features.is_empty(), "it has no features");
     ensure!(manifest.features.len() <= usize::from(u16::MAX), "it has more than 65535 features");
     let mut names: Vec<&str> = manifest.features.iter().map(|f| f.name.as_str()).collect();
@@ -70,15 +80,42 @@ fn checked(manifest: Manifest) -> anyhow::Result<Manifest> {
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         anyhow::bail!("it has the feature {} twice", pair[0]);
     }
-    for (what, value) in [
-        ("input_clip", f64::from(manifest.input_clip)),
-        ("target_clip", f64::from(manifest.target_clip)),
-        ("detection.limit", manifest.detection.limit),
-        ("detection.smoothing_rows", manifest.detection.smoothing_rows),
-    ] {
+    for (what, value) in positive(&manifest) {
         ensure!(value.is_finite() && value > 0.0, "its {what} is {value}: it must be over 0");
     }
     Ok(manifest)
+}
+
+/// Numbers that must be over 0, with their names.
+fn positive(manifest: &Manifest) -> Vec<(&'static str, f64)> {
+    let Detection { limit, smoothing_rows, short_smoothing_rows, short_weight, residual, .. } = &manifest.detection;
+    let Constants { memory_s, warmup_s, winsor, floor, fast_s, range_s, .. } = manifest.standardisation;
+    let mut numbers = vec![
+        ("input_clip", f64::from(manifest.input_clip)),
+        ("target_clip", f64::from(manifest.target_clip)),
+        ("detection.limit", *limit),
+        ("detection.smoothing_rows", *smoothing_rows),
+        ("standardisation.memory_s", memory_s),
+        ("standardisation.warmup_s", warmup_s),
+        ("standardisation.winsor", winsor),
+        ("standardisation.floor", floor),
+        ("standardisation.fast_s", fast_s),
+        ("standardisation.range_s", range_s),
+    ];
+    numbers.extend(short_smoothing_rows.map(|rows| ("detection.short_smoothing_rows", rows)));
+    numbers.extend(short_weight.map(|weight| ("detection.short_weight", weight)));
+    if let Some(residual) = residual {
+        numbers.extend([
+            ("detection.residual.memory_s", residual.memory_s),
+            ("detection.residual.prior_s", residual.prior_s),
+            ("detection.residual.days", residual.days),
+            ("detection.residual.least", residual.least),
+            ("detection.residual.winsor", residual.winsor),
+            ("detection.residual.burst", residual.burst),
+            ("detection.residual.burst_s", residual.burst_s),
+        ]);
+    }
+    numbers
 }
 
 #[cfg(test)]
@@ -106,7 +143,11 @@ mod tests {
             change(&mut manifest);
             format!("{:#}", checked(manifest).unwrap_err())
         };
-        assert!(with(&|m| m.window = 1).contains("at least 2"));
+        assert!(with(&|m| m.window = 1).contains("2 to 10000 are possible"));
+        assert!(with(&|m| m.window = usize::MAX).contains("2 to 10000 are possible"));
+        assert!(with(&|m| m.step_ms = i64::MAX).contains("at most a day"));
+        assert!(with(&|m| m.standardisation.winsor = -1.0).contains("standardisation.winsor is -1"));
+        assert!(with(&|m| m.detection.short_weight = Some(f64::NAN)).contains("detection.short_weight is NaN"));
         assert!(with(&|m| m.step_ms = 0).contains("step"));
         assert!(with(&|m| m.features.clear()).contains("no features"));
         assert!(with(&|m| m.features[1].name = m.features[0].name.clone()).contains("twice"));
