@@ -105,6 +105,8 @@ impl Client {
             .user_agent(concat!("outlierd/", env!("CARGO_PKG_VERSION")))
             // What a proxy of the environment would do to a database nearby is a surprise to everyone.
             .no_proxy()
+            // A POST would become a GET without what was asked for.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("cannot make a client")?;
         let (attempts, pause) = (address.attempts, address.pause);
@@ -190,7 +192,9 @@ impl Client {
             StatusCode::OK => Ok(Answer { response, shown: self.shown.clone() }),
             status => {
                 let path = response.url().path().to_owned();
-                Err(self.refusal(status, &path, &text(response).await))
+                let location = response.headers().get("location").and_then(|value| value.to_str().ok());
+                let location = location.map_or_else(String::new, |location| format!(" (to {location})"));
+                Err(self.refusal(status, &path, &format!("{}{location}", text(response).await)))
             }
         }
     }
@@ -261,7 +265,8 @@ async fn text(mut response: Response) -> String {
         bytes.extend_from_slice(&piece);
     }
     bytes.truncate(TEXT_BYTES_MAX);
-    String::from_utf8_lossy(&bytes).trim().to_owned()
+    // It goes to a terminal.
+    String::from_utf8_lossy(&bytes).trim().replace(char::is_control, " ")
 }
 
 fn read_token(path: &Path) -> anyhow::Result<String> {
