@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use reqwest::Client;
 
 use super::exporter::Exporter;
+use crate::config::duration_text;
 use crate::demo::remote_write::{Blocks, Sender};
 use crate::demo::watch::Watch;
 use crate::labelled::LabelledHost;
@@ -31,7 +32,7 @@ pub struct Played {
 /// rows of the longest host are done, of how many, and how many samples were sent.
 ///
 /// # Errors
-/// The data is none of a node_exporter, or the service does not take it.
+/// The data is none of a node_exporter, its rows are not all a step apart, or the service does not take it.
 pub async fn play(
     hosts: &[LabelledHost],
     step_ms: i64,
@@ -39,6 +40,7 @@ pub async fn play(
     end_ms: TimestampMs,
     mut progress: impl FnMut(usize, usize, u64),
 ) -> anyhow::Result<Vec<Played>> {
+    hosts.iter().try_for_each(|host| check_times(host, step_ms))?;
     let client = Client::builder().timeout(TIMEOUT).build().context("cannot make an HTTP client")?;
     let sender = Sender::new(client.clone(), base);
     let mut watch = Watch::new(client, base);
@@ -78,4 +80,47 @@ pub async fn play(
         played
     };
     Ok(hosts.iter().enumerate().map(of_host).collect())
+}
+
+/// Rows are played one per step: what has gaps, or another step, would be played as other data.
+fn check_times(host: &LabelledHost, step_ms: i64) -> anyhow::Result<()> {
+    let times = host.t_ms.as_deref().unwrap_or_default();
+    let is_gap = |pair: &&[TimestampMs]| pair[1] - pair[0] != step_ms;
+    if let Some(pair) = times.windows(2).find(is_gap) {
+        bail!(
+            "the rows of {} are not all {} apart (its t_ms goes from {} to {}), and only such rows can be played to a service: add \
+             the missing rows with empty values, or leave --system out",
+            host.name,
+            duration_text(step_ms),
+            pair[0],
+            pair[1]
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_that_are_no_steps_are_refused() {
+        let check = |t_ms: Option<&[TimestampMs]>, expected: Option<&str>| {
+            let host = LabelledHost {
+                name: "h".to_owned(),
+                features: vec!["load1".to_owned()],
+                values: ndarray::Array2::zeros((t_ms.map_or(2, <[_]>::len), 1)),
+                t_ms: t_ms.map(<[_]>::to_vec),
+                step_ms: None,
+                label: vec![false],
+                blames: Vec::new(),
+            };
+            let error = check_times(&host, 60_000).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), expected.is_some(), "{t_ms:?}");
+            assert!(error.unwrap_or_default().contains(expected.unwrap_or_default()));
+        };
+        check(None, None);
+        check(Some(&[7, 60_007, 120_007]), None);
+        check(Some(&[0, 60_000, 180_000]), Some("not all 1m apart (its t_ms goes from 60000 to 180000)"));
+    }
 }
