@@ -10,7 +10,7 @@
 //! [`results`] (what readers see). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was
 //! recorded, or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are
 //! found, and [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`],
-//! [`random`] and [`proto`] are what all of them speak of.
+//! [`random`], [`outbound`] and [`proto`] are what all of them speak of.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`], [`evaluate`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
@@ -34,6 +34,7 @@ pub mod http;
 pub mod ingest;
 pub mod labelled;
 pub mod model;
+pub mod outbound;
 pub mod playback;
 pub mod proto;
 pub mod random;

@@ -7,16 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
 use reqwest::{RequestBuilder, Response, StatusCode, Url};
+
+use crate::outbound;
 
 /// Until a connection stands, and between two pieces of an answer: a database may think for long before it answers.
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(120);
-
-/// How long an idle connection is used again.
-const REUSE: Duration = Duration::from_secs(10);
 
 /// How much of an error's text is shown.
 const TEXT_BYTES_MAX: usize = 500;
@@ -84,29 +83,14 @@ impl Client {
     /// # Errors
     /// The URL is none, or wants TLS; the token cannot be read.
     pub fn new(address: &Address, cancelled: Arc<AtomicBool>) -> anyhow::Result<Self> {
-        let base: Url = address.url.parse().with_context(|| {
-            format!("`{}` is no URL: write it as http://host:8428, with the path prefix if there is one", address.url)
-        })?;
-        let mut shown = base.clone();
-        // These fail only for URLs that cannot have a host, which are refused below.
-        let _ = (shown.set_username(""), shown.set_password(None));
-        let shown = shown.as_str().trim_end_matches('/').to_owned();
-        match base.scheme() {
-            "http" if base.has_host() => {}
-            "https" => bail!("{shown}: https isn't supported yet; use a proxy on this machine that adds TLS, or http"),
-            _ => bail!("{shown}: the URL of a database must start with http://"),
-        }
+        let base = outbound::url(&address.url, "http://host:8428")?;
+        let shown = outbound::shown(&base);
         let token = address.bearer_token_file.as_deref().map(read_token).transpose()?;
-        let http = reqwest::Client::builder()
+        let http = outbound::client()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
             // Connections are not looked after while the engine has work to do: the server may have closed older ones.
             .pool_idle_timeout(REUSE)
-            .user_agent(concat!("outlierd/", env!("CARGO_PKG_VERSION")))
-            // What a proxy of the environment would do to a database nearby is a surprise to everyone.
-            .no_proxy()
-            // A POST would become a GET without what was asked for.
-            .redirect(reqwest::redirect::Policy::none())
             .build()
             .context("cannot make a client")?;
         let (attempts, pause) = (address.attempts, address.pause);

@@ -1,0 +1,67 @@
+//! HTTP to neighbours: which URLs can be asked, and the one kind of client that asks them.
+//!
+//! Plain HTTP alone: the TLS libraries of Rust bring C. Knows no request; reading history, the push and whoever else asks owns its
+//! own patience.
+
+use anyhow::{Context as _, bail};
+use reqwest::{ClientBuilder, Url};
+
+/// How long an idle connection is used again: the server may have closed older ones.
+const REUSE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// The URL in `text`, perhaps with a user and password, which reqwest turns into a header.
+///
+/// # Errors
+/// It is none, or wants TLS. Says what to write instead; `example` is one that makes sense.
+pub fn url(text: &str, example: &str) -> anyhow::Result<Url> {
+    let url: Url = text
+        .parse()
+        .with_context(|| format!("`{text}` is no URL: write it as {example}, with the path prefix if there is one"))?;
+    let shown = shown(&url);
+    match url.scheme() {
+        "http" if url.has_host() => Ok(url),
+        "https" => bail!("{shown}: https isn't supported yet; use a proxy on this machine that adds TLS, or http"),
+        _ => bail!("{shown}: the URL must start with http://"),
+    }
+}
+
+/// The URL without user and password.
+#[must_use]
+pub fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    // These fail only for URLs that cannot have a host.
+    let _ = (shown.set_username(""), shown.set_password(None));
+    shown.as_str().trim_end_matches('/').to_owned()
+}
+
+/// A client to which timeouts are still to be given.
+#[must_use]
+pub fn client() -> ClientBuilder {
+    reqwest::Client::builder()
+        .pool_idle_timeout(REUSE)
+        .user_agent(concat!("outlierd/", env!("CARGO_PKG_VERSION")))
+        // What a proxy of the environment would do to a server nearby is a surprise to everyone.
+        .no_proxy()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_asked() {
+        let check = |text: &str, expected: &str| {
+            let said = url(text, "http://host:1").map_or_else(|error| error.to_string(), |url| shown(&url));
+            assert_eq!(said, expected);
+        };
+        check("http://vm:8428", "http://vm:8428");
+        check("http://user:secret@vm:8428/a/?b=c", "http://vm:8428/a/?b=c");
+        check("vm:8428", "vm:8428: the URL must start with http://");
+        check("vm", "`vm` is no URL: write it as http://host:1, with the path prefix if there is one");
+        check("http://", "`http://` is no URL: write it as http://host:1, with the path prefix if there is one");
+        check(
+            "https://u:secret@vm/",
+            "https://vm: https isn't supported yet; use a proxy on this machine that adds TLS, or http",
+        );
+    }
+}
