@@ -42,6 +42,8 @@ pub fn client() -> ClientBuilder {
         .user_agent(concat!("outlierd/", env!("CARGO_PKG_VERSION")))
         // What a proxy of the environment would do to a server nearby is a surprise to everyone.
         .no_proxy()
+        // A POST would become a GET without what was asked for.
+        .redirect(reqwest::redirect::Policy::none())
 }
 
 #[cfg(test)]

@@ -47,6 +47,7 @@ impl Config {
             standardisation: StandardisationOverrides::default(),
             features: Vec::new(),
             ingest: Ingest::default(),
+            push: None,
             limits: Limits::default(),
             threads: Threads::default(),
         }

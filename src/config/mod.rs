@@ -7,8 +7,10 @@ mod defaults;
 mod errors;
 pub mod manifest;
 mod overrides;
+pub mod push;
 mod read;
 mod reader;
+mod secret;
 mod size;
 mod verbatim;
 mod yaml;
@@ -21,9 +23,10 @@ use std::path::{Path, PathBuf};
 pub use crate::expr::duration::{duration_ms, duration_text};
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
-pub use size::{size_bytes, size_text};
 #[cfg(feature = "train")]
 pub(crate) use reader::is_name;
+pub use secret::Secret;
+pub use size::{size_bytes, size_text};
 pub use verbatim::Verbatim;
 
 /// Reads and validates the file at `path`.
@@ -78,6 +81,8 @@ pub struct Config {
     pub features: Vec<Feature>,
     /// Event time: lateness and bounds.
     pub ingest: Ingest,
+    /// Where results are pushed to; nowhere where `None`.
+    pub push: Option<push::Push>,
     /// What bounds memory.
     pub limits: Limits,
     /// Parallelism.

@@ -8,7 +8,7 @@ use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
     Config, Detection, Feature, Identity, Ingest, Limits, Model, Scale, StandardisationOverrides, Threads, defaults,
-    overrides,
+    overrides, push,
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -20,7 +20,7 @@ const YEAR_MS: i64 = 365 * DAY_MS;
 const FEATURES_MAX: usize = 1_000;
 
 /// Labels that our own series have.
-const OWN_LABELS: [&str; 3] = ["model", "state", "feature"];
+const OWN_LABELS: [&str; 7] = ["model", "state", "feature", "for", "model_alias", "scheduler_alias", "preset"];
 
 /// Validates `text`; `env` looks environment variables up.
 pub(super) fn config(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, ConfigErrors> {
@@ -65,6 +65,8 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     let preset = defaults::preset().unwrap_or_default();
     config.features = features(file, &mut map, &preset).unwrap_or(preset);
     ingest(map.section("ingest"), &mut config.ingest);
+    let push_place = map.find("push").map(|entry| entry.place);
+    config.push = push::read(map.section("push"), push_place);
     limits(map.section("limits"), &mut config.limits);
     threads(map.section("threads"), &mut config.threads);
     let context = map.context();

@@ -100,7 +100,7 @@ impl ResidualLevels {
             self.by_time = vec![0; SPANS * n].into();
             self.span_rows = vec![0; SPANS].into();
         }
-        let span = (t_ms.rem_euclid(DAY_MS) * SPANS as i64 / DAY_MS) as usize;
+        let span = span_of(t_ms);
         let weights = Weights::of_row(&mut self.span_rows[span], step_ms, c);
         let n_present = target.iter().filter(|z| !z.is_nan()).count();
         let bound = c.burst * n_present as f64;
@@ -111,8 +111,7 @@ impl ResidualLevels {
             }
             let squared = f64::from(z - expected).powi(2);
             let at_time = mean_of(*at_this_time, c.winsor);
-            let usual = (f64::from(level.residual).max(at_time) + TINY) / (f64::from(level.spread) + TINY);
-            let error = (1.0 + c.least) * squared / (usual.min(1.0) + c.least);
+            let error = squared * level.gain(at_time, c);
             level.n_beyond = if error > bound { level.n_beyond.saturating_add(1) } else { 0 };
             let learnt = squared.min(c.winsor);
             level.learn(learnt, f64::from(z).powi(2).min(c.winsor), &weights);
@@ -121,6 +120,23 @@ impl ResidualLevels {
         };
         target.iter().zip(expected).zip(levels).map(error).collect()
     }
+
+    /// What [`ResidualLevels::relative`] would multiply the squared residuals of a row at `t_ms` with, `[F]`, for as many of
+    /// `n_features`; the bound of a burst is left out.
+    #[must_use]
+    pub fn gains(&self, n_features: usize, t_ms: TimestampMs, c: &Constants) -> Vec<f64> {
+        if self.features.len() != n_features {
+            return vec![Level::NEW.gain(0.0, c); n_features];
+        }
+        let by_time = &self.by_time[span_of(t_ms) * n_features..][..n_features];
+        let gain = |(level, at_time): (&Level, &u16)| level.gain(mean_of(*at_time, c.winsor), c);
+        self.features.iter().zip(by_time).map(gain).collect()
+    }
+}
+
+/// The span of the day that `t_ms` is in.
+fn span_of(t_ms: TimestampMs) -> usize {
+    (t_ms.rem_euclid(DAY_MS) * SPANS as i64 / DAY_MS) as usize
 }
 
 /// How much one row changes the levels.
@@ -150,6 +166,12 @@ impl Weights {
 }
 
 impl Level {
+    /// What a squared residual counts, each unit of it. `at_time` is the level at this time of day.
+    fn gain(&self, at_time: f64, c: &Constants) -> f64 {
+        let usual = (f64::from(self.residual).max(at_time) + TINY) / (f64::from(self.spread) + TINY);
+        (1.0 + c.least) / (usual.min(1.0) + c.least)
+    }
+
     fn learn(&mut self, squared_residual: f64, squared_value: f64, weights: &Weights) {
         let share = 1.0 / (f64::from(self.age) + weights.prior).min(weights.memory);
         self.residual += (share * (squared_residual - f64::from(self.residual))) as f32;

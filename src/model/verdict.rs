@@ -27,6 +27,15 @@ pub struct Verdict {
     pub contributions: Box<[f64]>,
 }
 
+/// What one feature of a row comes to, were all others as expected.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Alone {
+    /// Its part of the row's score before smoothing; NaN where missing.
+    pub score: f64,
+    /// The distance from the expected value at which `score` is 1, in the feature's unit.
+    pub reach: f64,
+}
+
 /// What a host's next verdict needs of its earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct VerdictState {
@@ -83,7 +92,7 @@ impl VerdictState {
         self.last_ms = Some(t_ms);
         let before = self.smoothed;
         let smoothed = self.smooth(mse, decision);
-        let limit = decision.own_limit.map_or(decision.limit, |own| own.limit(self.quantile));
+        let limit = self.limit(decision);
         let score = smoothed / limit;
         if learns {
             self.quantile = decision.own_limit.map(|own| own.next(self.quantile, smoothed));
@@ -101,6 +110,37 @@ impl VerdictState {
             expected: in_units(window, expected),
             contributions: self.error_sums.iter().map(|sum| if total > 0.0 { sum / total } else { 0.0 }).collect(),
         })
+    }
+
+    /// What the smoothed mse is compared with.
+    fn limit(&self, decision: &Decision) -> f64 {
+        decision.own_limit.map_or(decision.limit, |own| own.limit(self.quantile))
+    }
+
+    /// What each feature alone would come to, `[F]` in the order of the bundle. To be asked before the row is judged, which
+    /// changes what is usual.
+    ///
+    /// ```text
+    /// gain_f  = what relative errors multiply a squared residual with; 1 where the plain squares count
+    /// score_f = gain_f · (target − expected)² / (limit · n_present)
+    /// reach_f = deviation_f · √(limit · n_present / gain_f)
+    /// ```
+    /// Over the present features `score_f` sums to the row's `mse / limit` before smoothing, but for the bound of a burst; at a
+    /// distance of `reach_f` from the expected value it is 1. So a feature that stays beyond it raises the flag with no help.
+    #[must_use]
+    pub fn alone(&self, window: &Window, expected: &[f32], t_ms: TimestampMs, decision: &Decision) -> Box<[Alone]> {
+        let n_present = window.target.iter().filter(|target| target.is_finite()).count();
+        let gains = match &decision.residual {
+            Some(constants) => self.levels.gains(window.target.len(), t_ms, constants),
+            None => vec![1.0; window.target.len()],
+        };
+        let most = self.limit(decision) * n_present as f64;
+        let residuals = window.target.iter().zip(expected).map(|(target, expected)| f64::from(target - expected));
+        let alone = |((residual, gain), deviation): ((f64, f64), &f64)| Alone {
+            score: gain * residual.powi(2) / most,
+            reach: deviation * (most / gain).sqrt(),
+        };
+        residuals.zip(gains).zip(&window.deviation).map(alone).collect()
     }
 
     /// `[F]`; NaN where missing, 0 where the feature's rule says that the error does not count.
@@ -186,6 +226,30 @@ mod tests {
         let n = target.len();
         let mean = target.iter().map(|z| if z.is_nan() { f64::NAN } else { 100.0 }).collect();
         Window { input: Box::default(), target: target.into(), mean, deviation: vec![10.0; n].into() }
+    }
+
+    #[test]
+    fn what_each_feature_alone_comes_to_adds_up_to_the_score_of_the_row() {
+        let residual = Some(Constants::default());
+        for decision in [DECISION, Decision { residual, ..DECISION }] {
+            let mut state = VerdictState::default();
+            for row in 0..500 {
+                let z = |f: i64| (((row * 7 + f * 13) % 11) as f32 - 5.0) / 3.0;
+                let (window, expected) = (window(&[z(0), f32::NAN, z(1), z(2)]), [z(0) * 0.9, 1.0, 0.3, 0.0]);
+                let alone = state.alone(&window, &expected, row * 60_000, &decision);
+                let verdict = state.judge(&window, &expected, row * 60_000, &decision).unwrap();
+                let sum: f64 = [0, 2, 3].map(|f| alone[f].score).iter().sum();
+                assert!((sum - verdict.score).abs() < 1e-9, "row {row}: {sum} {}", verdict.score);
+                assert!(alone[1].score.is_nan());
+                for f in [0, 2, 3] {
+                    // The window's deviation is 10.
+                    let distance = 10.0 * f64::from(window.target[f] - expected[f]);
+                    assert!(((distance / alone[f].reach).powi(2) - alone[f].score).abs() < 1e-9, "row {row}");
+                }
+            }
+        }
+        let alone = VerdictState::default().alone(&window(&[3.0, 0.0]), &[0.0; 2], 0, &DECISION);
+        assert_eq!(alone[0], Alone { score: 9.0 / 4.0, reach: 20.0 });
     }
 
     #[test]

@@ -89,8 +89,6 @@ impl Client {
         let http = outbound::client()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
-            // Connections are not looked after while the engine has work to do: the server may have closed older ones.
-            .pool_idle_timeout(REUSE)
             .build()
             .context("cannot make a client")?;
         let (attempts, pause) = (address.attempts, address.pause);
