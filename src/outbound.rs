@@ -4,10 +4,13 @@
 //! own patience.
 
 use anyhow::{Context as _, bail};
-use reqwest::{ClientBuilder, Url};
+use reqwest::{ClientBuilder, Response, Url};
 
 /// How long an idle connection is used again: the server may have closed older ones.
 const REUSE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// How much of an error's text is shown.
+const TEXT_BYTES_MAX: usize = 500;
 
 /// The URL in `text`, perhaps with a user and password, which reqwest turns into a header.
 ///
@@ -44,6 +47,18 @@ pub fn client() -> ClientBuilder {
         .no_proxy()
         // A POST would become a GET without what was asked for.
         .redirect(reqwest::redirect::Policy::none())
+}
+
+/// What the body of an error says, shortened.
+pub async fn said(mut response: Response) -> String {
+    let mut bytes = Vec::new();
+    while bytes.len() < TEXT_BYTES_MAX {
+        let Ok(Some(piece)) = response.chunk().await else { break };
+        bytes.extend_from_slice(&piece);
+    }
+    bytes.truncate(TEXT_BYTES_MAX);
+    // It goes to a terminal.
+    String::from_utf8_lossy(&bytes).trim().replace(char::is_control, " ")
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use crate::model::decision::{Decision, Decisions, FeatureRule, Override, OwnLimi
 use crate::model::manifest::Manifest;
 use crate::model::scorer::{self, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
 use crate::model::session::{Runtime, Session};
+use crate::push::Pusher;
 use crate::results::{FeatureInfo, Meta, Results};
 use crate::shard::{self, Shards};
 use crate::silence::{Schedule, Silence, When};
@@ -32,8 +33,10 @@ use crate::{clock, decode};
 
 /// How long requests in flight may take once the service stops.
 const DRAIN_MS: u64 = 5_000;
-/// How long shards and scorers may then take. Both together stay under the 10 s that supervisors give.
-const JOIN: Duration = Duration::from_secs(4);
+/// How long shards and scorers may then take.
+const JOIN: Duration = Duration::from_secs(3);
+/// How long the push may then take for what is left. All together stay under the 10 s that supervisors give.
+const FLUSH: Duration = Duration::from_millis(1_500);
 /// Rows in a row over the limit that raise the flag, where neither the configuration nor the bundle says.
 const FOR_ROWS: u32 = 3;
 /// How often shards are told the time.
@@ -311,6 +314,8 @@ pub struct Service {
     ticker: tokio::task::JoinHandle<()>,
     /// Shards, then scorers: the order in which they end.
     threads: Vec<JoinHandle<()>>,
+    /// Where results are pushed; ends after the scorers.
+    push: Option<Pusher>,
 }
 
 impl Service {
@@ -326,7 +331,10 @@ impl Service {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let results = Arc::new(Results::new(Arc::new(plans.meta())));
 
-        let (queues, scorer_threads) = start_scorers(plans, runtime, &results, &registry)?;
+        let push = config.push.as_ref();
+        let push = push.map(|push| Pusher::start(push, results.meta(), &registry, clock::now_ms().unsigned_abs()));
+        let push = push.transpose()?;
+        let (queues, scorer_threads) = start_scorers(plans, runtime, &results, &registry, push.as_ref())?;
         let names = config.features.iter().map(|f| f.name.clone()).collect();
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, names, Arc::clone(&decode_metrics))?);
@@ -355,7 +363,7 @@ impl Service {
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
         let ticker = tokio::spawn(tick(shards.clone(), stopped));
         ready.store(true, Ordering::Release);
-        Ok(Self { shards, stop, ready, server, ticker, threads })
+        Ok(Self { shards, stop, ready, server, ticker, threads, push })
     }
 
     /// Returns when all samples answered so far are in the results, scored.
@@ -390,6 +398,10 @@ impl Service {
         let joined = tokio::time::timeout(JOIN, tokio::task::spawn_blocking(join));
         let joined = joined.await.context("shards and scorers did not finish what they had")??;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "shards and scorers are done");
+        if let Some(push) = self.push {
+            push.stop(FLUSH).await;
+            tracing::info!(after_ms = started.elapsed().as_millis() as u64, "the push is done");
+        }
         joined.map_err(|_| anyhow::anyhow!("a thread panicked"))
     }
 }
@@ -400,6 +412,7 @@ fn start_scorers(
     runtime: &Runtime,
     results: &Arc<Results>,
     registry: &Registry,
+    push: Option<&Pusher>,
 ) -> anyhow::Result<(Vec<ScorerQueue>, Vec<JoinHandle<()>>)> {
     let config = &plans.config;
     let metrics = scorer::Metrics::new(registry)?;
@@ -410,7 +423,8 @@ fn start_scorers(
     for i in 0..n_scorers {
         let session = Session::open(runtime, &plans.bundle, plans.window())?;
         let batch = Batch::new(session, plans.window(), plans.scored.len());
-        let scorer = Scorer::new(batch, plans.decisions(), Arc::clone(results), metrics.clone());
+        let scorer = Scorer::new(batch, plans.decisions(), Arc::clone(results), metrics.clone())
+            .with_outbox(push.map(Pusher::outbox));
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);
         let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
         threads.push(thread.context("cannot start a scoring thread")?);

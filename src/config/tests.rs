@@ -1,5 +1,6 @@
 //! What is accepted, what is refused, and with which words.
 
+use super::push::PushSeries;
 use super::*;
 
 fn read(text: &str) -> Result<Config, String> {
@@ -60,6 +61,9 @@ fn everything_written_arrives() {
     assert_eq!(config.features[1].floor, 0.01);
     assert!(config.features[1].expr.starts_with("1 - node_memory_MemAvailable_bytes\n"));
     assert_eq!(config.ingest, Ingest::default());
+    let push = config.push.unwrap();
+    assert_eq!(push.url.as_str(), "http://victoriametrics:8428/api/v1/write");
+    assert_eq!((push.batch_samples, push.queue_samples, push.interval_ms), (10_000, 1_000_000, 5_000));
     assert_eq!(config.limits.body_bytes, 32 << 20);
     assert_eq!(config.limits.queue_wait_ms, 10_000);
     assert_eq!(config.threads, Threads { shards: 4, scorers: 2 });
@@ -88,7 +92,7 @@ fn messages_show_the_line() {
 
 #[test]
 fn unknown_and_duplicate_keys() {
-    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, limits, threads";
+    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, push, limits, threads";
     check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
     check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
     check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");
@@ -176,6 +180,57 @@ fn features() {
         "o.yaml:2:30: `features[].floor` must be a number of at least 0 in the feature's own unit, not `-1`",
     );
     check("features:\n- {name: a, expr: ''}", "o.yaml:2:19: `features[].expr` must be a PromQL expression, not ``");
+}
+
+#[test]
+fn push() {
+    let url = "url: 'http://vm:8428/api/v1/write'";
+    assert_eq!(read("").map(|config| config.push), Ok(None));
+    let defaults = read(&format!("push: {{{url}}}")).unwrap().push.unwrap();
+    assert_eq!((defaults.series, defaults.host_metrics), (PushSeries::All, false));
+    assert_eq!((defaults.retry_min_ms, defaults.retry_max_ms, defaults.timeout_ms), (1_000, 60_000, 30_000));
+
+    check("push: {}", "o.yaml:1:1: `push` has no `url`; write one, such as http://victoriametrics:8428/api/v1/write");
+    check(
+        "push: {url: 'https://u:hush@vm/api/v1/write'}",
+        "o.yaml:1:13: `push.url`: https isn't supported yet; let a vmagent on this machine take it over http and send it on \
+         with -remoteWrite.url=https://vm/api/v1/write",
+    );
+    let no_url = "`push.url` must be a URL that begins with http://, such as http://victoriametrics:8428/api/v1/write";
+    check("push: {url: 'ftp://vm'}", &format!("o.yaml:1:13: {no_url}"));
+    check("push: {url: vm}", &format!("o.yaml:1:13: {no_url}"));
+    check(
+        "push: {url: 'http://u:hush@vm'}",
+        "o.yaml:1:13: `push.url` has a user; write it as `push.username` and `push.password`, which are never shown",
+    );
+    let one = |more: &str, expected: &str| check(&format!("push: {{{url}, {more}}}"), &format!("o.yaml:1:{expected}"));
+    one("username: u", "1: `push` needs both `username` and `password`, or neither");
+    one("password: p, username: u, bearer_token: t", "1: `push` has both `bearer_token` and a user; keep one of them");
+    one("headers: ['X-A: b', c]", "64: `push.headers` must have `name: value`, such as 'X-Scope-OrgID: ops'");
+    one("headers: ['Content-Type: b']", "54: `content-type` can't stand in `push.headers`: it says what we send");
+    one("series: some", "52: `push.series` must be `all` or `host`, not `some`");
+    one("host_metrics: yes", "58: `push.host_metrics` must be `true` or `false`, not `yes`");
+    one("prefix: a-b", "52: `push.prefix` must be the beginning of a metric name, such as vmanomaly_, not `a-b`");
+    one("queue: 10", "51: `push.queue` must be a whole number of samples from 1000 to 1000000000, not `10`");
+    one("retry_min: 2m", "55: `push.retry_max` must not be shorter than `push.retry_min`");
+    check(
+        "push: {interval: 0s, batch: x, timeout: 1y, quueue: 3}",
+        "o.yaml:1:1: `push` has no `url`; write one, such as http://victoriametrics:8428/api/v1/write\n\
+         o.yaml:1:18: `push.interval` must be a duration from 1ms to 10m, such as 5s, not `0s`\n\
+         o.yaml:1:29: `push.batch` must be a whole number of samples from 1 to 1000000, not `x`\n\
+         o.yaml:1:41: `push.timeout` must be a duration from 10ms to 10m, such as 30s, not `1y`\n\
+         o.yaml:1:45: unknown key `push.quueue`; did you mean `queue`?",
+    );
+}
+
+#[test]
+fn secrets_of_the_environment_are_not_in_messages() {
+    let env = |_: &str| Some("hush\nhush".to_owned());
+    let said = |text: &str| parse_with("o.yaml", text, &env).unwrap_err().to_string();
+    for key in ["url: '%{URL}'", "url: http://vm, bearer_token: '%{T}'", "url: http://vm, headers: ['X: %{T}']"] {
+        let said = said(&format!("push: {{{key}}}"));
+        assert!(!said.contains("hush"), "{said}");
+    }
 }
 
 #[test]

@@ -13,9 +13,10 @@ use tokio::sync::oneshot;
 
 use super::batch::{BATCH_WINDOWS, Batch};
 use super::decision::{Decision, Decisions};
-use super::verdict::VerdictState;
+use super::verdict::{Alone, VerdictState};
 use crate::clock;
 use crate::engine::row::{HostId, Row};
+use crate::push::queue::Outbox;
 use crate::results::{Results, ScoredRow};
 
 /// Rows per message from a shard: what makes the queue's limit in rows one in messages.
@@ -41,6 +42,8 @@ pub struct Scorer {
     /// `[batch × F]`.
     expected: Vec<f32>,
     hosts: HashMap<Arc<str>, Judged>,
+    /// Where scored rows are pushed from; `None` where they aren't.
+    outbox: Option<Outbox>,
     metrics: Metrics,
 }
 
@@ -55,7 +58,14 @@ impl Scorer {
     /// A scorer without hosts.
     #[must_use]
     pub fn new(batch: Batch, decisions: Decisions, results: Arc<Results>, metrics: Metrics) -> Self {
-        Self { batch, decisions, results, expected: Vec::new(), hosts: HashMap::new(), metrics }
+        Self { batch, decisions, results, expected: Vec::new(), hosts: HashMap::new(), outbox: None, metrics }
+    }
+
+    /// Puts what it scores into `outbox` too.
+    #[must_use]
+    pub fn with_outbox(mut self, outbox: Option<Outbox>) -> Self {
+        self.outbox = outbox;
+        self
     }
 
     /// Takes messages until every sender is gone. Rows that wait are scored together.
@@ -122,6 +132,9 @@ impl Scorer {
             self.record(row, expected);
         }
         self.expected = expected;
+        if let Some(outbox) = &mut self.outbox {
+            outbox.send();
+        }
         if n_windows > 0 && is_scored {
             self.metrics.scored.inc_by(n_windows as u64);
             self.metrics.batch.observe(n_windows as f64);
@@ -130,6 +143,7 @@ impl Scorer {
     }
 
     fn record(&mut self, row: Row, expected: Option<&[f32]>) {
+        let mut alone: Box<[Alone]> = Box::default();
         let verdict = row.window.as_ref().zip(expected).and_then(|(window, expected)| {
             // The name is copied for a new host alone.
             let judged = match self.hosts.get_mut(row.host.name.as_ref()) {
@@ -140,10 +154,16 @@ impl Scorer {
                     self.hosts.entry(row.host.name.as_ref().into()).or_insert(new)
                 }
             };
+            if self.outbox.as_ref().is_some_and(Outbox::has_features) {
+                alone = judged.state.alone(window, expected, row.t_ms, &judged.decision);
+            }
             judged.state.judge(window, expected, (row.t_ms, row.treatment), &judged.decision)
         });
         let keep_rows = self.batch.window_rows();
         let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
+        if let Some(outbox) = self.outbox.as_mut().filter(|_| scored.verdict.is_some()) {
+            outbox.add(&scored, &alone, self.results.flag(&scored, clock::now_ms()));
+        }
         self.results.record_row(scored, keep_rows);
     }
 }

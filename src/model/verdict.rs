@@ -230,14 +230,14 @@ mod tests {
 
     #[test]
     fn what_each_feature_alone_comes_to_adds_up_to_the_score_of_the_row() {
-        let residual = Some(Constants::default());
-        for decision in [DECISION, Decision { residual, ..DECISION }] {
+        let residual = Some(crate::model::residual::Constants::default());
+        for decision in [decision(2.0), Decision { residual, ..decision(2.0) }] {
             let mut state = VerdictState::default();
             for row in 0..500 {
                 let z = |f: i64| (((row * 7 + f * 13) % 11) as f32 - 5.0) / 3.0;
                 let (window, expected) = (window(&[z(0), f32::NAN, z(1), z(2)]), [z(0) * 0.9, 1.0, 0.3, 0.0]);
                 let alone = state.alone(&window, &expected, row * 60_000, &decision);
-                let verdict = state.judge(&window, &expected, row * 60_000, &decision).unwrap();
+                let verdict = state.judge(&window, &expected, (row * 60_000, FULL), &decision).unwrap();
                 let sum: f64 = [0, 2, 3].map(|f| alone[f].score).iter().sum();
                 assert!((sum - verdict.score).abs() < 1e-9, "row {row}: {sum} {}", verdict.score);
                 assert!(alone[1].score.is_nan());
@@ -248,7 +248,7 @@ mod tests {
                 }
             }
         }
-        let alone = VerdictState::default().alone(&window(&[3.0, 0.0]), &[0.0; 2], 0, &DECISION);
+        let alone = VerdictState::default().alone(&window(&[3.0, 0.0]), &[0.0; 2], 0, &decision(2.0));
         assert_eq!(alone[0], Alone { score: 9.0 / 4.0, reach: 20.0 });
     }
 

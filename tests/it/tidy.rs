@@ -131,6 +131,20 @@ const BANS: &[Ban] = &[
         advice: "the time is the samples' own, and only src/history/source knows the network",
     },
     Ban {
+        within: &["src/push"],
+        except: &[],
+        banned: &["crate::shard", "crate::ingest", "crate::http", "crate::service", "crate::cmd", "crate::demo"],
+        in_comments: false,
+        advice: "the push is told of scored rows and nothing else: hand it what it needs in its outbox",
+    },
+    Ban {
+        within: &["src/push/backoff.rs", "src/push/series.rs"],
+        except: &[],
+        banned: &["tokio", "crate::clock", "std::time::Instant", "reqwest"],
+        in_comments: false,
+        advice: "this part is pure: time is an argument, and remote_write.rs alone knows the network",
+    },
+    Ban {
         within: &["src/http"],
         except: &[],
         banned: &["crate::cmd", "crate::demo"],

@@ -17,9 +17,6 @@ use crate::outbound;
 const CONNECT: Duration = Duration::from_secs(10);
 const SILENCE: Duration = Duration::from_secs(120);
 
-/// How much of an error's text is shown.
-const TEXT_BYTES_MAX: usize = 500;
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Failure {
@@ -176,7 +173,7 @@ impl Client {
                 let path = response.url().path().to_owned();
                 let location = response.headers().get("location").and_then(|value| value.to_str().ok());
                 let location = location.map_or_else(String::new, |location| format!(" (to {location})"));
-                Err(self.refusal(status, &path, &format!("{}{location}", text(response).await)))
+                Err(self.refusal(status, &path, &format!("{}{location}", outbound::said(response).await)))
             }
         }
     }
@@ -237,18 +234,6 @@ impl Answer {
 
 fn no_such_path(said: anyhow::Error) -> Failure {
     Failure::NoSuchPath(said.context("no such path; are the URL's prefix and --from-type right?"))
-}
-
-/// What an error's body says, shortened.
-async fn text(mut response: Response) -> String {
-    let mut bytes = Vec::new();
-    while bytes.len() < TEXT_BYTES_MAX {
-        let Ok(Some(piece)) = response.chunk().await else { break };
-        bytes.extend_from_slice(&piece);
-    }
-    bytes.truncate(TEXT_BYTES_MAX);
-    // It goes to a terminal.
-    String::from_utf8_lossy(&bytes).trim().replace(char::is_control, " ")
 }
 
 fn read_token(path: &Path) -> anyhow::Result<String> {
