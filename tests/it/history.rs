@@ -2,7 +2,7 @@
 
 mod bodies;
 mod impostors;
-mod servers;
+pub mod servers;
 
 use std::collections::BTreeMap;
 use std::path::Path;

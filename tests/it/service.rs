@@ -8,6 +8,7 @@ mod bodies;
 mod bundles;
 mod node;
 mod pages;
+mod push;
 mod verdicts;
 
 use std::collections::BTreeMap;

@@ -94,6 +94,13 @@ impl Server {
         }
     }
 
+    /// What it answers to a query, which must be 200.
+    pub fn get(&self, path: &str) -> String {
+        let (status, answer) = self.ask("GET", path, "", &[]);
+        assert_eq!(status, 200, "{:?}: {path}: {answer}", self.program);
+        answer
+    }
+
     fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         peers::ask(self.address, method, path, headers, body).unwrap()
     }
