@@ -33,6 +33,8 @@ pub struct Sender {
     block: Block,
     /// Rows of a message that did not fit into the block before.
     pending: VecDeque<QueuedRow>,
+    /// Whether the last block was refused: the first refusal alone is logged as a warning.
+    is_refused: bool,
     /// True once the service stops: every block has one more attempt.
     closing: watch::Receiver<bool>,
     metrics: Metrics,
@@ -79,6 +81,7 @@ impl Sender {
             backoff: Backoff::new(push.retry_min_ms, push.retry_max_ms, seed),
             block: Block::new(layout),
             pending: VecDeque::new(),
+            is_refused: false,
             closing,
             metrics,
         })
@@ -147,10 +150,11 @@ impl Sender {
     /// Tries until the receiver takes or refuses it. False where it failed while the service stops: then there is no later.
     async fn deliver(&mut self, body: Bytes, n_samples: usize) -> bool {
         loop {
-            let is_last = *self.closing.borrow();
+            // Nobody who could tell us is as good as being told.
+            let is_last = *self.closing.borrow() || self.closing.has_changed().is_err();
             match self.attempt(body.clone()).await {
                 Fate::Taken => {
-                    if self.backoff.n_failures() > 0 {
+                    if std::mem::take(&mut self.is_refused) || self.backoff.n_failures() > 0 {
                         tracing::info!(url = %self.url_shown(), "the push goes on");
                     }
                     self.backoff.succeeded();
@@ -161,7 +165,9 @@ impl Sender {
                 Fate::Refused { code, said } => {
                     self.metrics.failed.with_label_values(&[&code]).inc();
                     self.metrics.dropped("refused", n_samples);
-                    tracing::warn!(url = %self.url_shown(), code, said, samples = n_samples, "the push is refused; dropped");
+                    if !std::mem::replace(&mut self.is_refused, true) {
+                        tracing::warn!(url = %self.url_shown(), code, said, "the push is refused, its samples are dropped");
+                    }
                     self.backoff.succeeded();
                     return true;
                 }
@@ -177,7 +183,6 @@ impl Sender {
                     let now_ms = clock::now_ms();
                     let due_ms = self.backoff.failed(now_ms, retry_after.as_deref());
                     let pause = Duration::from_millis(due_ms.saturating_sub(now_ms).unsigned_abs());
-                    // An error means that the service is gone, which is a stop too.
                     let closing = self.closing.wait_for(|closing| *closing);
                     drop(tokio::time::timeout(pause, closing).await);
                 }
