@@ -1,6 +1,6 @@
 //! The running service: every stage, wired from back to front since each needs the next one's queue.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -28,6 +28,8 @@ use crate::model::session::{Runtime, Session};
 use crate::push::Pusher;
 use crate::results::{FeatureInfo, Meta, Results};
 use crate::shard::{self, Shards};
+use crate::silence::control::Silences;
+use crate::silence::store::Store;
 use crate::silence::{Schedule, Silence, When};
 use crate::{clock, decode};
 
@@ -57,6 +59,8 @@ pub struct Plans {
     overrides: Vec<Override>,
     /// The maintenance windows.
     maintenance: Vec<Arc<Silence>>,
+    /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
+    pub storage: Option<PathBuf>,
 }
 
 impl Plans {
@@ -79,7 +83,7 @@ impl Plans {
         let scored = match_features(&config, &bundle)?;
         let overrides = overrides(&config, &scored)?;
         let maintenance = maintenance(&config)?;
-        Ok(Self { config, bundle, plan: Arc::new(plan), scored, overrides, maintenance })
+        Ok(Self { config, bundle, plan: Arc::new(plan), scored, overrides, maintenance, storage: None })
     }
 
     /// T.
@@ -338,9 +342,11 @@ impl Service {
         let names = config.features.iter().map(|f| f.name.clone()).collect();
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, names, Arc::clone(&decode_metrics))?);
+        let store = Store::open(plans.storage.as_deref(), plans.maintenance.clone(), config.limits.silences);
+        let engine = EngineConfig { silences: store.in_force().0.to_vec(), ..plans.engine() };
         let wait = Duration::from_millis(config.limits.queue_wait_ms);
         let (shards, mut threads) =
-            Shards::start(&plans.engine(), queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
+            Shards::start(&engine, queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
         threads.extend(scorer_threads);
 
         let ingest = Arc::new(Ingest::new(plans.wanted()?, config.ingest.clone(), shards.clone(), decode_metrics));
@@ -349,7 +355,9 @@ impl Service {
             async move { ingest.write(&body, encoding).await }
         };
         let ready = Arc::new(AtomicBool::new(false));
+        let silences = Silences::new(store, shards.clone());
         let deps = http::Deps {
+            silences,
             results,
             registry,
             ready: Arc::clone(&ready),

@@ -39,7 +39,7 @@ enum Command {
 }
 
 /// The queues to all shards.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Shards {
     commands: Vec<mpsc::Sender<Command>>,
     wait: Duration,

@@ -135,6 +135,10 @@ fn routes(
         max_lag_ms: 15 * 60_000,
     };
     let deps = http::Deps {
+        silences: crate::silence::control::Silences::new(
+            crate::silence::store::Store::open(None, Vec::new(), 0),
+            crate::shard::Shards::default(),
+        ),
         results: Arc::new(Results::new(Arc::new(meta))),
         registry: prometheus::Registry::new(),
         ready: Arc::new(AtomicBool::new(true)),

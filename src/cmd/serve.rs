@@ -15,6 +15,9 @@ pub struct Flags {
     /// The configuration file. Without it the built-in preset and bundle run.
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
+    /// The folder for what survives a restart: silences. Without it nothing is written.
+    #[arg(long = "storage.path", value_name = "DIR")]
+    pub storage_path: Option<PathBuf>,
     /// Where to listen: host:port, or :port for every interface.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9201")]
     pub listen_address: String,
@@ -32,7 +35,8 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let plans = Plans::new(load(flags.config_file.as_deref())?)?;
+    let mut plans = Plans::new(load(flags.config_file.as_deref())?)?;
+    plans.storage = flags.storage_path;
     let listener = listen(&flags.listen_address).await?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let service = Service::start(&plans, listener, flags.onnxruntime_path.as_deref())?;

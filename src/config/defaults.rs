@@ -111,6 +111,7 @@ impl Default for Limits {
             shard_queue: 64,
             scorer_queue: 8_192,
             host_idle_ms: DAY_MS,
+            silences: 1_000,
             result_series: 1_000_000,
         }
     }

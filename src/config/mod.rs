@@ -242,6 +242,8 @@ pub struct Limits {
     pub scorer_queue: usize,
     /// Silence after which a host is forgotten. Default 24 h.
     pub host_idle_ms: i64,
+    /// Silences that were asked for and are not over. Default 1,000.
+    pub silences: usize,
     /// Series of results on `/metrics`; beyond it details are left out. Default 1,000,000.
     pub result_series: usize,
 }

@@ -267,6 +267,7 @@ fn limits(mut map: Map<'_>, limits: &mut Limits) {
     set(&mut limits.shard_queue, map.whole("shard_queue", 1..=1_000_000, "batches"));
     set(&mut limits.scorer_queue, map.whole("scorer_queue", 1..=MANY, "rows"));
     set(&mut limits.host_idle_ms, map.duration("host_idle", SECOND_MS..=YEAR_MS, "24h"));
+    set(&mut limits.silences, map.whole("silences", 1..=60_000, "silences"));
     set(&mut limits.result_series, map.whole("result_series", 1..=MANY, "series"));
     map.finish();
 }

@@ -10,6 +10,7 @@ mod meter;
 mod pages;
 mod reply;
 mod serve;
+mod silences;
 mod write;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 use bytes::Bytes;
 use warp::Filter;
 use warp::filters::BoxedFilter;
+use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, Method};
 use warp::reply::Response;
 
@@ -28,6 +30,7 @@ use crate::config::Limits;
 use crate::decode::Encoding;
 use crate::results::Results;
 use crate::series::TimestampMs;
+use crate::silence::control::Silences;
 
 use meter::Meter;
 
@@ -51,6 +54,8 @@ pub struct Deps<F> {
     /// Takes the body of a write: decodes it and hands it to the shards. An error means that nothing was applied, except
     /// [`WriteError::Bad`].
     pub write: F,
+    /// What is silenced.
+    pub silences: Silences,
     /// What bounds requests and pages.
     pub limits: Limits,
 }
@@ -99,6 +104,10 @@ where
         }))
         .unify()
         .or(host_route(Arc::clone(&read)))
+        .unify()
+        .or(silences_route(&read, deps.silences.clone()))
+        .unify()
+        .or(silence_route(&read, deps.silences))
         .unify()
         .or(read_route(&read, "index", warp::path::end().boxed(), |_, _| pages::index()))
         .unify()
@@ -157,6 +166,67 @@ fn host_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
             async move { meter.observe("host", blocking(method, move || host::show(&read, &name))).await }
         })
         .boxed()
+}
+
+/// A JSON body of a request that changes something; larger ones are refused.
+const JSON_BYTES_MAX: usize = 64 << 10;
+
+fn silences_route(read: &Arc<Read>, silences: Silences) -> BoxedFilter<(Response,)> {
+    let read = Arc::clone(read);
+    warp::path!("api" / "v1" / "silences")
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |method: Method, headers: HeaderMap, body| {
+            let (now_ms, meter, silences) = (read.now_ms, read.meter.clone(), silences.clone());
+            let answer = async move {
+                match json_body(&method, &headers, body).await {
+                    Ok(body) => silences::all(&silences, &method, &body, now_ms()).await,
+                    Err(refused) => refused,
+                }
+            };
+            observed(meter, "silences", answer)
+        })
+        .boxed()
+}
+
+fn silence_route(read: &Arc<Read>, silences: Silences) -> BoxedFilter<(Response,)> {
+    let read = Arc::clone(read);
+    warp::path!("api" / "v1" / "silences" / String)
+        .and(warp::method())
+        .then(move |id: String, method: Method| {
+            let (now_ms, meter, silences) = (read.now_ms, read.meter.clone(), silences.clone());
+            let answer = async move { silences::one(&silences, &method, id, now_ms()).await };
+            observed(meter, "silence", answer)
+        })
+        .boxed()
+}
+
+async fn observed(meter: Meter, name: &'static str, answer: impl Future<Output = Response>) -> Response {
+    meter.observe(name, answer).await
+}
+
+/// The body of a POST that is declared to be JSON: a page of another site cannot send that without asking. Empty for other methods.
+async fn json_body<S, B, E>(method: &Method, headers: &HeaderMap, body: S) -> Result<Bytes, Response>
+where
+    S: warp::Stream<Item = Result<B, E>>,
+    B: bytes::Buf,
+    E: std::fmt::Display,
+{
+    if *method != Method::POST {
+        return Ok(Bytes::new());
+    }
+    let declared = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !declared.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
+        return Err(reply::unsupported("send JSON with the header Content-Type: application/json"));
+    }
+    let mut body = std::pin::pin!(body);
+    let refused = |error: body::BodyError| match error {
+        body::BodyError::TooLarge(max) => reply::bad_data(&format!("the body is larger than {max} bytes")),
+        other => reply::bad_data(&other.to_string()),
+    };
+    let first = body::first(&mut body).await.map_err(refused)?.unwrap_or_default();
+    body::read_capped(first, &mut body, None, JSON_BYTES_MAX).await.map_err(refused)
 }
 
 fn unknown_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {

@@ -58,6 +58,16 @@ pub(super) fn not_found(error: &str) -> Response {
     failure(StatusCode::NOT_FOUND, "not_found", error)
 }
 
+/// `{"status":"error","errorType":"internal",…}`.
+pub(super) fn internal(error: &str) -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, "internal", error)
+}
+
+/// 415 in the API's form.
+pub(super) fn unsupported(error: &str) -> Response {
+    failure(StatusCode::UNSUPPORTED_MEDIA_TYPE, "bad_data", error)
+}
+
 fn failure(status: StatusCode, error_type: &'static str, error: &str) -> Response {
     #[derive(Serialize)]
     struct Failure<'a> {

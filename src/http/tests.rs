@@ -11,6 +11,8 @@ use super::*;
 use crate::engine::row::{HostId, HostStatus, NotScored};
 use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
 use crate::series::Labels;
+use crate::shard::Shards;
+use crate::silence::store::Store;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const MINUTE_MS: i64 = 60_000;
@@ -69,7 +71,8 @@ fn add(results: &Results, name: &str, score: f64) {
 fn deps_with<F>(write: F) -> Deps<F> {
     let limits = Limits { body_bytes: 1_000, concurrent_requests: 1, queue_wait_ms: 10_000, ..Limits::default() };
     let (registry, ready) = (prometheus::Registry::new(), Arc::new(AtomicBool::new(true)));
-    Deps { results: results(), registry, ready, now_ms: || NOW_MS, write, limits }
+    let silences = Silences::new(Store::open(None, Vec::new(), 3), Shards::default());
+    Deps { silences, results: results(), registry, ready, now_ms: || NOW_MS, write, limits }
 }
 
 /// Takes everything, except bodies that name an error.
@@ -434,4 +437,62 @@ async fn idle_connections_are_closed_after_two_minutes() {
     let mut silent = TcpStream::connect(address).await.unwrap();
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
     assert!((119..=121).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn silences() {
+    let routes = routes(deps_with(take)).unwrap();
+    let ask = async |method: &str, path: &str, content_type: &str, body: &str| {
+        let request = warp::test::request().method(method).path(path).header("content-type", content_type).body(body);
+        let response = request.reply(&routes).await;
+        (response.status().as_u16(), String::from_utf8(response.body().to_vec()).unwrap())
+    };
+    let check = async |method: &str, path: &str, body: &str, status: u16, expected: &str| {
+        let (found, text) = ask(method, path, "application/json; charset=utf-8", body).await;
+        assert!(found == status && text.contains(expected), "{method} {path} {body}: {found} {text}");
+    };
+    const ALL: &str = "/api/v1/silences";
+    check("GET", ALL, "", 200, r#"{"silences":[],"maintenance":[]}"#).await;
+    for (body, expected) in [
+        ("", "send a JSON object such as"),
+        ("[]", "send a JSON object such as"),
+        (r#"{"match": "{}"}"#, "give either `ends_at` or `duration`"),
+        (r#"{"match": "{}", "duration": "2h", "ends_at": 1}"#, "give either `ends_at` or `duration`"),
+        (r#"{"match": "{}", "duration": "2"}"#, "`duration` must be a duration such as 2h, not `2`"),
+        (r#"{"match": "{}", "durration": "2h"}"#, "unknown field `durration`"),
+        (r#"{"match": "up", "duration": "2h"}"#, "`match`: `up` is more than the labels of a host"),
+        (r#"{"match": "{}", "ends_at": "tomorrow"}"#, "`ends_at` must be a time such as 2026-11-23T02:00:00Z"),
+        (r#"{"match": "{}", "ends_at": 1700007200000}"#, "`ends_at` must be a time"),
+        (r#"{"match": "{}", "ends_at": 1600000000}"#, "is over already"),
+    ] {
+        check("POST", ALL, body, 400, expected).await;
+    }
+    let whole =
+        r#"{"match": "{job=\"node\"}", "starts_at": "2023-11-14T22:13:20Z", "ends_at": 1700003600.5, "comment": "c"}"#;
+    check(
+        "POST",
+        ALL,
+        whole,
+        200,
+        r#""starts_ms":1700000000000,"ends_ms":1700003600500,"comment":"c","created_by":"""#,
+    )
+    .await;
+    check("POST", ALL, r#"{"match": "{}", "duration": "30m", "created_by": "ada"}"#, 200, r#""ends_ms":1700001800000"#)
+        .await;
+    let (_, text) = ask("GET", ALL, "", "").await;
+    let list: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let id = list["data"]["silences"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(list["data"]["silences"][0]["created_by"], "ada");
+    check("GET", &format!("{ALL}/{id}"), "", 200, &id).await;
+    check("DELETE", &format!("{ALL}/{id}"), "", 200, &id).await;
+    check("DELETE", &format!("{ALL}/{id}"), "", 404, "/api/v1/silences lists them").await;
+    for _ in 0..2 {
+        check("POST", ALL, r#"{"match": "{}", "duration": "30m"}"#, 200, "silence-").await;
+    }
+    check("POST", ALL, r#"{"match": "{}", "duration": "30m"}"#, 400, "there are 3 silences").await;
+    check("PUT", ALL, "", 405, "use GET, HEAD, POST").await;
+    check("POST", &format!("{ALL}/{id}"), "{}", 405, "use GET, HEAD, DELETE").await;
+    assert_eq!(ask("POST", ALL, "text/plain", "{}").await.0, 415);
+    let (status, text) = ask("POST", ALL, "application/json", &" ".repeat(70_000)).await;
+    assert!(status == 400 && text.contains("larger than 65536 bytes"), "{text}");
 }

@@ -1,9 +1,10 @@
 //! Spans of time in which some hosts are neither flagged nor learnt from: maintenance windows of the configuration, and silences
 //! that somebody asked for.
 //!
-//! Pure: time is an argument. [`store`] keeps what was asked for.
+//! Pure: time is an argument. [`mod@store`] keeps what was asked for, and [`mod@control`] is how people change it.
 
-// pub mod store;
+pub mod control;
+pub mod store;
 
 use std::sync::Arc;
 
@@ -117,6 +118,13 @@ impl Entry {
 }
 
 impl When {
+    /// When it ends, where it is in force at `t_ms`.
+    #[must_use]
+    pub fn until(&self, t_ms: TimestampMs) -> Option<TimestampMs> {
+        let ((_, until_ms), is_active) = self.around(t_ms);
+        is_active.then_some(until_ms)
+    }
+
     /// A span around `t_ms` in which it is in force throughout, or not at all.
     fn around(&self, t_ms: TimestampMs) -> ((TimestampMs, TimestampMs), bool) {
         match self {
