@@ -37,7 +37,7 @@ fn data() -> Dataset {
 #[allow(clippy::disallowed_methods, clippy::print_stdout)] // it measures and prints
 fn main() {
     let data = data();
-    let defaults = Options::default();
+    let defaults = Options::DEFAULT;
     let options = Options {
         form: Form { hidden: H, ..defaults.form },
         shape: Shape { window: T, batch: BATCH, ..defaults.shape },

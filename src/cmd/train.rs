@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
+use clap::builder::RangedU64ValueParser;
 
 use super::history::FromFlags;
 use super::output::OutputFile;
@@ -34,7 +35,9 @@ use crate::train::usable::keep_usable;
 /// Distance of two rows where nothing says otherwise.
 const STEP_MS: i64 = 60_000;
 /// The longest window; beyond, the service's memory per host would be absurd.
-const WINDOW_MAX: i64 = 1_000;
+const WINDOW_MAX: u64 = 1_000;
+/// What the flags say where nothing is given.
+const DEFAULT: Options = Options::DEFAULT;
 /// What a path may hold.
 const HELD: &str = "recording (index.json), labelled data (<host>.npz) or one CSV";
 /// Where the public data of labelled servers can be had.
@@ -62,46 +65,46 @@ pub struct Flags {
     #[arg(long)]
     pub name: Option<String>,
     /// What the model does: forecast the newest row, or reconstruct the window.
-    #[arg(long = "type", value_enum, default_value_t = Type::Forecast)]
+    #[arg(long = "type", value_enum, default_value_t = Type::of(DEFAULT.form.kind))]
     pub kind: Type,
     /// LSTM layers.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub layers: u8,
+    #[arg(long, default_value_t = DEFAULT.form.layers, value_parser = count(1..=8))]
+    pub layers: usize,
     /// Units of each layer.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub hidden: u16,
+    #[arg(long, default_value_t = DEFAULT.form.hidden, value_parser = count(1..=1024))]
+    pub hidden: usize,
     /// T: rows of a window, the newest included.
-    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(2..=WINDOW_MAX))]
-    pub window: i64,
+    #[arg(long, default_value_t = DEFAULT.shape.window, value_parser = count(2..=WINDOW_MAX))]
+    pub window: usize,
     /// Batches to learn from.
-    #[arg(long, default_value_t = 1500)]
+    #[arg(long, default_value_t = DEFAULT.steps)]
     pub steps: usize,
     /// Instead of --steps: how often all rows are seen, on average.
     #[arg(long, conflicts_with = "steps")]
     pub epochs: Option<f64>,
     /// Windows of a batch.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub batch: u16,
+    #[arg(long, default_value_t = DEFAULT.shape.batch, value_parser = count(1..=4096))]
+    pub batch: usize,
     /// Decides every random choice: the same rows and seed give the same bundle.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = DEFAULT.seed)]
     pub seed: u64,
     /// At the start; falls to 0 with a cosine.
-    #[arg(long, default_value_t = 2e-3, value_parser = positive)]
+    #[arg(long, default_value_t = DEFAULT.learning_rate, value_parser = positive)]
     pub learning_rate: f64,
     /// What the head of a forecaster predicts.
-    #[arg(long, value_enum, default_value_t = Predict::Change)]
+    #[arg(long, value_enum, default_value_t = Predict::of(DEFAULT.form.predicts_change))]
     pub predict: Predict,
     /// Each feature of a training window is scaled by exp(this · N) and shifted by this · N'; 0 for neither.
-    #[arg(long, default_value_t = 0.3, value_parser = share_of_two)]
+    #[arg(long, default_value_t = DEFAULT.variation.scale, value_parser = share_of_two)]
     pub vary: f32,
     /// Don't leave features, families of features and spans of rows out of training windows at random.
     #[arg(long)]
     pub whole: bool,
     /// Share of the hosts that is held back to judge on.
-    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    #[arg(long, default_value_t = DEFAULT.held_back.hosts, value_parser = share)]
     pub held_back_hosts: f64,
     /// Share of the other hosts' time, from its end, that is held back to judge on.
-    #[arg(long, default_value_t = 0.1, value_parser = share)]
+    #[arg(long, default_value_t = DEFAULT.held_back.time, value_parser = share)]
     pub held_back_time: f64,
 }
 
@@ -123,6 +126,21 @@ pub enum Predict {
     Level,
 }
 
+impl Type {
+    const fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Forecast => Self::Forecast,
+            Kind::Reconstruct => Self::Reconstruct,
+        }
+    }
+}
+
+impl Predict {
+    const fn of(predicts_change: bool) -> Self {
+        if predicts_change { Self::Change } else { Self::Level }
+    }
+}
+
 /// Trains and writes the bundle; the report goes to stdout.
 ///
 /// # Errors
@@ -138,7 +156,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     }
     let mut data = collector.finish();
     ensure!(!interrupted.is_set(), "interrupted before the training began: nothing is written");
-    let findings = keep_usable(&mut data, usize::try_from(flags.window)?)?;
+    let findings = keep_usable(&mut data, flags.window)?;
     say(&format!(
         "read {} rows of {} hosts, {} features\n{}",
         data.n_rows(),
@@ -164,6 +182,10 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
 
 fn duration(text: &str) -> Result<i64, String> {
     duration_ms(text).filter(|ms| *ms > 0).ok_or_else(|| "must be a duration such as 60s or 14d".to_owned())
+}
+
+fn count(range: std::ops::RangeInclusive<u64>) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(range)
 }
 
 fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
@@ -262,14 +284,14 @@ fn options(flags: &Flags, data: &Dataset) -> Options {
         Type::Forecast => Kind::Forecast,
         Type::Reconstruct => Kind::Reconstruct,
     };
-    let (window, batch) = (usize::try_from(flags.window).unwrap_or(2), usize::from(flags.batch));
+    let (window, batch) = (flags.window, flags.batch);
     let of_epochs = |epochs: f64| (epochs * data.n_rows() as f64 / (window * batch) as f64).ceil().max(1.0) as usize;
     Options {
         seed: flags.seed,
         form: Form {
             kind,
-            layers: usize::from(flags.layers),
-            hidden: usize::from(flags.hidden),
+            layers: flags.layers,
+            hidden: flags.hidden,
             predicts_change: flags.predict == Predict::Change,
         },
         shape: Shape { window, batch, kind },

@@ -44,19 +44,17 @@ pub struct Options {
     pub held_back: HeldBack,
 }
 
-impl Default for Options {
-    /// What `outlierd train` does unless told otherwise, and how the shipped bundle was made.
-    fn default() -> Self {
-        Self {
-            seed: 1,
-            form: Form { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
-            shape: Shape { window: 60, batch: 64, kind: Kind::Forecast },
-            variation: Variation { scale: 0.3, shift: 0.3, thins_out: true },
-            steps: 1500,
-            learning_rate: 2e-3,
-            held_back: HeldBack { hosts: 0.1, time: 0.1 },
-        }
-    }
+impl Options {
+    /// What `outlierd train` does unless told otherwise: its flags take their defaults from here.
+    pub const DEFAULT: Self = Self {
+        seed: 1,
+        form: Form { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
+        shape: Shape { window: 60, batch: 64, kind: Kind::Forecast },
+        variation: Variation { scale: 0.3, shift: 0.3, thins_out: true },
+        steps: 1500,
+        learning_rate: 2e-3,
+        held_back: HeldBack { hosts: 0.1, time: 0.1 },
+    };
 }
 
 /// How far a training is.

@@ -45,7 +45,7 @@ fn train_without(hosts: &[LabelledHost], left_out: &[usize], step_ms: i64) -> an
         hosts.iter().enumerate().filter(|(n, _)| !left_out.contains(n)).map(|(_, host)| host).collect();
     let scale = Scale::new(step_ms, Constants::default());
     let data = collect_unlabelled(&kept, columns, scale)?.finish();
-    let options = Options::default();
+    let options = Options::DEFAULT;
     let fitted = fit(&data, &options, &mut |_| ControlFlow::Continue(()))?;
     let (_, bytes) = bundle("left-out", "the unlabelled rows of other hosts", &data, &options, &fitted)?;
     Bundle::from_bytes(bytes, "the model trained without the host")
