@@ -171,12 +171,12 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         if interrupted.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     progress.end();
-    let (manifest, bytes) = bundle(&name(flags), &source(flags), &data, &options, &fitted)?;
-    output.write(&bytes)?;
+    let trained = bundle(&name(flags), &source(flags), &data, &options, &fitted)?;
+    output.write(&trained.bytes)?;
     let seconds = started.elapsed().as_secs_f64();
-    let report = train_report::text(&data, &findings, &manifest, &fitted, seconds);
+    let report = train_report::text(&data, &findings, &trained.manifest, &fitted, seconds);
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{report}wrote {} ({} bytes)", flags.output.display(), bytes.len())?;
+    writeln!(out, "{report}wrote {} ({} bytes)", flags.output.display(), trained.bytes.len())?;
     Ok(())
 }
 

@@ -91,7 +91,7 @@ pub struct ErrorStatistics {
     pub n_rows: usize,
     /// `[F]`: mean squared residual of each feature; `None` where it was always missing.
     pub mean_square: Vec<Option<f64>>,
-    /// Quantiles of the mse of a row, the errors as they are, smoothed over `detection.smoothing_rows`; ascending.
+    /// Quantiles of the mse of a row as the service shows it, relative and smoothed as `detection` says; ascending.
     pub quantiles: Vec<Quantile>,
 }
 

@@ -1,34 +1,37 @@
 //! From a training's end to the bundle: the manifest that says all that the service needs, and the ONNX file.
 
 use super::dataset::Dataset;
-use super::errors::error_statistics;
+use super::errors::{Errors, error_statistics};
 use super::fit::{Fitted, Options};
 use crate::model::manifest::{Detection, FORMAT, Manifest, ManifestFeature, Run, Training};
 use crate::model::onnx::write_bundle;
+use crate::{config, service};
 
 /// Hosts named in the manifest; more are counted.
 const NAMES_SHOWN: usize = 10;
+
+/// A bundle that was just trained.
+#[derive(Debug)]
+pub struct Trained {
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// On held-back rows; `None` where there are none.
+    pub errors: Option<Errors>,
+}
 
 /// The manifest and the file. The same data and options give the same bytes.
 ///
 /// # Errors
 /// Where candle fails, or the weights' shapes disagree.
-pub fn bundle(
-    name: &str,
-    source: &str,
-    data: &Dataset,
-    options: &Options,
-    fitted: &Fitted,
-) -> anyhow::Result<(Manifest, Vec<u8>)> {
-    let detection = Detection::default();
-    let held_back = &fitted.split.held_back;
-    let errors = error_statistics(&fitted.network, data, held_back, &options.shape, &detection)?;
+pub fn bundle(name: &str, source: &str, data: &Dataset, options: &Options, fitted: &Fitted) -> anyhow::Result<Trained> {
     let feature = |column: &super::dataset::Column| ManifestFeature {
         name: column.name.clone(),
         expr: column.expr.clone(),
         floor: column.floor,
     };
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         format: FORMAT,
         name: name.to_owned(),
         kind: options.form.kind,
@@ -38,8 +41,8 @@ pub fn bundle(
         input_clip: data.scale.input_clip,
         target_clip: data.scale.target_clip,
         standardisation: data.scale.constants.clone(),
-        detection,
-        errors,
+        detection: Detection::default(),
+        errors: None,
         training: Training {
             id: training_id(data, options),
             data: format!("{source}: {}", hosts(data)),
@@ -49,8 +52,12 @@ pub fn bundle(
             run: Some(run(data, options, fitted)),
         },
     };
+    let decision = service::decision(&config::Detection::default(), &manifest, manifest.window, manifest.step_ms);
+    let held_back = &fitted.split.held_back;
+    let errors = error_statistics(&fitted.network, data, held_back, &options.shape, &decision)?;
+    manifest.errors = errors.as_ref().map(|errors| errors.statistics.clone());
     let bytes = write_bundle(&fitted.network.weights()?, &manifest)?;
-    Ok((manifest, bytes))
+    Ok(Trained { manifest, bytes, errors })
 }
 
 fn run(data: &Dataset, options: &Options, fitted: &Fitted) -> Run {

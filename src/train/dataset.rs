@@ -60,6 +60,8 @@ pub struct HostRows {
     cells: Vec<i16>,
     /// Rows that follow each other without a gap.
     pub stretches: Vec<Range<usize>>,
+    /// The time of the first row of each of `stretches`.
+    starts_ms: Vec<TimestampMs>,
     /// Per feature, over all rows, those of the warm-up too.
     pub seen: Vec<Seen>,
     /// Rows that came, those of the warm-up too.
@@ -175,6 +177,7 @@ impl Collector {
                 name: host.to_owned(),
                 cells: Vec::new(),
                 stretches: Vec::new(),
+                starts_ms: Vec::new(),
                 seen: vec![Seen { n_present: 0, range: (f64::INFINITY, f64::NEG_INFINITY) }; n_columns],
                 n_rows: 0,
                 first_ms: t_ms,
@@ -199,7 +202,7 @@ impl Collector {
             // The warm-up.
             return;
         }
-        rows.add(&row.z, is_next, self.data.scale.target_clip);
+        rows.add(&row.z, (t_ms, is_next), self.data.scale.target_clip);
     }
 
     /// All that came.
@@ -213,7 +216,16 @@ impl Collector {
 }
 
 impl HostRows {
-    fn add(&mut self, z: &[f32], follows: bool, clip: f32) {
+    /// When the row at place `row` was, `step_ms` being the distance of two rows.
+    #[must_use]
+    pub fn time_ms(&self, row: usize, step_ms: i64) -> TimestampMs {
+        let stretch = self.stretches.partition_point(|stretch| stretch.start <= row).saturating_sub(1);
+        let start = self.stretches.get(stretch).map_or(0, |stretch| stretch.start);
+        self.starts_ms.get(stretch).map_or(0, |start_ms| start_ms + row.saturating_sub(start) as i64 * step_ms)
+    }
+
+    /// `t_ms` is the row's time, `follows` whether it is a step after the one before.
+    fn add(&mut self, z: &[f32], (t_ms, follows): (TimestampMs, bool), clip: f32) {
         let row = self.cells.len() / z.len().max(1);
         if self.cells.capacity() - self.cells.len() < z.len() {
             self.cells.reserve_exact(GROWTH_ROWS * z.len());
@@ -223,7 +235,10 @@ impl HostRows {
         self.cells.extend(z.iter().map(cell));
         match self.stretches.last_mut().filter(|_| follows) {
             Some(stretch) => stretch.end = row + 1,
-            None => self.stretches.push(row..row + 1),
+            None => {
+                self.stretches.push(row..row + 1);
+                self.starts_ms.push(t_ms);
+            }
         }
     }
 
@@ -294,7 +309,10 @@ pub(super) mod tests {
         let times = (0..100).chain(50..60).chain(110..120).chain(125..126);
         times.for_each(|row| collector.push("h", row * STEP_MS, &[(row % 5) as f64]));
         assert_eq!(collector.n_out_of_order, 10);
-        assert_eq!(collector.finish().hosts[0].stretches, [0..40, 40..50, 50..51]);
+        let data = collector.finish();
+        assert_eq!(data.hosts[0].stretches, [0..40, 40..50, 50..51]);
+        let minute = |row: usize| data.hosts[0].time_ms(row, STEP_MS) / STEP_MS;
+        assert_eq!([0, 39, 40, 49, 50].map(minute), [60, 99, 110, 119, 125]);
     }
 
     #[test]

@@ -47,6 +47,6 @@ fn train_without(hosts: &[LabelledHost], left_out: &[usize], step_ms: i64) -> an
     let data = collect_unlabelled(&kept, columns, scale)?.finish();
     let options = Options::DEFAULT;
     let fitted = fit(&data, &options, &mut |_| ControlFlow::Continue(()))?;
-    let (_, bytes) = bundle("left-out", "the unlabelled rows of other hosts", &data, &options, &fitted)?;
-    Bundle::from_bytes(bytes, "the model trained without the host")
+    let trained = bundle("left-out", "the unlabelled rows of other hosts", &data, &options, &fitted)?;
+    Bundle::from_bytes(trained.bytes, "the model trained without the host")
 }
