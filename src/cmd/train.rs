@@ -15,13 +15,14 @@ use clap::builder::RangedU64ValueParser;
 
 use super::history::FromFlags;
 use super::output::OutputFile;
-use super::train_report;
+use super::train_report::Report;
 use crate::clock;
 use crate::config::duration_ms;
 use crate::engine::Output;
 use crate::engine::standardise::Constants;
 use crate::history::History;
 use crate::model::manifest::Kind;
+use crate::outbound;
 use crate::service::Plans;
 use crate::train::bundle::bundle;
 use crate::train::dataset::{Collector, Dataset, Scale};
@@ -64,6 +65,9 @@ pub struct Flags {
     /// Name of the bundle; the file's without it.
     #[arg(long)]
     pub name: Option<String>,
+    /// Where to write a report, as one HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
     /// What the model does: forecast the newest row, or reconstruct the window.
     #[arg(long = "type", value_enum, default_value_t = Type::of(DEFAULT.form.kind))]
     pub kind: Type,
@@ -141,13 +145,15 @@ impl Predict {
     }
 }
 
-/// Trains and writes the bundle; the report goes to stdout.
+/// Trains and writes the bundle; the report goes to stdout, and as a page to `--report`.
 ///
 /// # Errors
 /// The history cannot be read, nothing in it can be learnt from, or the bundle cannot be written.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let started = clock::monotonic();
     let output = OutputFile::new(&flags.output)?;
+    let page = flags.report.as_deref().map(OutputFile::new).transpose()?;
+    ensure!(flags.report.as_ref() != Some(&flags.output), "--report and --output name the same file");
     let interrupted = Interrupt::watch()?;
     let collector = read(flags, &interrupted)?;
     if collector.n_out_of_order > 0 {
@@ -173,10 +179,21 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     progress.end();
     let trained = bundle(&name(flags), &source(flags), &data, &options, &fitted)?;
     output.write(&trained.bytes)?;
-    let seconds = started.elapsed().as_secs_f64();
-    let report = train_report::text(&data, &findings, &trained.manifest, &fitted, seconds);
+    let report = Report {
+        from: shown(from(flags)?),
+        data: &data,
+        findings: &findings,
+        options: &options,
+        fitted: &fitted,
+        trained: &trained,
+        seconds: started.elapsed().as_secs_f64(),
+    };
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{report}wrote {} ({} bytes)", flags.output.display(), trained.bytes.len())?;
+    writeln!(out, "{}wrote {} ({} bytes)", report.text(), flags.output.display(), trained.bytes.len())?;
+    if let Some((page, file)) = page.zip(flags.report.as_ref()) {
+        page.write(report.page().as_bytes())?;
+        writeln!(out, "wrote {}", file.display())?;
+    }
     Ok(())
 }
 
@@ -318,6 +335,16 @@ fn source(flags: &Flags) -> String {
     }
 }
 
+/// What `--from` names as a report may show it: a URL without user, password and query.
+fn shown(from: &str) -> String {
+    if !from.contains("://") {
+        return from.to_owned();
+    }
+    let Ok(mut url) = from.parse::<reqwest::Url>() else { return "a database".to_owned() };
+    url.set_query(None);
+    outbound::shown(&url)
+}
+
 /// To a person, who may have gone.
 fn say(text: &str) {
     drop(std::io::stderr().write_all(text.as_bytes()));
@@ -412,5 +439,13 @@ mod tests {
         let text = "25/100 batches, loss 0.5123, held back 0.4000, 160 windows/s, 30 s left";
         assert_eq!(line(now, 10.0, 64, false), format!("{text}\n"));
         assert_eq!(line(now, 10.0, 64, true), format!("\r\x1b[K[######                  ] {text}"));
+    }
+
+    #[test]
+    fn a_report_shows_no_password() {
+        let check = |from: &str, expected: &str| assert_eq!(shown(from), expected);
+        check("http://ann:secret@vm:8428/select/0?token=secret", "http://vm:8428/select/0");
+        check("recordings/a b", "recordings/a b");
+        check("http://:secret@", "a database");
     }
 }

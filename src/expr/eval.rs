@@ -4,7 +4,7 @@
 
 mod aggregate;
 mod binary;
-mod date;
+pub(crate) mod date;
 mod functions;
 
 use super::labelset::{LabelSetId, LabelSets, SHARED};

@@ -70,6 +70,17 @@ pub struct Progress {
     pub best: Option<f64>,
 }
 
+/// How far off the network was at some point of the training.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judgement {
+    /// Batches before it.
+    pub step: usize,
+    /// Mean squared error of the last batches, on windows that were varied at random.
+    pub train: f64,
+    /// On those held back, as they are; `None` where nothing is.
+    pub held_back: Option<f64>,
+}
+
 /// A training's end.
 #[derive(Debug)]
 pub struct Fitted {
@@ -81,6 +92,8 @@ pub struct Fitted {
     pub steps: usize,
     /// After how many batches the weights were the best.
     pub best_step: usize,
+    /// The loss curve; `step` ascends.
+    pub judgements: Vec<Judgement>,
     /// On the rows that were learnt from, without variation.
     pub train: Losses,
     /// On those held back; `None` where nothing is.
@@ -120,24 +133,31 @@ pub fn fit(
     let mut best = Best { error: None, step: 0, weights: network.snapshot()?, n_worse: 0 };
     let every = options.steps.div_ceil(JUDGEMENTS).max(10);
     let (mut step, mut ended, mut smooth) = (0, None, None);
+    let mut judgements: Vec<Judgement> = Vec::new();
     while step < options.steps && ended.is_none() {
         let progress = step as f64 / options.steps as f64;
         adam.set_learning_rate(options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()));
         let loss = learn(&network, &mut adam, &vars, &sampler.batch())?;
         ensure!(loss.is_finite(), "the loss is {loss} after {step} batches: try a lower --learning-rate");
-        smooth = Some(smooth.map_or(loss, |smooth: f64| smooth + (loss - smooth) / 20.0));
+        let train = smooth.map_or(loss, |smooth: f64| smooth + (loss - smooth) / 20.0);
+        smooth = Some(train);
         step += 1;
-        if !judged.is_empty() && (step % every == 0 || step == options.steps) {
-            best.judge(step, judge(&network, data, &judged, &options.shape)?.network, &network)?;
+        let mut judge_now = |best: &mut Best| -> Result<()> {
+            let held_back = best.judge(step, &network, data, &judged, &options.shape)?;
+            judgements.push(Judgement { step, train, held_back });
+            Ok(())
+        };
+        let is_due = step % every == 0 || step == options.steps;
+        if is_due {
+            judge_now(&mut best)?;
             ended = (best.n_worse >= PATIENCE).then_some(Ended::NoBetter);
         }
-        let progress = Progress { step, steps: options.steps, loss: smooth.unwrap_or(loss), best: best.error };
-        if watch(progress).is_break() {
+        if watch(Progress { step, steps: options.steps, loss: train, best: best.error }).is_break() {
             ended = Some(Ended::Asked);
+            if !is_due {
+                judge_now(&mut best)?;
+            }
         }
-    }
-    if ended == Some(Ended::Asked) && !judged.is_empty() {
-        best.judge(step, judge(&network, data, &judged, &options.shape)?.network, &network)?;
     }
     if best.error.is_some() {
         network.restore(&best.weights)?;
@@ -147,7 +167,7 @@ pub fn fit(
     let learnt = even_places(&split.train, options.shape.window, JUDGED_WINDOWS);
     let train = judge(&network, data, &learnt, &options.shape)?;
     let held_back = if judged.is_empty() { None } else { Some(judge(&network, data, &judged, &options.shape)?) };
-    Ok(Fitted { network, split, steps: step, best_step: best.step, train, held_back, ended })
+    Ok(Fitted { network, split, steps: step, best_step: best.step, judgements, train, held_back, ended })
 }
 
 /// The best weights so far.
@@ -162,12 +182,24 @@ struct Best {
 }
 
 impl Best {
-    fn judge(&mut self, step: usize, error: f64, network: &Network) -> Result<()> {
+    /// Gives the error on the windows at `places`, and keeps the weights if it is the least; `None` without places.
+    fn judge(
+        &mut self,
+        step: usize,
+        network: &Network,
+        data: &Dataset,
+        places: &[(usize, usize)],
+        shape: &Shape,
+    ) -> Result<Option<f64>> {
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let error = judge(network, data, places, shape)?.network;
         self.n_worse += 1;
         if self.error.is_none_or(|best| error < best) {
             *self = Self { error: Some(error), step, weights: network.snapshot()?, n_worse: 0 };
         }
-        Ok(())
+        Ok(Some(error))
     }
 }
 
@@ -291,6 +323,8 @@ mod tests {
         };
         let fitted = fit(&waves(), &options(1, 300, Kind::Forecast, 1), watch).unwrap();
         assert_eq!((n, fitted.steps, fitted.ended), (25, 25, Some(Ended::Asked)));
+        let steps: Vec<usize> = fitted.judgements.iter().map(|judgement| judgement.step).collect();
+        assert_eq!(steps, [10, 20, 25], "every tenth batch, and where it ended");
         assert!(fitted.best_step <= 25 && fitted.held_back.unwrap().network < fitted.held_back.unwrap().mean);
     }
 

@@ -84,18 +84,21 @@ fn unusable(host: &HostRows, window: usize) -> Option<String> {
 }
 
 impl Findings {
+    /// What holds for names, each with what to do, and the names.
+    #[must_use]
+    pub fn lists(&self) -> [(&'static str, &[String]); 3] {
+        [
+            ("features left out, without values in 95 % of the rows (is the collector enabled?)", &self.missing),
+            ("features that never changed on any host; kept, so that a change is an anomaly", &self.constant),
+            ("hosts with less than a day of history; kept, but the model will not know their nights", &self.young),
+        ]
+    }
+
     /// One line per finding, each with what to do; empty where there is none.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut text = String::new();
-        let mut line = |names: &[String], what: &str| {
-            if !names.is_empty() {
-                text.push_str(&format!("{what}: {}\n", listed(names)));
-            }
-        };
-        line(&self.missing, "features left out, without values in 95 % of the rows (is the collector enabled?)");
-        line(&self.constant, "features that never changed on any host; kept, so that a change is an anomaly");
-        line(&self.young, "hosts with less than a day of history; kept, but the model will not know their nights");
+        let lists = self.lists().into_iter().filter(|(_, names)| !names.is_empty());
+        let mut text: String = lists.map(|(what, names)| format!("{what}: {}\n", listed(names))).collect();
         for (host, reason) in &self.hosts {
             text.push_str(&format!("host left out: {host}: {reason}\n"));
         }

@@ -101,8 +101,8 @@ fn a_csv_becomes_a_bundle_and_the_same_one_again() {
     };
     let (bytes, report, log) = train("a.onnx", "1", &[]);
     for line in [
-        "hosts       2 used, 0 held back, 1 left out\n",
-        "features    3 used, 1 of them never changed, 1 left out\n",
+        "hosts        2 used, 0 held back, 1 left out\n",
+        "features     3 used, 1 of them never changed, 1 left out\n",
         "host left out: short: 0 rows without a gap after the warm-up (of 3 in all), a window takes 10",
         "kept, so that a change is an anomaly: flat\n",
         "(is the collector enabled?): absent\n",
@@ -148,6 +148,56 @@ fn ctrl_c_keeps_the_best_so_far() {
     Bundle::load(&out).unwrap();
 }
 
+/// What stands between two texts of `page`, the first such place.
+fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
+    let start = page.find(from).unwrap_or_else(|| panic!("{from} is not in\n{page}")) + from.len();
+    &page[start..start + page[start..].find(to).unwrap()]
+}
+
+#[test]
+fn a_report_is_one_page_that_says_what_the_terminal_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let csv = waves(folder.path());
+    let hostile = "<script>alert('x')</script>";
+    let text = fs::read_to_string(&csv).unwrap().replace("h1,", &format!("{hostile},")).replace("short,", "s&\"<b>,");
+    fs::write(&csv, text).unwrap();
+    let (out, page) = (folder.path().join("a.onnx"), folder.path().join("a.html"));
+    let train = |more: &[&str]| {
+        let mut command = outlierd(&["train", "--from", csv.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+        let (code, report, log) = run(command.args(["--report", page.to_str().unwrap()]).args(SMALL).args(more));
+        assert_eq!(code, Some(0), "{log}");
+        (report, fs::read_to_string(&page).unwrap(), Bundle::load(&out).unwrap().manifest)
+    };
+    let (report, html, manifest) = train(&[]);
+    assert!(!html.contains("<script") && !html.contains("<b>,") && !html.contains("http://"), "{html}");
+    assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt;"), "{html}");
+    let left_out = between(&html, "<th>Why</th></tr>", "</table>");
+    assert!(left_out.contains("s&amp;&quot;&lt;b&gt;") && left_out.contains("0 rows without a gap"), "{left_out}");
+    assert_eq!(left_out.matches("<tr>").count(), 1);
+    assert!(between(&html, "features left out", "</details>").contains(">absent<"));
+    assert!(between(&html, "features that never changed", "</details>").contains(">flat<"));
+    // Both say the same facts.
+    for line in report.lines().filter(|line| line.len() > 13 && !line.contains(": ")) {
+        let fact = format!("<bdi>{}</bdi>", line[13..].replace('\'', "&#39;"));
+        assert!(line.starts_with("wrote ") || html.contains(&fact), "{fact} is not in\n{html}");
+    }
+    // 40 batches are judged every tenth.
+    let points = |class: &str| between(&html, "<svg", "</svg>").matches(&format!("<circle class=\"{class}")).count();
+    assert_eq!((points("train"), points("held"), points("held best")), (4, 4, 1));
+    let features = between(&html, "<h2>Features</h2>", "</table>");
+    assert_eq!(features.matches("<td class=\"name\">").count(), manifest.features.len());
+    let quantiles = &manifest.errors.unwrap().quantiles;
+    assert_eq!(
+        between(&html, "<h2>What is usual</h2>", "</table>").matches("<td class=\"share\">").count(),
+        quantiles.len()
+    );
+
+    let (_, html, _) = train(&["--held-back-time", "0"]);
+    let points = |class: &str| between(&html, "<svg", "</svg>").matches(&format!("<circle class=\"{class}")).count();
+    assert_eq!((points("train"), points("held")), (4, 0));
+    assert!(html.contains("nothing was held back"), "{html}");
+}
+
 #[test]
 fn what_cannot_be_trained_on_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -164,6 +214,9 @@ fn what_cannot_be_trained_on_is_said() {
     check(csv, &["--window", "500"], "no host can be learnt from");
     check(csv, &["--step", "2m"], "no host can be learnt from");
     check(csv, &["--layers", "0"], "invalid value '0'");
+    check(csv, &["--report", "/nowhere/a.html"], "cannot write /nowhere/a.html");
+    let same = folder.path().join("x.onnx");
+    check(csv, &["--report", same.to_str().unwrap()], "name the same file");
     // What `make bundle` says without the data.
     check(folder.path().join("smd").to_str().unwrap(), &["--step", "60s"], "NetManAIOps/OmniAnomaly");
 }

@@ -35,7 +35,7 @@ impl DatePart {
 }
 
 /// Year, month and day of a day since 1970-01-01. A year is counted from its March here, so that the leap day is its last.
-fn civil(days: i64) -> (i64, i64, i64) {
+pub(crate) fn civil(days: i64) -> (i64, i64, i64) {
     let from_march_0 = days + 719_468;
     let (era, day_of_era) = (from_march_0.div_euclid(ERA_DAYS), from_march_0.rem_euclid(ERA_DAYS));
     let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
