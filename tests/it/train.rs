@@ -148,6 +148,36 @@ fn ctrl_c_keeps_the_best_so_far() {
     Bundle::load(&out).unwrap();
 }
 
+#[test]
+fn a_second_ctrl_c_quits_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (csv, out) = (folder.path().join("endless.csv"), folder.path().join("a.onnx"));
+    // A CSV of which more may come: the program waits for it until it is told to quit.
+    std::os::unix::fs::symlink("/dev/stdin", &csv).unwrap();
+    let mut command = outlierd(&["train", "--from", csv.to_str().unwrap(), "-o", out.to_str().unwrap()]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut rows = child.stdin.take().unwrap();
+    let mut text = "host,t_ms,cpu_busy\n".to_owned();
+    for row in 0..100_000_i64 {
+        writeln!(text, "h,{},1", row * 60_000).unwrap();
+    }
+    // More than a pipe holds: when all is written, the program reads, and has watched for Ctrl-C since before.
+    std::io::Write::write_all(&mut rows, text.as_bytes()).unwrap();
+    let id = child.id().to_string();
+    let interrupt = || assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    interrupt();
+    let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("Ctrl-C again quits") {
+        line.clear();
+        assert!(std::io::BufRead::read_line(&mut log, &mut line).unwrap() > 0, "the first Ctrl-C ended it");
+    }
+    interrupt();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!out.exists());
+    drop(rows);
+}
+
 /// What stands between two texts of `page`, the first such place.
 fn between<'a>(page: &'a str, from: &str, to: &str) -> &'a str {
     let start = page.find(from).unwrap_or_else(|| panic!("{from} is not in\n{page}")) + from.len();
