@@ -1,6 +1,6 @@
 """Trains a small LSTM in Keras and exports it for outlierd.
 
-    pip install tensorflow tf2onnx
+    pip install tensorflow tf2onnx        (or tensorflow-cpu, which is smaller)
     python train.py model.onnx
     outlierd model import model.onnx --manifest manifest.yaml -o mine.onnx
 
