@@ -3,7 +3,6 @@
 //! Nothing is decoded, so that a recording is what a sender sent; `features`, `train` and `backtest` read it by `--from`.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,12 +11,11 @@ use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::clock;
 use crate::config::{Limits, duration_ms, size_bytes};
 use crate::decode::Encoding;
 use crate::history::recorder::Recorder;
 use crate::http::{self, WriteError};
-use crate::results::{Meta, Results};
-use crate::{clock, config};
 
 /// How often the index is written: what a crash costs.
 const INDEX_EVERY: Duration = Duration::from_secs(10);
@@ -98,7 +96,7 @@ fn with<T>(recorder: &Mutex<Option<Recorder>>, act: impl FnOnce(&mut Recorder) -
     recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
 }
 
-/// Those of `serve`, of which only writing is of use.
+/// Remote write, as `serve` takes it.
 fn routes(
     recorder: Arc<Mutex<Option<Recorder>>>,
     ended: mpsc::Sender<anyhow::Result<()>>,
@@ -123,28 +121,5 @@ fn routes(
             Err(WriteError::Stopping)
         }
     };
-    let config = config::Config::default();
-    let meta = Meta {
-        features: Vec::new(),
-        scored: Vec::new(),
-        model_alias: config.model.alias,
-        window: 0,
-        step_ms: 0,
-        min_history_ms: 0,
-        stale_after_ms: 0,
-        max_lag_ms: 15 * 60_000,
-    };
-    let deps = http::Deps {
-        silences: crate::silence::control::Silences::new(
-            crate::silence::store::Store::open(None, Vec::new(), 0),
-            crate::shard::Shards::default(),
-        ),
-        results: Arc::new(Results::new(Arc::new(meta))),
-        registry: prometheus::Registry::new(),
-        ready: Arc::new(AtomicBool::new(true)),
-        now_ms: clock::now_ms,
-        write,
-        limits: config.limits,
-    };
-    Ok(http::routes(deps)?)
+    Ok(http::write_routes(write, &Limits::default(), &prometheus::Registry::new())?)
 }

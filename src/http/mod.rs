@@ -73,6 +73,24 @@ struct Read {
     meter: Meter,
 }
 
+/// Remote write alone, for who has nothing to read.
+///
+/// # Errors
+/// Where the registry has one of the metrics already.
+pub fn write_routes<F, Fut>(
+    write: F,
+    limits: &Limits,
+    registry: &prometheus::Registry,
+) -> Result<Routes, prometheus::Error>
+where
+    F: Fn(Bytes, Encoding) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<(), WriteError>> + Send + 'static,
+{
+    let meter = Meter::new(registry)?;
+    let gate = Arc::new(write::Gate::new(write, limits, registry)?);
+    Ok(write_route(gate, meter.clone()).or(unknown_route(meter)).unify().boxed())
+}
+
 /// All routes.
 ///
 /// # Errors
@@ -92,7 +110,7 @@ where
         series_max: deps.limits.result_series,
         meter: meter.clone(),
     });
-    let routes = write_route(gate, meter)
+    let routes = write_route(gate, meter.clone())
         .or(read_route(&read, "metrics", warp::path!("metrics").boxed(), |read, _| pages::metrics(read)))
         .unify()
         .or(read_route(&read, "healthy", warp::path!("-" / "healthy").boxed(), |_, _| pages::healthy()))
@@ -111,7 +129,7 @@ where
         .unify()
         .or(read_route(&read, "index", warp::path::end().boxed(), |_, _| pages::index()))
         .unify()
-        .or(unknown_route(read))
+        .or(unknown_route(meter))
         .unify();
     Ok(routes.boxed())
 }
@@ -229,10 +247,10 @@ where
     body::read_capped(first, &mut body, None, JSON_BYTES_MAX).await.map_err(refused)
 }
 
-fn unknown_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
+fn unknown_route(meter: Meter) -> BoxedFilter<(Response,)> {
     warp::path::full()
         .then(move |path: warp::path::FullPath| {
-            let meter = read.meter.clone();
+            let meter = meter.clone();
             async move { meter.observe("unknown", async { pages::unknown(path.as_str()) }).await }
         })
         .boxed()
