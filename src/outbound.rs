@@ -38,7 +38,6 @@ pub fn shown(url: &Url) -> String {
 }
 
 /// A client to which timeouts are still to be given.
-#[must_use]
 pub fn client() -> ClientBuilder {
     reqwest::Client::builder()
         .pool_idle_timeout(REUSE)
