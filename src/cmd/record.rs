@@ -1,6 +1,6 @@
 //! `outlierd record`: takes remote write and writes the bodies to a folder, as received.
 //!
-//! Nothing is decoded, so that a recording is what a sender sent; `features`, `train` and `backtest` read it by `--from`.
+//! What cannot be decoded is refused, as `serve` refuses it; nothing is changed, so that a recording is what a sender sent: `features`, `train` and `backtest` read it by `--from`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,15 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::clock;
 use crate::config::{Limits, duration_ms, size_bytes};
-use crate::decode::Encoding;
+use crate::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use crate::history::recorder::Recorder;
 use crate::http::{self, WriteError};
 
 /// How often the index is written: what a crash costs.
 const INDEX_EVERY: Duration = Duration::from_secs(10);
+
+/// Any label: no sample is told apart.
+const INSTANCE: &str = "instance";
 
 /// How long requests in flight may take at the end.
 const DRAIN_MS: u64 = 5_000;
@@ -101,19 +104,26 @@ fn routes(
     recorder: Arc<Mutex<Option<Recorder>>>,
     ended: mpsc::Sender<anyhow::Result<()>>,
 ) -> anyhow::Result<http::Routes> {
+    let limits = Limits::default();
+    // Looked through for being well formed; nothing of it is kept.
+    let wanted = Arc::new(Wanted::new(std::iter::empty(), INSTANCE, 1, &limits)?);
     let write = move |body: Bytes, encoding: Encoding| {
-        let (recorder, ended) = (Arc::clone(&recorder), ended.clone());
+        let (recorder, wanted, ended) = (Arc::clone(&recorder), Arc::clone(&wanted), ended.clone());
         async move {
             let received_ms = clock::now_ms();
-            let write = move || with(&recorder, |recorder| recorder.add(&body, encoding, received_ms));
+            let write = move || {
+                let decoded = Decoder::new().decode(&body, encoding, &wanted, TimeBounds::NONE);
+                decoded.map(|_| with(&recorder, |recorder| recorder.add(&body, encoding, received_ms)))
+            };
             let error = match tokio::task::spawn_blocking(write).await {
-                Ok(Some(Ok(true))) => return Ok(()),
-                Ok(Some(Ok(false))) => {
+                Ok(Ok(Some(Ok(true)))) => return Ok(()),
+                Ok(Ok(Some(Ok(false)))) => {
                     tracing::info!("the recording is as large as --max-size allows");
                     Ok(())
                 }
-                Ok(Some(Err(error))) => Err(error),
-                Ok(None) => return Err(WriteError::Stopping),
+                Ok(Ok(Some(Err(error)))) => Err(error),
+                Ok(Ok(None)) => return Err(WriteError::Stopping),
+                Ok(Err(malformed)) => return Err(WriteError::Bad(malformed.to_string())),
                 Err(error) => Err(anyhow!(error)),
             };
             // One end is enough.
@@ -121,5 +131,5 @@ fn routes(
             Err(WriteError::Stopping)
         }
     };
-    Ok(http::write_routes(write, &Limits::default(), &prometheus::Registry::new())?)
+    Ok(http::write_routes(write, &limits, &prometheus::Registry::new())?)
 }

@@ -36,6 +36,11 @@ pub struct TimeBounds {
     pub max_ms: TimestampMs,
 }
 
+impl TimeBounds {
+    /// Every sample is believed.
+    pub const NONE: Self = Self { min_ms: TimestampMs::MIN, max_ms: TimestampMs::MAX };
+}
+
 /// A decoded body.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decoded {

@@ -13,10 +13,6 @@ use super::recording::{Body, Recording};
 use crate::config::Ingest;
 use crate::decode::{DecodeStats, Decoder, TimeBounds, Wanted};
 use crate::engine::{EngineConfig, Output};
-use crate::series::TimestampMs;
-
-/// Without a time of receipt nothing says which sample is too old.
-const ANY_TIME: TimeBounds = TimeBounds { min_ms: TimestampMs::MIN, max_ms: TimestampMs::MAX };
 
 /// A recording on its way through an engine. Holds one body at a time.
 pub struct Replay {
@@ -92,7 +88,7 @@ impl Replay {
     }
 
     fn take(&mut self, body: &Body, out: &mut Output) -> anyhow::Result<()> {
-        let bounds = body.received_ms.map_or(ANY_TIME, |received_ms| TimeBounds {
+        let bounds = body.received_ms.map_or(TimeBounds::NONE, |received_ms| TimeBounds {
             min_ms: received_ms.saturating_sub(self.bounds.max_age_ms),
             max_ms: received_ms.saturating_add(self.bounds.max_future_ms),
         });

@@ -13,6 +13,7 @@ use crate::labelled::LabelledHost;
 use crate::series::TimestampMs;
 use crate::service::Service;
 
+const DAY_MS: i64 = 86_400_000;
 /// Rows between two readings: the API keeps the last T rows of a host, T at least 30.
 const CHUNK_ROWS: usize = 25;
 /// Hosts are not scraped at the same moment.
@@ -28,8 +29,8 @@ pub struct Played {
     pub flags: Vec<bool>,
 }
 
-/// Plays `hosts` to `service`, which is listening at `base`, in simulated time that ends at `end_ms`. `progress` is told how many
-/// rows of the longest host are done, of how many, and how many samples were sent.
+/// Plays `hosts` to `service`, which is listening at `base`, in simulated time that begins at a midnight and ends by `end_ms`.
+/// `progress` is told how many rows of the longest host are done, of how many, and how many samples were sent.
 ///
 /// # Errors
 /// The data is none of a node_exporter, its rows are not all a step apart, or the service does not take it.
@@ -48,7 +49,8 @@ pub async fn play(
     let exporters = hosts.iter().zip(&instances).map(|(host, instance)| Exporter::new(instance, &host.features));
     let mut exporters = exporters.collect::<anyhow::Result<Vec<_>>>()?;
     let n_rows = hosts.iter().map(|host| host.values.nrows()).max().unwrap_or(0);
-    let start_ms = end_ms - (n_rows as i64 + 1) * step_ms;
+    // From midnight on, so that the errors that are usual at a time of day are the same whenever it is played.
+    let start_ms = (end_ms - (n_rows as i64 + 1) * step_ms).div_euclid(DAY_MS) * DAY_MS;
     let phase_ms = |host: usize| host as i64 * PHASE_MS % step_ms;
     let mut blocks = Blocks::default();
     for from in (0..n_rows).step_by(CHUNK_ROWS) {

@@ -16,7 +16,7 @@ use outlierd::series::STALE_NAN_BITS;
 use proptest::prelude::*;
 use prost::Message;
 
-const ANY_TIME: TimeBounds = TimeBounds { min_ms: i64::MIN, max_ms: i64::MAX };
+const ANY_TIME: TimeBounds = TimeBounds::NONE;
 const SHARDS: usize = 3;
 
 fn limits() -> Limits {

@@ -29,6 +29,8 @@ fn a_recording_is_what_was_sent() {
     for (file, encoding) in [("host1-scrape0.snappy.bin", "snappy"), ("host1-scrape1.zstd.bin", "zstd")] {
         assert_eq!(post(address, file, encoding), "204");
     }
+    // What no service would take is refused, or the whole recording could not be read.
+    assert_eq!(post(address, "../../../Cargo.toml", "snappy"), "400");
     process.terminate();
     let (code, _, log) = process.end();
     assert!(code == Some(0) && log.contains("recorded bodies=2"), "{log}");

@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::machine::Page;
 
-const ANY_TIME: TimeBounds = TimeBounds { min_ms: i64::MIN, max_ms: i64::MAX };
+const ANY_TIME: TimeBounds = TimeBounds::NONE;
 
 /// A closed row: its time and its values by feature.
 pub type Row = (i64, Vec<f64>);

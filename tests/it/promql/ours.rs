@@ -49,7 +49,7 @@ pub(super) fn rows(case: &Case, bodies: &[Vec<Body>], expressions: &[String]) ->
     let mut out = Output::default();
     let mut all: Vec<&Body> = bodies.iter().flatten().collect();
     all.sort_by_key(|body| body.at_ms);
-    let bounds = TimeBounds { min_ms: i64::MIN, max_ms: i64::MAX };
+    let bounds = TimeBounds::NONE;
     for body in &all {
         let decoded = decoder.decode(&body.bytes, Encoding::Snappy, &wanted, bounds).unwrap();
         engine.apply(Input::Samples { batch: &decoded.batches[0], now_ms: body.at_ms }, &mut out);
