@@ -105,6 +105,18 @@ impl FeatureRule {
         }
     }
 
+    /// The least distances below and above `expected` that count, in the feature's own unit; infinite on a side that doesn't.
+    #[must_use]
+    pub fn reach(&self, expected: f64) -> [f64; 2] {
+        let least = self.min_dev.max(self.min_rel_dev * expected.abs());
+        match self.detect {
+            Detect::Both => [least; 2],
+            Detect::Above => [f64::INFINITY, least],
+            Detect::Below => [least, f64::INFINITY],
+            Detect::Never => [f64::INFINITY; 2],
+        }
+    }
+
     /// Whether the distance of `actual` from `expected` counts; both in the feature's own unit.
     #[must_use]
     pub fn counts(&self, actual: f64, expected: f64) -> bool {

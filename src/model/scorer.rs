@@ -15,7 +15,7 @@ use super::batch::{BATCH_WINDOWS, Batch};
 use super::decision::{Decision, Decisions};
 use super::verdict::{Alone, VerdictState};
 use crate::clock;
-use crate::engine::row::{HostId, Row};
+use crate::engine::row::{HostId, Row, Treatment};
 use crate::push::queue::Outbox;
 use crate::results::{Results, ScoredRow};
 
@@ -159,10 +159,11 @@ impl Scorer {
             }
             judged.state.judge(window, expected, (row.t_ms, row.treatment), &judged.decision)
         });
-        let keep_rows = self.batch.window_rows();
+        let (keep_rows, treatment) = (self.batch.window_rows(), row.treatment);
         let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
         if let Some(outbox) = self.outbox.as_mut().filter(|_| scored.verdict.is_some()) {
-            outbox.add(&scored, &alone, self.results.flag(&scored, clock::now_ms()));
+            let flag = (treatment == Treatment::Full).then(|| self.results.flag(&scored, clock::now_ms()));
+            outbox.add(&scored, &alone, flag.flatten());
         }
         self.results.record_row(scored, keep_rows);
     }
@@ -269,7 +270,6 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::row::Treatment;
     use crate::series::Labels;
 
     fn rows(n: usize) -> Vec<Row> {

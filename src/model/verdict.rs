@@ -32,8 +32,9 @@ pub struct Verdict {
 pub struct Alone {
     /// Its part of the row's score before smoothing; NaN where missing.
     pub score: f64,
-    /// The distance from the expected value at which `score` is 1, in the feature's unit.
-    pub reach: f64,
+    /// How far below and above the expected value it may be before `score` is over 1, in the feature's unit; infinite on a side
+    /// that does not count.
+    pub reach: [f64; 2],
 }
 
 /// What a host's next verdict needs of its earlier ones.
@@ -123,10 +124,11 @@ impl VerdictState {
     /// ```text
     /// gain_f  = what relative errors multiply a squared residual with; 1 where the plain squares count
     /// score_f = gain_f · (target − expected)² / (limit · n_present)
-    /// reach_f = deviation_f · √(limit · n_present / gain_f)
+    /// reach_f = deviation_f · √(limit · n_present / gain_f), or what the feature's rule asks for where that is more
     /// ```
     /// Over the present features `score_f` sums to the row's `mse / limit` before smoothing, but for the bound of a burst; at a
-    /// distance of `reach_f` from the expected value it is 1. So a feature that stays beyond it raises the flag with no help.
+    /// distance of `reach_f` from the expected value it is 1, or begins to count. So a feature that stays beyond it raises the flag
+    /// with no help. A score is 0 where the feature's rule says that the error does not count.
     #[must_use]
     pub fn alone(&self, window: &Window, expected: &[f32], t_ms: TimestampMs, decision: &Decision) -> Box<[Alone]> {
         let n_present = window.target.iter().filter(|target| target.is_finite()).count();
@@ -135,12 +137,17 @@ impl VerdictState {
             None => vec![1.0; window.target.len()],
         };
         let most = self.limit(decision) * n_present as f64;
-        let residuals = window.target.iter().zip(expected).map(|(target, expected)| f64::from(target - expected));
-        let alone = |((residual, gain), deviation): ((f64, f64), &f64)| Alone {
-            score: gain * residual.powi(2) / most,
-            reach: deviation * (most / gain).sqrt(),
+        let in_unit = |feature: usize, z: f32| window.mean[feature] + f64::from(z) * window.deviation[feature];
+        let alone = |(feature, gain): (usize, f64)| {
+            let (target, expected) = (window.target[feature], expected[feature]);
+            let score = gain * f64::from(target - expected).powi(2) / most;
+            let reach = window.deviation[feature] * (most / gain).sqrt();
+            let Some(rule) = decision.rules.get(feature) else { return Alone { score, reach: [reach; 2] } };
+            let (target, expected) = (in_unit(feature, target), in_unit(feature, expected));
+            let score = if score.is_nan() || rule.counts(target, expected) { score } else { 0.0 };
+            Alone { score, reach: rule.reach(expected).map(|least| reach.max(least)) }
         };
-        residuals.zip(gains).zip(&window.deviation).map(alone).collect()
+        gains.into_iter().enumerate().map(alone).collect()
     }
 
     /// `[F]`; NaN where missing, 0 where the feature's rule says that the error does not count.
@@ -244,12 +251,32 @@ mod tests {
                 for f in [0, 2, 3] {
                     // The window's deviation is 10.
                     let distance = 10.0 * f64::from(window.target[f] - expected[f]);
-                    assert!(((distance / alone[f].reach).powi(2) - alone[f].score).abs() < 1e-9, "row {row}");
+                    assert!(((distance / alone[f].reach[1]).powi(2) - alone[f].score).abs() < 1e-9, "row {row}");
                 }
             }
         }
         let alone = VerdictState::default().alone(&window(&[3.0, 0.0]), &[0.0; 2], 0, &decision(2.0));
-        assert_eq!(alone[0], Alone { score: 9.0 / 4.0, reach: 20.0 });
+        assert_eq!(alone[0], Alone { score: 9.0 / 4.0, reach: [20.0; 2] });
+    }
+
+    #[test]
+    fn what_a_feature_alone_comes_to_is_by_its_rule() {
+        // The feature is 30 above the 100 that are expected, and 20 are its reach.
+        let check = |detect, min_dev, min_rel_dev, expected: (f64, [f64; 2])| {
+            let rules = [FeatureRule { detect, min_dev, min_rel_dev }].into();
+            let decision = Decision { rules, ..decision(2.0) };
+            let mut state = VerdictState::default();
+            let (window, row) = (window(&[3.0, 0.0]), [0.0; 2]);
+            let alone = state.alone(&window, &row, 0, &decision);
+            assert_eq!((alone[0].score, alone[0].reach), expected, "{detect:?} {min_dev} {min_rel_dev}");
+            assert_eq!(state.judge(&window, &row, (0, FULL), &decision).unwrap().score, expected.0);
+        };
+        check(Detect::Both, 0.0, 0.0, (2.25, [20.0; 2]));
+        check(Detect::Both, 25.0, 0.0, (2.25, [25.0; 2]));
+        check(Detect::Both, 0.0, 0.5, (0.0, [50.0; 2]));
+        check(Detect::Above, 0.0, 0.0, (2.25, [f64::INFINITY, 20.0]));
+        check(Detect::Below, 0.0, 0.0, (0.0, [20.0, f64::INFINITY]));
+        check(Detect::Never, 0.0, 0.0, (0.0, [f64::INFINITY; 2]));
     }
 
     #[test]

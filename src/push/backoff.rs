@@ -1,5 +1,6 @@
 //! When a request that failed is tried again. Pure: the time is an argument, the jitter comes from a seed.
 
+use crate::random::SplitMix64;
 use crate::series::TimestampMs;
 
 /// The shortest pause that a receiver can ask for: one that says `0` is not asked in a circle.
@@ -17,14 +18,14 @@ pub struct Backoff {
     /// Failures in a row.
     n_failures: u32,
     /// State of the jitter.
-    random: u64,
+    random: SplitMix64,
 }
 
 impl Backoff {
     /// Pauses from about `min_ms` to `max_ms`.
     #[must_use]
     pub fn new(min_ms: i64, max_ms: i64, seed: u64) -> Self {
-        Self { min_ms, max_ms, n_failures: 0, random: seed }
+        Self { min_ms, max_ms, n_failures: 0, random: SplitMix64::new(seed) }
     }
 
     /// A request failed at `now_ms`, and its answer, if there was one, had this `Retry-After`: when to try again.
@@ -55,13 +56,9 @@ impl Backoff {
         self.n_failures
     }
 
-    /// SplitMix64: Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014.
+    /// In [0, 1).
     fn uniform(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.random;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+        (self.random.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 

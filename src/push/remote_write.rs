@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::redirect::Policy;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -70,8 +69,7 @@ impl Sender {
         seed: u64,
     ) -> anyhow::Result<Self> {
         let timeout = Duration::from_millis(push.timeout_ms);
-        // A redirect would turn the POST into a GET, and lose the credentials.
-        let client = outbound::client().timeout(timeout).redirect(Policy::none()).default_headers(headers(push)?);
+        let client = outbound::client().timeout(timeout).default_headers(headers(push)?);
         Ok(Self {
             client: client.build().context("cannot make a client")?,
             url: push.url.clone(),

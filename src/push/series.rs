@@ -92,7 +92,7 @@ impl Layout {
     /// ```text
     /// whole host   anomaly_score = mse / limit, smoothed: over 1 is what raises the flag
     /// feature      y, yhat       = actual and expected, in its own unit
-    ///              yhat_lower    = yhat − reach, yhat_upper = yhat + reach
+    ///              yhat_lower    = yhat − reach below, yhat_upper = yhat + reach above; absent where that side does not count
     ///              anomaly_score = its part of the row's score: 0 at yhat, 1 at either end of the band, over 1 beyond
     /// ```
     /// Rules alert on scores and the flag, so these are absent where the host can't be judged; the rest is there for every row
@@ -110,8 +110,9 @@ impl Layout {
         for (i, column) in self.columns.iter().enumerate() {
             let of = |values: &[f64], i: usize| values.get(i).copied().unwrap_or(f64::NAN);
             let (y, yhat) = (of(&row.values, *column), of(&verdict.expected, i));
-            let Alone { score, reach } = alone.get(i).copied().unwrap_or(Alone { score: f64::NAN, reach: f64::NAN });
-            values.extend([judged(score), y, yhat, yhat - reach, yhat + reach]);
+            let unknown = Alone { score: f64::NAN, reach: [f64::NAN; 2] };
+            let Alone { score, reach: [below, above] } = alone.get(i).copied().unwrap_or(unknown);
+            values.extend([judged(score), y, yhat, yhat - below, yhat + above]);
         }
         Some(values.into())
     }

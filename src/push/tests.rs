@@ -62,7 +62,7 @@ fn row(t_ms: i64) -> ScoredRow {
     ScoredRow { host, t_ms, values: [0.75, 4e9, f64::NAN, 7.0].into(), verdict: Some(verdict) }
 }
 
-const ALONE: [Alone; 2] = [Alone { score: f64::NAN, reach: 5.0 }, Alone { score: 6.25, reach: 0.125 }];
+const ALONE: [Alone; 2] = [Alone { score: f64::NAN, reach: [5.0; 2] }, Alone { score: 6.25, reach: [0.125, 0.25] }];
 
 /// A queue of `n` samples, its end for scoring and its end for sending.
 fn queue(layout: &Arc<Layout>, n: usize) -> (Outbox, mpsc::Receiver<Vec<QueuedRow>>, Registry) {
@@ -112,7 +112,7 @@ fn a_judged_row_has_vmanomalys_series() {
         of("y", "cpu", "0.75"),
         of("yhat", "cpu", "0.25"),
         of("yhat_lower", "cpu", "0.125"),
-        of("yhat_upper", "cpu", "0.375"),
+        of("yhat_upper", "cpu", "0.5"),
     ];
     assert_eq!(wire("", &row(T_MS + 5), Some(true)), all);
     assert_eq!(wire("series: host", &row(T_MS + 5), Some(false)), [whole]);

@@ -35,7 +35,7 @@ pub struct Server {
 impl Server {
     /// Returns once it answers; `None` where the program is missing.
     pub fn start(program: Program) -> Option<Self> {
-        let path = peers::folder(&[program.file()], "reading history")?.join(program.file());
+        let path = peers::folder(&[program.file()], "what reads or writes a database")?.join(program.file());
         let folder = tempfile::tempdir().unwrap();
         let address = peers::free_address();
         let data = folder.path().join("data");
