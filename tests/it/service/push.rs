@@ -184,7 +184,7 @@ async fn a_database_has_every_row_of_a_run_at_its_own_time() {
         let Some(server) = Server::start(program) else { continue };
         let world = world(&format!("{}/api/v1/write", server.url()), "").await;
         let rows = run(&world).await;
-        // What is left goes with the end of the service.
+        until(&world, |page| counter(page, "queue_samples", "") == 0.0).await;
         world.stop().await;
         let stored = stored(&server);
         assert_is_the_run(&stored, &rows);
@@ -262,7 +262,7 @@ async fn a_receiver_that_hangs_costs_the_newest_samples_and_nothing_else() {
     unpushed.stop().await;
 
     let mut receiver = Receiver::start(&[], Answer::Hang);
-    let more = "timeout: 20ms, queue: 1000, batch: 100, retry_min: 1ms, retry_max: 2ms";
+    let more = "timeout: 100ms, queue: 1000, batch: 100, retry_min: 1ms, retry_max: 2ms";
     let world = world_for(&receiver, more).await;
     let rows = run(&world).await;
     assert!(rows == expected, "the push changes nothing of what it pushes");
@@ -274,7 +274,11 @@ async fn a_receiver_that_hangs_costs_the_newest_samples_and_nothing_else() {
 
     receiver.answer(TAKEN);
     let page = until(&world, |page| counter(page, "queue_samples", "") == 0.0).await;
-    let pushed = taken(&receiver.rest());
+    // A body whose answer came too late is sent again.
+    let mut requests = receiver.rest();
+    requests.retain(|request| request.answer == TAKEN);
+    requests.dedup_by(|again, before| again.body == before.body);
+    let pushed = taken(&requests);
     assert_eq!((counter(&page, "samples_total", ""), n_samples(&pushed)), (queued, queued));
     assert_eq!(counter(&page, "samples_dropped_total", "queue_full"), dropped);
     // The oldest are there, without a hole.
