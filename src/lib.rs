@@ -7,13 +7,14 @@
 //! Modules in reading order: [`cmd`] (the commands), [`service`] (the wiring of the stages), [`http`] (requests in, pages out),
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
-//! [`results`] (what readers see), [`push`] (results to a database). [`demo`] is a simulated fleet that writes to all this;
-//! [`history`] gives an engine what was recorded, or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are
-//! found, and [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`],
-//! [`random`], [`outbound`] and [`proto`] are what all of them speak of.
+//! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database).
+//! [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded, or what a database has
+//! stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and [`playback`] plays them
+//! to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`], [`random`], [`outbound`] and
+//! [`proto`] are what all of them speak of.
 //!
 //! Invariants:
-//! - [`expr`], [`engine`], [`evaluate`] and [`model::verdict`] know no clock, thread, channel, lock, file or network: time is an argument;
+//! - [`expr`], [`engine`], [`evaluate`], [`model::verdict`] and [`events::book`] know no clock, thread, channel, lock, file or network: time is an argument;
 //! - what an engine gives out depends on the plan and its inputs alone, and any order or repetition of samples within the
 //!   lateness gives identical rows; a closed step is never rewritten;
 //! - immutable things are shared (`Arc`): configuration, plan, bundle; mutable things have one owner: hosts live in their shard,
@@ -28,6 +29,7 @@ pub mod decode;
 pub mod demo;
 pub mod engine;
 pub mod evaluate;
+pub mod events;
 pub mod expr;
 pub mod history;
 pub mod http;

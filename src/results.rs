@@ -184,6 +184,12 @@ impl Results {
         views
     }
 
+    /// One host.
+    #[must_use]
+    pub fn view(&self, name: &str) -> Option<HostView> {
+        self.hosts.get(name).map(|entry| entry.view())
+    }
+
     /// One host with its last rows, oldest first.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<(HostView, Vec<Arc<PastRow>>)> {

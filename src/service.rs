@@ -16,6 +16,7 @@ use crate::decode::Wanted;
 use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
+use crate::events::{self, Events};
 use crate::expr::{ExprError, FeatureSource, Plan, host_selector};
 use crate::http;
 use crate::ingest::Ingest;
@@ -55,12 +56,12 @@ pub struct Plans {
     pub plan: Arc<Plan>,
     /// For each of the bundle's features the index of the configured one.
     pub scored: Vec<u16>,
+    /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
+    pub storage: Option<PathBuf>,
     /// Changes to the detection for some hosts.
     overrides: Vec<Override>,
     /// The maintenance windows.
     maintenance: Vec<Arc<Silence>>,
-    /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
-    pub storage: Option<PathBuf>,
 }
 
 impl Plans {
@@ -316,7 +317,7 @@ pub struct Service {
     ready: Arc<AtomicBool>,
     server: tokio::task::JoinHandle<()>,
     ticker: tokio::task::JoinHandle<()>,
-    /// Shards, then scorers: the order in which they end.
+    /// Shards, then scorers, then what stores events: the order in which they end.
     threads: Vec<JoinHandle<()>>,
     /// Where results are pushed; ends after the scorers.
     push: Option<Pusher>,
@@ -335,10 +336,11 @@ impl Service {
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let results = Arc::new(Results::new(Arc::new(plans.meta())));
 
+        let (events, events_thread) = start_events(plans, &registry)?;
         let push = config.push.as_ref();
         let push = push.map(|push| Pusher::start(push, results.meta(), &registry, clock::now_ms().unsigned_abs()));
         let push = push.transpose()?;
-        let (queues, scorer_threads) = start_scorers(plans, runtime, &results, &registry, push.as_ref())?;
+        let (queues, scorer_threads) = start_scorers(plans, runtime, (&results, &events), &registry, push.as_ref())?;
         let names = config.features.iter().map(|f| f.name.clone()).collect();
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, names, Arc::clone(&decode_metrics))?);
@@ -348,6 +350,7 @@ impl Service {
         let (shards, mut threads) =
             Shards::start(&engine, queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
         threads.extend(scorer_threads);
+        threads.extend(events_thread);
 
         let ingest = Arc::new(Ingest::new(plans.wanted()?, config.ingest.clone(), shards.clone(), decode_metrics));
         let write = move |body: bytes::Bytes, encoding| {
@@ -358,7 +361,8 @@ impl Service {
         let silences = Silences::new(store, shards.clone());
         let deps = http::Deps {
             silences,
-            results,
+            results: Arc::clone(&results),
+            events: Arc::clone(&events),
             registry,
             ready: Arc::clone(&ready),
             now_ms: clock::now_ms,
@@ -369,7 +373,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let connections = config.limits.connections;
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
-        let ticker = tokio::spawn(tick(shards.clone(), stopped));
+        let ticker = tokio::spawn(tick(shards.clone(), results, events, stopped));
         ready.store(true, Ordering::Release);
         Ok(Self { shards, stop, ready, server, ticker, threads, push })
     }
@@ -414,11 +418,24 @@ impl Service {
     }
 }
 
+/// The events, and the thread that stores them where there is storage.
+fn start_events(plans: &Plans, registry: &Registry) -> anyhow::Result<(Arc<Events>, Option<JoinHandle<()>>)> {
+    let config = &plans.config;
+    let bounds = events::Bounds {
+        merge_ms: config.detection.merge_ms,
+        events: config.limits.events,
+        log_bytes: config.limits.event_log_bytes as u64,
+    };
+    let Some(dir) = &plans.storage else { return Ok((Arc::new(Events::new(&bounds, registry)?), None)) };
+    let (events, thread) = Events::stored(&bounds, registry, dir, clock::now_ms())?;
+    Ok((Arc::new(events), Some(thread)))
+}
+
 /// Starts the scoring threads and gives each shard the queue to its own.
 fn start_scorers(
     plans: &Plans,
     runtime: &Runtime,
-    results: &Arc<Results>,
+    (results, events): (&Arc<Results>, &Arc<Events>),
     registry: &Registry,
     push: Option<&Pusher>,
 ) -> anyhow::Result<(Vec<ScorerQueue>, Vec<JoinHandle<()>>)> {
@@ -431,7 +448,8 @@ fn start_scorers(
     for i in 0..n_scorers {
         let session = Session::open(runtime, &plans.bundle, plans.window())?;
         let batch = Batch::new(session, plans.window(), plans.scored.len());
-        let scorer = Scorer::new(batch, plans.decisions(), Arc::clone(results), metrics.clone())
+        let (results, events) = (Arc::clone(results), Arc::clone(events));
+        let scorer = Scorer::new(batch, plans.decisions(), results, events, metrics.clone())
             .with_outbox(push.map(Pusher::outbox));
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);
         let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
@@ -447,13 +465,16 @@ async fn serve(listener: TcpListener, routes: http::Routes, connections: usize, 
     http::serve(listener, routes, connections, until(stopped), DRAIN_MS).await;
 }
 
-async fn tick(shards: Shards, stopped: watch::Receiver<bool>) {
+async fn tick(shards: Shards, results: Arc<Results>, events: Arc<Events>, stopped: watch::Receiver<bool>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopped = std::pin::pin!(until(stopped));
     loop {
         tokio::select! {
-            _ = interval.tick() => shards.tick(clock::now_ms()),
+            _ = interval.tick() => {
+                shards.tick(clock::now_ms());
+                events.sweep(&results, clock::now_ms());
+            }
             () = &mut stopped => return,
         }
     }

@@ -188,11 +188,15 @@ mod tests {
         let check = |name: &str, values: &[f64], expected: &str| {
             let host = Arc::new(HostId { name: name.into(), labels: Labels::default() });
             let mut csv = Vec::new();
-            write_row(
-                &mut csv,
-                &Row { host, t_ms: 60_000, values: values.into(), window: None, treatment: Treatment::Full },
-            )
-            .unwrap();
+            let row = Row {
+                host,
+                t_ms: 60_000,
+                values: values.into(),
+                history_ms: 0,
+                window: None,
+                treatment: Treatment::Full,
+            };
+            write_row(&mut csv, &row).unwrap();
             assert_eq!(String::from_utf8(csv).unwrap(), format!("{expected}\n"));
         };
         check("a:9100", &[0.1 + 0.2, f64::NAN, 3.0], "a:9100,60000,0.30000000000000004,,3");

@@ -15,12 +15,12 @@ pub struct Flags {
     /// The configuration file. Without it the built-in preset and bundle run.
     #[arg(long = "config.file", value_name = "FILE")]
     pub config_file: Option<PathBuf>,
-    /// The folder for what survives a restart: silences. Without it nothing is written.
-    #[arg(long = "storage.path", value_name = "DIR")]
-    pub storage_path: Option<PathBuf>,
     /// Where to listen: host:port, or :port for every interface.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9201")]
     pub listen_address: String,
+    /// The folder for what survives a restart: events and silences. Without it nothing is written.
+    #[arg(long = "storage.path", value_name = "DIR")]
+    pub storage_path: Option<PathBuf>,
     /// The ONNX Runtime library. Without it the usual places are looked through.
     #[arg(long = "onnxruntime.path", value_name = "FILE")]
     pub onnxruntime_path: Option<PathBuf>,

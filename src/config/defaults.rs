@@ -77,6 +77,7 @@ impl Default for Detection {
             min_history_ms: 6 * HOUR_MS,
             max_missing: 0.5,
             stale_after_ms: 5 * MINUTE_MS,
+            merge_ms: 15 * MINUTE_MS,
             max_lag_ms: 15 * MINUTE_MS,
         }
     }
@@ -113,6 +114,8 @@ impl Default for Limits {
             host_idle_ms: DAY_MS,
             silences: 1_000,
             result_series: 1_000_000,
+            events: 10_000,
+            event_log_bytes: 64 * MIB,
         }
     }
 }

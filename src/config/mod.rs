@@ -130,6 +130,8 @@ pub struct Detection {
     pub max_missing: f64,
     /// Silence after which a host is stale. Default 5 min.
     pub stale_after_ms: i64,
+    /// Flags of a host that are at most so far apart are one event. Default 15 min.
+    pub merge_ms: i64,
     /// Rows closed so long after their time, by our clock, raise no flag. Default 15 min.
     pub max_lag_ms: i64,
 }
@@ -246,6 +248,10 @@ pub struct Limits {
     pub silences: usize,
     /// Series of results on `/metrics`; beyond it details are left out. Default 1,000,000.
     pub result_series: usize,
+    /// Events kept. Default 10,000.
+    pub events: usize,
+    /// Bytes of the file of events in `--storage.path`. Default 64 MiB.
+    pub event_log_bytes: usize,
 }
 
 /// Parallelism.

@@ -154,6 +154,7 @@ fn detection(mut map: Map<'_>, detection: &mut Detection) {
     set(&mut detection.min_history_ms, map.duration("min_history", 0..=YEAR_MS, "6h"));
     set(&mut detection.max_missing, map.number("max_missing", "a share from 0 to 1, such as 0.5", is_share));
     set(&mut detection.stale_after_ms, map.duration("stale_after", SECOND_MS..=30 * DAY_MS, "5m"));
+    set(&mut detection.merge_ms, map.duration("merge", 0..=30 * DAY_MS, "15m"));
     set(&mut detection.max_lag_ms, map.duration("max_lag", SECOND_MS..=100 * YEAR_MS, "15m"));
     map.finish();
 }
@@ -269,6 +270,8 @@ fn limits(mut map: Map<'_>, limits: &mut Limits) {
     set(&mut limits.host_idle_ms, map.duration("host_idle", SECOND_MS..=YEAR_MS, "24h"));
     set(&mut limits.silences, map.whole("silences", 1..=60_000, "silences"));
     set(&mut limits.result_series, map.whole("result_series", 1..=MANY, "series"));
+    set(&mut limits.events, map.whole("events", 1..=10_000_000, "events"));
+    set(&mut limits.event_log_bytes, map.size("event_log", 1 << 16..=GIB, "64MiB"));
     map.finish();
 }
 

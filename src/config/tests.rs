@@ -34,7 +34,8 @@ fn nothing_written_is_the_default() {
 
 #[test]
 fn everything_written_arrives() {
-    let config = read(include_str!("../../docs/configuration.example.yaml")).unwrap();
+    let example = include_str!("../../docs/configuration.example.yaml");
+    let config = read(example).unwrap();
     assert_eq!(config.identity.label, "host");
     assert_eq!(config.identity.drop, ["replica"]);
     assert_eq!(config.identity.keep, ["job", "cluster"]);
@@ -49,7 +50,8 @@ fn everything_written_arrives() {
     assert_eq!(config.standardisation.memory_s, Some(604_800.0));
     assert_eq!(config.features.len(), 2);
     assert_eq!(config.features[0].name, "cpu_busy");
-    assert_eq!(config.features[0].at, "o.yaml:54:11");
+    let line = example.lines().position(|line| line.contains("expr: 1 - avg")).unwrap() + 1;
+    assert_eq!(config.features[0].at, format!("o.yaml:{line}:11"));
     let rule = |detect, min_dev, min_rel_dev| Rule { detect, min_dev, min_rel_dev };
     assert_eq!(config.features[1].rule, rule(Some(Detect::Above), Some(0.05), Some(0.0)));
     let cpu = ("cpu_busy".to_owned(), rule(Some(Detect::Above), Some(0.2), Some(0.1)));

@@ -223,7 +223,8 @@ impl Host {
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
         self.not_scored = window.as_ref().err().copied();
         out.counts.add(Event::RowClosed, 1);
-        out.rows.push(Row { host: Arc::clone(&self.id), t_ms, values: values.into(), window: window.ok(), treatment });
+        let (host, history_ms) = (Arc::clone(&self.id), self.history_ms(shared));
+        out.rows.push(Row { host, t_ms, values: values.into(), history_ms, window: window.ok(), treatment });
         self.expire_series(t_ms, shared);
     }
 
@@ -285,6 +286,11 @@ impl Host {
         }
     }
 
+    /// Event time from its first to its newest closed row, less the gaps that emptied the window.
+    fn history_ms(&self, shared: &Shared) -> i64 {
+        i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(shared.config.step_ms)
+    }
+
     /// What is known of the host now.
     pub(super) fn status(&self, shared: &Shared) -> HostStatus {
         HostStatus {
@@ -292,7 +298,7 @@ impl Host {
             last_sample_ms: self.newest_ms,
             up: self.slots.up(self.newest_ms, shared.config.plan.lookback_ms),
             window_rows: u32::try_from(self.windows.len()).unwrap_or(u32::MAX),
-            history_ms: i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(shared.config.step_ms),
+            history_ms: self.history_ms(shared),
             missing: self.missing.clone(),
             errors: self.errors.clone(),
             not_scored: self.not_scored,

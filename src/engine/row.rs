@@ -24,6 +24,8 @@ pub struct Row {
     pub t_ms: TimestampMs,
     /// One value per configured feature, in its own unit; NaN where missing.
     pub values: Box<[f64]>,
+    /// Event time from the host's first row to this one, less the gaps that emptied the window.
+    pub history_ms: i64,
     /// Present where T rows are there and enough of them is not missing.
     pub window: Option<Window>,
     /// What it may cause.

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use serde::Serialize;
 use warp::reply::Response;
 
+use crate::results::state::counted_flag;
 use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
 
+use super::events::EventLine;
 use super::hosts::Line;
-use super::{Read, reply};
+use super::{Read, events, reply};
 
 #[derive(Debug, Serialize)]
 struct Details<'a> {
@@ -20,8 +22,8 @@ struct Details<'a> {
     rows: Vec<Row>,
     contributions: Vec<Contribution<'a>>,
     missing: Vec<Missing<'a>>,
-    /// Reserved: `/api/v1/events` is not there yet.
-    events: [(); 0],
+    /// The newest, newest first.
+    events: Vec<EventLine<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +68,7 @@ pub(super) fn show(read: &Read, name: &str) -> Response {
         return reply::not_found(&format!("there is no host {name:?}; /api/v1/hosts?search= finds names"));
     };
     let meta = read.results.meta();
+    let events = events::of_host(read, &name);
     let seen = view.assess(meta, (read.now_ms)());
     let features = meta.features.iter();
     reply::success(&Details {
@@ -76,7 +79,7 @@ pub(super) fn show(read: &Read, name: &str) -> Response {
         rows: history(&view, &rows, meta),
         contributions: seen.scored.map(|(row, verdict)| contributions(row, verdict, meta)).unwrap_or_default(),
         missing: missing(&view, meta),
-        events: [],
+        events: events.iter().map(|event| EventLine::new(event)).collect(),
     })
 }
 
@@ -92,7 +95,7 @@ fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &Meta) -> Vec<Row> {
             expected: verdict.map(|v| by_column(&v.expected, meta)),
             mse: verdict.map(|v| v.mse),
             score: verdict.map(|v| v.score),
-            flag: verdict.map(|v| v.flag).filter(|_| history_ms >= meta.min_history_ms),
+            flag: verdict.and_then(|v| counted_flag(v.flag, history_ms, meta)),
         }
     };
     rows.iter().map(shown).collect()

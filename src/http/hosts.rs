@@ -127,7 +127,7 @@ fn states(text: &str) -> Result<Vec<State>, String> {
     parsed.collect()
 }
 
-fn number(name: &str, text: &str, max: usize) -> Result<usize, String> {
+pub(super) fn number(name: &str, text: &str, max: usize) -> Result<usize, String> {
     let found = text.parse().ok().filter(|n| *n <= max);
     found.ok_or_else(|| format!("{name} must be a whole number up to {max}, not {text:?}"))
 }

@@ -4,6 +4,7 @@
 //! state is in [`Deps`], shared by every request.
 
 mod body;
+mod events;
 mod host;
 mod hosts;
 mod meter;
@@ -28,6 +29,7 @@ use warp::reply::Response;
 
 use crate::config::Limits;
 use crate::decode::Encoding;
+use crate::events::Events;
 use crate::results::Results;
 use crate::series::TimestampMs;
 use crate::silence::control::Silences;
@@ -45,6 +47,8 @@ pub type Routes = BoxedFilter<(Response,)>;
 pub struct Deps<F> {
     /// What is known of the hosts.
     pub results: Arc<Results>,
+    /// When they were flagged.
+    pub events: Arc<Events>,
     /// The metrics of this process; the routes add their own.
     pub registry: prometheus::Registry,
     /// False until the service can take samples.
@@ -66,6 +70,7 @@ type Query = Vec<(String, String)>;
 /// What a read answers from.
 struct Read {
     results: Arc<Results>,
+    events: Arc<Events>,
     registry: prometheus::Registry,
     ready: Arc<AtomicBool>,
     now_ms: fn() -> TimestampMs,
@@ -104,6 +109,7 @@ where
     let gate = Arc::new(write::Gate::new(deps.write, &deps.limits, &deps.registry)?);
     let read = Arc::new(Read {
         results: deps.results,
+        events: deps.events,
         registry: deps.registry,
         ready: deps.ready,
         now_ms: deps.now_ms,
@@ -126,6 +132,10 @@ where
         .or(silences_route(&read, deps.silences.clone()))
         .unify()
         .or(silence_route(&read, deps.silences))
+        .unify()
+        .or(read_route(&read, "events", warp::path!("api" / "v1" / "events").boxed(), |read, query| {
+            events::list(&read, &query)
+        }))
         .unify()
         .or(read_route(&read, "index", warp::path::end().boxed(), |_, _| pages::index()))
         .unify()

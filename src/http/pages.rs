@@ -21,6 +21,7 @@ const INDEX: &str = include_str!("index.html");
 
 /// The metrics of the process, then the series of the hosts, piece by piece.
 pub(super) fn metrics(read: Arc<Read>) -> Response {
+    read.events.sweep(&read.results, (read.now_ms)());
     let own = match TextEncoder::new().encode_to_string(&read.registry.gather()) {
         Ok(own) => own,
         Err(error) => {

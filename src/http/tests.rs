@@ -72,7 +72,9 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let limits = Limits { body_bytes: 1_000, concurrent_requests: 1, queue_wait_ms: 10_000, ..Limits::default() };
     let (registry, ready) = (prometheus::Registry::new(), Arc::new(AtomicBool::new(true)));
     let silences = Silences::new(Store::open(None, Vec::new(), 3), Shards::default());
-    Deps { silences, results: results(), registry, ready, now_ms: || NOW_MS, write, limits }
+    let bounds = crate::events::Bounds { merge_ms: 0, events: 10, log_bytes: 0 };
+    let events = Arc::new(Events::new(&bounds, &registry).unwrap());
+    Deps { results: results(), events, silences, registry, ready, now_ms: || NOW_MS, write, limits }
 }
 
 /// Takes everything, except bodies that name an error.
@@ -495,4 +497,26 @@ async fn silences() {
     assert_eq!(ask("POST", ALL, "text/plain", "{}").await.0, 415);
     let (status, text) = ask("POST", ALL, "application/json", &" ".repeat(70_000)).await;
     assert!(status == 400 && text.contains("larger than 65536 bytes"), "{text}");
+}
+
+#[tokio::test]
+async fn queries_for_events() {
+    let s = service();
+    let check_query = async |query: &str, expected: &str| {
+        check(&s, request("GET", &format!("/api/v1/events?{query}")), expected).await;
+    };
+    let none = r#"200 {"status":"success","data":{"total":0,"events":[]}}"#;
+    check_query("", none).await;
+    check_query("host=a&state=open&since=24h&until=1700000000000&limit=10000&offset=3", none).await;
+    let bad = async |query: &str, error: &str| {
+        let expected = format!(r#"400 {{"status":"error","errorType":"bad_data","error":"{error}"}}"#);
+        check_query(query, &expected).await;
+    };
+    bad("state=anomalous", r#"unknown state \"anomalous\"; an event is open or closed"#).await;
+    let time = "must be milliseconds since 1970, or how long ago, such as 24h, not";
+    bad("since=yesterday", &format!(r#"since {time} \"yesterday\""#)).await;
+    bad("until=", &format!(r#"until {time} \"\""#)).await;
+    bad("limit=10001", r#"limit must be a whole number up to 10000, not \"10001\""#).await;
+    bad("hosts=a", r#"unknown parameter \"hosts\"; known are host, state, since, until, limit and offset"#).await;
+    check(&s, request("POST", "/api/v1/events"), "405 method not allowed; use GET, HEAD").await;
 }

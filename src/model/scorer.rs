@@ -16,6 +16,7 @@ use super::decision::{Decision, Decisions};
 use super::verdict::{Alone, VerdictState};
 use crate::clock;
 use crate::engine::row::{HostId, Row, Treatment};
+use crate::events::Events;
 use crate::push::queue::Outbox;
 use crate::results::{Results, ScoredRow};
 
@@ -39,6 +40,7 @@ pub struct Scorer {
     batch: Batch,
     decisions: Decisions,
     results: Arc<Results>,
+    events: Arc<Events>,
     /// `[batch × F]`.
     expected: Vec<f32>,
     hosts: HashMap<Arc<str>, Judged>,
@@ -57,8 +59,15 @@ struct Judged {
 impl Scorer {
     /// A scorer without hosts.
     #[must_use]
-    pub fn new(batch: Batch, decisions: Decisions, results: Arc<Results>, metrics: Metrics) -> Self {
-        Self { batch, decisions, results, expected: Vec::new(), hosts: HashMap::new(), outbox: None, metrics }
+    pub fn new(
+        batch: Batch,
+        decisions: Decisions,
+        results: Arc<Results>,
+        events: Arc<Events>,
+        metrics: Metrics,
+    ) -> Self {
+        let (expected, hosts) = (Vec::new(), HashMap::new());
+        Self { batch, decisions, results, events, expected, hosts, outbox: None, metrics }
     }
 
     /// Puts what it scores into `outbox` too.
@@ -93,6 +102,7 @@ impl Scorer {
                 for host in hosts {
                     self.hosts.remove(host.name.as_ref());
                     self.results.forget(&host.name);
+                    self.events.forget(&host);
                 }
             }
             // Whoever asked may have stopped waiting: nothing depends on the answer.
@@ -165,6 +175,7 @@ impl Scorer {
             let flag = (treatment == Treatment::Full).then(|| self.results.flag(&scored, clock::now_ms()));
             outbox.add(&scored, &alone, flag.flatten());
         }
+        self.events.observe(&scored, (row.history_ms, treatment), self.results.meta());
         self.results.record_row(scored, keep_rows);
     }
 }
@@ -278,6 +289,7 @@ mod tests {
             host: Arc::clone(&host),
             t_ms,
             values: Box::default(),
+            history_ms: 0,
             window: None,
             treatment: Treatment::Full,
         };

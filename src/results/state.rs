@@ -111,17 +111,23 @@ pub fn assess<'a>(
     if lag_ms > meta.max_lag_ms {
         return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored };
     }
-    if status.history_ms < meta.min_history_ms {
+    let Some(flag) = counted_flag(verdict.flag, status.history_ms, meta) else {
         let reason = Reason::History(status.history_ms, meta.min_history_ms);
         return Assessment { state: State::Warming, reason, flag: None, scored };
-    }
+    };
     let flagged_ms = verdict.flagged_since_ms.map(|since| row.t_ms.saturating_sub(since));
-    let (state, reason) = match (verdict.flag, flagged_ms) {
+    let (state, reason) = match (flag, flagged_ms) {
         (false, _) => (State::Ok, Reason::None),
         (true, None) => (State::Anomalous, Reason::None),
         (true, Some(for_ms)) => (State::Anomalous, Reason::Flagged(for_ms)),
     };
-    Assessment { state, reason, flag: Some(verdict.flag), scored }
+    Assessment { state, reason, flag: Some(flag), scored }
+}
+
+/// What `flag`, as the model raised it, counts for a host with so much history: nothing where there is too little of it.
+#[must_use]
+pub fn counted_flag(flag: bool, history_ms: i64, meta: &Meta) -> Option<bool> {
+    (history_ms >= meta.min_history_ms).then_some(flag)
 }
 
 impl State {

@@ -6,6 +6,7 @@
 mod bad_input;
 mod bodies;
 mod bundles;
+mod events;
 mod node;
 mod pages;
 mod push;
@@ -43,10 +44,16 @@ struct World {
 impl World {
     /// Starts the service with `config` (YAML) and a small bundle of `features`, whose model expects about the mean of each.
     async fn start(config: &str, features: &[&str]) -> Self {
+        Self::start_with(config, features, |_| {}).await
+    }
+
+    /// As [`World::start`], with something else set in its plans.
+    async fn start_with(config: &str, features: &[&str], set: impl FnOnce(&mut Plans)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("small.onnx");
         std::fs::write(&path, bundle(features)).unwrap();
-        let plans = plans(config, &path).unwrap();
+        let mut plans = plans(config, &path).unwrap();
+        set(&mut plans);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::start(&plans, listener, None).unwrap();
