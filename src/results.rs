@@ -30,6 +30,8 @@ pub struct Results {
 pub struct Meta {
     /// The configured features: the columns of every row.
     pub features: Vec<FeatureInfo>,
+    /// What the plan's leaves select, as text.
+    pub selectors: Vec<String>,
     /// For each of the bundle's features the index of the configured one.
     pub scored: Vec<usize>,
     /// Value of the label `model`.
@@ -162,6 +164,15 @@ impl Results {
     /// Called by the host's scoring thread, after all its rows, when the shard has dropped the host.
     pub fn forget(&self, host: &str) {
         self.hosts.remove(host);
+    }
+
+    /// How long after their time the newest samples came, of the host where that is most; hosts that are silent at `now_ms` don't
+    /// count.
+    #[must_use]
+    pub fn lag_ms(&self, now_ms: TimestampMs) -> i64 {
+        let silent_since_ms = now_ms.saturating_sub(self.meta.stale_after_ms);
+        let heard = self.hosts.iter().filter(|entry| entry.arrived_ms >= silent_since_ms);
+        heard.map(|entry| entry.arrived_ms.saturating_sub(entry.status.last_sample_ms).max(0)).max().unwrap_or(0)
     }
 
     /// Number of hosts.

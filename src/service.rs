@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use prometheus::Registry;
+use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -188,6 +188,7 @@ impl Plans {
         };
         Meta {
             features: config.features.iter().map(feature).collect(),
+            selectors: self.plan.leaves.iter().map(|leaf| leaf.selector.to_string()).collect(),
             scored: self.scored.iter().map(|&i| usize::from(i)).collect(),
             model_alias: config.model.alias.clone(),
             window: self.window(),
@@ -357,6 +358,9 @@ impl Service {
             let ingest = Arc::clone(&ingest);
             async move { ingest.write(&body, encoding).await }
         };
+        let help = "How long after their time the newest samples came, of the host where that is most.";
+        let lag = Gauge::new("outlierd_ingest_lag_seconds", help)?;
+        registry.register(Box::new(lag.clone()))?;
         let ready = Arc::new(AtomicBool::new(false));
         let silences = Silences::new(store, shards.clone());
         let deps = http::Deps {
@@ -373,7 +377,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let connections = config.limits.connections;
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
-        let ticker = tokio::spawn(tick(shards.clone(), results, events, stopped));
+        let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, stopped));
         ready.store(true, Ordering::Release);
         Ok(Self { shards, stop, ready, server, ticker, threads, push })
     }
@@ -465,7 +469,7 @@ async fn serve(listener: TcpListener, routes: http::Routes, connections: usize, 
     http::serve(listener, routes, connections, until(stopped), DRAIN_MS).await;
 }
 
-async fn tick(shards: Shards, results: Arc<Results>, events: Arc<Events>, stopped: watch::Receiver<bool>) {
+async fn tick(shards: Shards, results: Arc<Results>, events: Arc<Events>, lag: Gauge, stopped: watch::Receiver<bool>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopped = std::pin::pin!(until(stopped));
@@ -474,6 +478,7 @@ async fn tick(shards: Shards, results: Arc<Results>, events: Arc<Events>, stoppe
             _ = interval.tick() => {
                 shards.tick(clock::now_ms());
                 events.sweep(&results, clock::now_ms());
+                lag.set(results.lag_ms(clock::now_ms()) as f64 / 1_000.0);
             }
             () = &mut stopped => return,
         }

@@ -10,7 +10,8 @@ use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
 use super::slots::Slots;
 use super::windows::Windows;
 use super::{Output, Shared};
-use crate::expr::eval::{EvalError, Evaluation};
+use crate::expr::eval::{EvalError, Evaluation, Vector};
+use crate::expr::program::LeafId;
 use crate::series::{Labels, Sample, TimestampMs};
 use crate::silence::Silenced;
 
@@ -39,6 +40,8 @@ pub(super) struct Host {
     missing: Box<[u16]>,
     /// See [`HostStatus::errors`].
     errors: Box<[(u16, EvalError)]>,
+    /// See [`HostStatus::unmatched`].
+    unmatched: Box<[(u16, LeafId)]>,
     not_scored: Option<NotScored>,
     /// Places in the calendar of the silences that are for this host.
     silences: Box<[u16]>,
@@ -70,6 +73,7 @@ impl Host {
             silenced: None,
             missing: Box::default(),
             errors: Box::default(),
+            unmatched: Box::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
             steps_since_expiry: 0,
@@ -221,6 +225,7 @@ impl Host {
             Treatment::Full | Treatment::Backlog => self.windows.push(t_ms, &values, &shared.config.windows),
         };
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
+        self.unmatched = unmatched(&self.missing, shared);
         self.not_scored = window.as_ref().err().copied();
         out.counts.add(Event::RowClosed, 1);
         let (host, history_ms) = (Arc::clone(&self.id), self.history_ms(shared));
@@ -301,8 +306,19 @@ impl Host {
             history_ms: self.history_ms(shared),
             missing: self.missing.clone(),
             errors: self.errors.clone(),
+            unmatched: self.unmatched.clone(),
             not_scored: self.not_scored,
             silenced: self.silenced.clone(),
         }
     }
+}
+
+/// Of the features that the row just evaluated lacks, those with a leaf that has nothing, and the first such leaf.
+fn unmatched(missing: &[u16], shared: &Shared) -> Box<[(u16, LeafId)]> {
+    let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
+    let first_empty = |feature: &u16| {
+        let leaves = shared.config.plan.leaves_of.get(usize::from(*feature))?;
+        Some((*feature, *leaves.iter().find(is_empty)?))
+    };
+    missing.iter().filter_map(first_empty).collect()
 }

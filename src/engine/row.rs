@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::expr::eval::EvalError;
+use crate::expr::program::LeafId;
 use crate::series::{Labels, TimestampMs};
 use crate::silence::Silenced;
 
@@ -73,6 +74,8 @@ pub struct HostStatus {
     pub missing: Box<[u16]>,
     /// Those of them whose series are there and whose expression had no single value, and why.
     pub errors: Box<[(u16, EvalError)]>,
+    /// Those of them that read a selector which matched nothing, and the leaf of the first such.
+    pub unmatched: Box<[(u16, LeafId)]>,
     /// Why the newest row completed no window; `None` where it did.
     pub not_scored: Option<NotScored>,
     /// The silence that the newest closed row fell into.

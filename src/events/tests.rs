@@ -17,6 +17,7 @@ fn meta() -> Meta {
     };
     Meta {
         features: ["cpu", "mem", "disk"].map(feature).into(),
+        selectors: Vec::new(),
         scored: vec![2, 0],
         model_alias: "m".into(),
         window: 2,
@@ -102,6 +103,7 @@ fn states_that_end_events() {
             history_ms: 20 * MINUTE_MS,
             missing: Box::default(),
             errors: Box::default(),
+            unmatched: Box::default(),
             not_scored: None,
             silenced: None,
         };

@@ -85,6 +85,8 @@ pub struct Plan {
     pub leaves: Vec<Leaf>,
     /// One program per feature, in the order given.
     pub features: Vec<Node>,
+    /// By feature, the leaves that it reads, in the order in which they stand.
+    pub leaves_of: Vec<Box<[LeafId]>>,
     /// Every distinct grouping of aggregations and matches.
     pub groupings: Arc<[Grouping]>,
     /// The metric names that any feature reads, and `up`. An index is the `MetricId` of decode.
@@ -110,17 +112,20 @@ impl Plan {
     pub fn compile(features: &[FeatureSource<'_>], lookback_ms: i64) -> Result<Self, Vec<ExprError>> {
         let mut builder = Builder::default();
         let mut programs = Vec::with_capacity(features.len());
-        let mut errors = Vec::new();
+        let (mut leaves_of, mut errors) = (Vec::with_capacity(features.len()), Vec::new());
         for feature in features {
             match parse::compile(feature.expr, &mut builder) {
-                Ok(node) => programs.push(node),
+                Ok(node) => {
+                    programs.push(node);
+                    leaves_of.push(std::mem::take(&mut builder.read).into());
+                }
                 Err(Refusal { character, message }) => {
                     let (at, feature) = (feature.at.into(), feature.name.into());
                     errors.push(ExprError { at, feature, character, message });
                 }
             }
         }
-        if errors.is_empty() { Ok(builder.finish(programs, lookback_ms)) } else { Err(errors) }
+        if errors.is_empty() { Ok(builder.finish(programs, leaves_of, lookback_ms)) } else { Err(errors) }
     }
 
     /// The leaves that may select a series of `metric`; to be checked by their selectors.
@@ -141,6 +146,8 @@ impl Plan {
 pub(super) struct Builder {
     leaves: Vec<Leaf>,
     leaf_ids: HashMap<String, LeafId>,
+    /// The leaves that the expression being compiled reads.
+    read: Vec<LeafId>,
     groupings: Vec<Grouping>,
 }
 
@@ -149,11 +156,13 @@ impl Builder {
     pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup, offset_ms: i64) -> Result<LeafId, String> {
         let key = format!("{:?}|{selector}|{rollup:?}|{offset_ms}", selector.metric);
         if let Some(&id) = self.leaf_ids.get(&key) {
+            self.read.push(id);
             return Ok(id);
         }
         let id = LeafId::try_from(self.leaves.len()).map_err(|_| "more than 65536 different selectors".to_owned())?;
         self.leaves.push(Leaf { selector, rollup, offset_ms });
         self.leaf_ids.insert(key, id);
+        self.read.push(id);
         Ok(id)
     }
 
@@ -166,7 +175,7 @@ impl Builder {
         GroupingId::try_from(index).map_err(|_| "more than 65536 different groupings".to_owned())
     }
 
-    fn finish(self, features: Vec<Node>, lookback_ms: i64) -> Plan {
+    fn finish(self, features: Vec<Node>, leaves_of: Vec<Box<[LeafId]>>, lookback_ms: i64) -> Plan {
         let mut metrics = vec!["up".to_owned()];
         let mut leaves_by_metric: Vec<Vec<LeafId>> = vec![Vec::new()];
         let mut unnamed_leaves = Vec::new();
@@ -186,6 +195,7 @@ impl Builder {
             range_ms_max: self.leaves.iter().map(|leaf| leaf.reach_ms(lookback_ms)).max().unwrap_or(lookback_ms),
             leaves: self.leaves,
             features,
+            leaves_of,
             groupings: self.groupings.into(),
             metrics,
             leaves_by_metric,

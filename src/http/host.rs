@@ -1,5 +1,6 @@
 //! `GET /api/v1/hosts/{host}`: all that is known of one host.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -56,7 +57,7 @@ struct Contribution<'a> {
 #[derive(Debug, Serialize)]
 struct Missing<'a> {
     feature: &'a str,
-    reason: &'static str,
+    reason: Cow<'a, str>,
 }
 
 /// `name` is a segment of the path, percent-encoded.
@@ -134,9 +135,20 @@ fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a Meta) -> Vec<
 }
 
 fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
-    let reason = |i: &u16| match view.status.errors.iter().find(|(feature, _)| feature == i) {
-        Some((_, error)) => error.advice(),
-        None => "no series that it selects has a value in the newest row",
+    let unmatched = |i: &u16| {
+        let (_, leaf) = view.status.unmatched.iter().find(|(feature, _)| feature == i)?;
+        meta.selectors.get(usize::from(*leaf))
+    };
+    let reason = |i: &u16| -> Cow<'a, str> {
+        if let Some((_, error)) = view.status.errors.iter().find(|(feature, _)| feature == i) {
+            return error.advice().into();
+        }
+        match unmatched(i) {
+            Some(selector) => {
+                format!("{selector} has no value in the newest row: nothing that it selects arrives").into()
+            }
+            None => "its series are there, but the expression has no value in the newest row".into(),
+        }
     };
     let of_feature = |i: &u16| Some(Missing { feature: &meta.features.get(usize::from(*i))?.name, reason: reason(i) });
     view.status.missing.iter().filter_map(of_feature).collect()

@@ -27,6 +27,7 @@ fn results() -> Arc<Results> {
     };
     Arc::new(Results::new(Arc::new(Meta {
         features: ["cpu", "mem", "disk"].map(feature).into(),
+        selectors: Vec::new(),
         scored: vec![2, 0],
         model_alias: "m".into(),
         window: 2,
@@ -49,6 +50,7 @@ fn add(results: &Results, name: &str, score: f64) {
         history_ms: 3 * MINUTE_MS,
         missing: [1].into(),
         errors: Box::default(),
+        unmatched: Box::default(),
         not_scored: None,
         silenced: None,
     };
@@ -344,7 +346,7 @@ async fn one_host() {
                 {"t_ms":1699999940000,"values":[0.75,null,0.5],"expected":[0.25,null,0.5],"mse":2.0,"score":2.0,"flag":true}],
         "contributions":[{"feature":"cpu","share":0.75,"actual":0.75,"expected":0.25},
                          {"feature":"disk","share":0.25,"actual":0.5,"expected":0.5}],
-        "missing":[{"feature":"mem","reason":"no series that it selects has a value in the newest row"}],"events":[]}}"#,
+        "missing":[{"feature":"mem","reason":"its series are there, but the expression has no value in the newest row"}],"events":[]}}"#,
     );
     assert_eq!(get(&s, "/api/v1/hosts/a%2F%C3%BC%3a1").await, expected);
     let absent = r#"404 {"status":"error","errorType":"not_found","error":"there is no host \"b\"; /api/v1/hosts?search= finds names"}"#;

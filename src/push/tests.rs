@@ -29,6 +29,7 @@ fn meta() -> Meta {
         |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
     Meta {
         features: ["cpu", "mem", "disk", "net"].map(feature).into(),
+        selectors: Vec::new(),
         scored: vec![2, 0],
         model_alias: "eu".into(),
         window: 60,

@@ -13,6 +13,7 @@ fn meta() -> Meta {
         |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
     Meta {
         features: ["cpu", "mem", "disk", "net"].map(feature).into(),
+        selectors: Vec::new(),
         scored: vec![0, 2],
         model_alias: "default".into(),
         window: 60,
@@ -37,6 +38,7 @@ fn status(name: &str) -> HostStatus {
         history_ms: 7 * HOUR_MS,
         missing: Box::default(),
         errors: Box::default(),
+        unmatched: Box::default(),
         not_scored: None,
         silenced: None,
     }
@@ -53,6 +55,22 @@ fn scored(name: &str, t_ms: i64, flag: bool) -> ScoredRow {
         contributions: [1.0, 0.0].into(),
     };
     ScoredRow { host: host(name), t_ms, values: [0.75, 4e9, f64::NAN, 0.0].into(), verdict: Some(verdict) }
+}
+
+#[test]
+fn the_lag_is_that_of_the_latest_host_that_is_heard() {
+    let results = Results::new(Arc::new(meta()));
+    assert_eq!(results.lag_ms(NOW_MS), 0);
+    let record = |name: &str, last_sample_ms: i64, arrived_ms: i64| {
+        let status = HostStatus { last_sample_ms, ..status(name) };
+        results.record_status(&status, arrived_ms);
+    };
+    record("ahead", NOW_MS + 5_000, NOW_MS);
+    assert_eq!(results.lag_ms(NOW_MS), 0);
+    record("a", NOW_MS - 90_000, NOW_MS - 60_000);
+    record("b", NOW_MS - 10_000, NOW_MS);
+    record("silent", NOW_MS - 86_400_000, NOW_MS - 3_600_000);
+    assert_eq!(results.lag_ms(NOW_MS), 30_000);
 }
 
 #[test]

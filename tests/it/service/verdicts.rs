@@ -243,6 +243,13 @@ async fn a_host_that_lacks_features_is_partial() {
         let missing = host["missing"].as_array().unwrap().iter();
         missing.map(|m| m["feature"].as_str().unwrap().to_owned()).collect()
     };
+    // Each says which selector matched nothing.
+    let why = |at: usize| host["missing"][at]["reason"].as_str().unwrap();
+    assert_eq!(
+        why(2),
+        "node_disk_reads_completed_total has no value in the newest row: nothing that it selects arrives"
+    );
+    assert!(why(0).starts_with(r#"node_cpu_seconds_total{mode="idle"} has no value"#), "{}", why(0));
     assert_eq!(names(&host), ["cpu_busy", "cpu_user", "disk_reads", "net_in", "filesystem_used"]);
     let few = world.host("b:9100").await;
     assert_eq!((brief(&few), names(&few)), ("ok |  | false".to_owned(), vec!["disk_reads".to_owned()]));
