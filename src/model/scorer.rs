@@ -172,7 +172,9 @@ impl Scorer {
         let (keep_rows, treatment) = (self.batch.window_rows(), row.treatment);
         let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
         if let Some(outbox) = self.outbox.as_mut().filter(|_| scored.verdict.is_some()) {
-            let flag = (treatment == Treatment::Full).then(|| self.results.flag(&scored, clock::now_ms()));
+            // Of this row's moment, and of the host's: with a body of many rows its status is ahead of most of them.
+            let may_flag = treatment == Treatment::Full && row.history_ms >= self.results.meta().min_history_ms;
+            let flag = may_flag.then(|| self.results.flag(&scored, clock::now_ms()));
             outbox.add(&scored, &alone, flag.flatten());
         }
         self.events.observe(&scored, (row.history_ms, treatment), self.results.meta());
