@@ -3,7 +3,7 @@
 #   node_exporter-1.12.1, vmagent-1.150.0   built with `go install` (this vmagent speaks zstd)
 #   node_exporter-1.5, vmagent-1.79         from the Debian 12 packages (this vmagent speaks snappy)
 #   victoria-metrics-1.150.0                built with `go install`
-#   victoria-metrics-1.79, prometheus-2.42  from the Debian 12 packages
+#   victoria-metrics-1.79, prometheus-2.42, promtool-2.42  from the Debian 12 packages
 #   prometheus-reference                    tests/peers/prometheus, built anew when its sources changed; minutes the first time
 # Nothing is installed or started on the machine. Prints one line per peer.
 #
@@ -101,6 +101,7 @@ from_debian node_exporter-1.5 prometheus-node-exporter 1.5. /usr/bin/prometheus-
 from_debian vmagent-1.79 victoria-metrics 1.79. /usr/bin/vmagent
 from_debian victoria-metrics-1.79 victoria-metrics 1.79. /usr/bin/victoria-metrics
 from_debian prometheus-2.42 prometheus 2.42. /usr/bin/prometheus
+from_debian promtool-2.42 prometheus 2.42. /usr/bin/promtool
 from_go node_exporter-1.12.1 github.com/prometheus/node_exporter@v1.12.1
 from_go vmagent-1.150.0 github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent@v1.150.0
 from_go victoria-metrics-1.150.0 github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.150.0

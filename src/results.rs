@@ -3,6 +3,7 @@
 //! Owns the only `DashMap`. A host is written by two threads, each its own half: the shard writes the status, the scorer
 //! writes rows. Readers get owned snapshots; no guard leaves this file. What the numbers mean is `state`'s.
 
+pub mod exposition;
 pub mod metrics_text;
 pub mod state;
 
@@ -193,6 +194,14 @@ impl Results {
         let mut views: Vec<HostView> = self.hosts.iter().map(|entry| entry.view()).collect();
         views.sort_unstable_by(|a, b| a.status.host.name.cmp(&b.status.host.name));
         views
+    }
+
+    /// Which hosts there are, sorted by name.
+    #[must_use]
+    pub fn host_ids(&self) -> Vec<Arc<HostId>> {
+        let mut ids: Vec<Arc<HostId>> = self.hosts.iter().map(|entry| Arc::clone(&entry.status.host)).collect();
+        ids.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        ids
     }
 
     /// One host.

@@ -372,6 +372,7 @@ impl Service {
             now_ms: clock::now_ms,
             write,
             limits: config.limits.clone(),
+            metrics: config.metrics.clone(),
         };
         let routes = http::routes(deps)?;
         let (stop, stopped) = watch::channel(false);

@@ -1,7 +1,7 @@
 //! What runs without a configuration file.
 
 use super::{
-    Config, Detection, Feature, Identity, Ingest, Limits, Model, StandardisationOverrides, Threads,
+    Config, Detail, Detection, Feature, Identity, Ingest, Limits, Metrics, Model, StandardisationOverrides, Threads,
     errors::ConfigErrors, read,
 };
 
@@ -49,6 +49,7 @@ impl Config {
             ingest: Ingest::default(),
             push: None,
             limits: Limits::default(),
+            metrics: Metrics::default(),
             threads: Threads::default(),
         }
     }
@@ -113,10 +114,15 @@ impl Default for Limits {
             scorer_queue: 8_192,
             host_idle_ms: DAY_MS,
             silences: 1_000,
-            result_series: 1_000_000,
             events: 10_000,
             event_log_bytes: 64 * MIB,
         }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { detail: Detail::Full, max_series: 1_000_000 }
     }
 }
 

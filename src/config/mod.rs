@@ -85,6 +85,8 @@ pub struct Config {
     pub push: Option<push::Push>,
     /// What bounds memory.
     pub limits: Limits,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
     /// Parallelism.
     pub threads: Threads,
 }
@@ -246,12 +248,28 @@ pub struct Limits {
     pub host_idle_ms: i64,
     /// Silences that were asked for and are not over. Default 1,000.
     pub silences: usize,
-    /// Series of results on `/metrics`; beyond it details are left out. Default 1,000,000.
-    pub result_series: usize,
     /// Events kept. Default 10,000.
     pub events: usize,
     /// Bytes of the file of events in `--storage.path`. Default 64 MiB.
     pub event_log_bytes: usize,
+}
+
+/// What `/metrics` shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metrics {
+    /// How much of each host. Default full.
+    pub detail: Detail,
+    /// Series of hosts; past it the page is compact, and past it still the rest is left out. Default 1,000,000.
+    pub max_series: usize,
+}
+
+/// How much of each host `/metrics` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Everything.
+    Full,
+    /// Flag, mse and state.
+    Compact,
 }
 
 /// Parallelism.

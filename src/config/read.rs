@@ -7,14 +7,17 @@ use super::errors::{ConfigErrors, Place};
 use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
-    Config, Detection, Feature, Identity, Ingest, Limits, Model, Scale, StandardisationOverrides, Threads, defaults,
-    overrides, push,
+    Config, Detail, Detection, Feature, Identity, Ingest, Limits, Metrics, Model, Scale, StandardisationOverrides,
+    Threads, defaults, overrides, push,
 };
 
 const SECOND_MS: i64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const YEAR_MS: i64 = 365 * DAY_MS;
+
+/// Things of one kind: more is a slip of the pen.
+const MANY: usize = 1_000_000_000;
 
 /// Features of one configuration; the input of a model is seldom past a hundred.
 const FEATURES_MAX: usize = 1_000;
@@ -68,6 +71,7 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     let push_place = map.find("push").map(|entry| entry.place);
     config.push = push::read(map.section("push"), push_place);
     limits(map.section("limits"), &mut config.limits);
+    metrics(map.section("metrics"), &mut config.metrics);
     threads(map.section("threads"), &mut config.threads);
     let context = map.context();
     map.finish();
@@ -251,7 +255,6 @@ fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {
 
 fn limits(mut map: Map<'_>, limits: &mut Limits) {
     const GIB: u64 = 1 << 30;
-    const MANY: usize = 1_000_000_000;
     set(&mut limits.body_bytes, map.size("body", 1..=GIB, "32MiB"));
     set(&mut limits.concurrent_requests, map.whole("concurrent_requests", 1..=100_000, "requests"));
     let queue_wait = map.duration("queue_wait", 0..=60 * SECOND_MS, "10s").map(i64::unsigned_abs);
@@ -269,9 +272,19 @@ fn limits(mut map: Map<'_>, limits: &mut Limits) {
     set(&mut limits.scorer_queue, map.whole("scorer_queue", 1..=MANY, "rows"));
     set(&mut limits.host_idle_ms, map.duration("host_idle", SECOND_MS..=YEAR_MS, "24h"));
     set(&mut limits.silences, map.whole("silences", 1..=60_000, "silences"));
-    set(&mut limits.result_series, map.whole("result_series", 1..=MANY, "series"));
     set(&mut limits.events, map.whole("events", 1..=10_000_000, "events"));
     set(&mut limits.event_log_bytes, map.size("event_log", 1 << 16..=GIB, "64MiB"));
+    map.finish();
+}
+
+fn metrics(mut map: Map<'_>, metrics: &mut Metrics) {
+    let detail = |text: &str| match text {
+        "full" => Some(Detail::Full),
+        "compact" => Some(Detail::Compact),
+        _ => None,
+    };
+    set(&mut metrics.detail, map.parsed("detail", "`full` or `compact`", detail));
+    set(&mut metrics.max_series, map.whole("max_series", 1..=MANY, "series"));
     map.finish();
 }
 

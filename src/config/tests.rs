@@ -68,6 +68,7 @@ fn everything_written_arrives() {
     assert_eq!((push.batch_samples, push.queue_samples, push.interval_ms), (10_000, 1_000_000, 5_000));
     assert_eq!(config.limits.body_bytes, 32 << 20);
     assert_eq!(config.limits.queue_wait_ms, 10_000);
+    assert_eq!(config.metrics, Metrics { detail: Detail::Compact, max_series: 2_000_000 });
     assert_eq!(config.threads, Threads { shards: 4, scorers: 2 });
 }
 
@@ -94,7 +95,7 @@ fn messages_show_the_line() {
 
 #[test]
 fn unknown_and_duplicate_keys() {
-    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, push, limits, threads";
+    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, push, limits, metrics, threads";
     check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
     check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
     check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");

@@ -8,7 +8,11 @@ mod events;
 mod host;
 mod hosts;
 mod meter;
+mod metrics;
+mod negotiation;
+mod own_metrics;
 mod pages;
+mod pieces;
 mod reply;
 mod serve;
 mod silences;
@@ -27,7 +31,7 @@ use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, Method};
 use warp::reply::Response;
 
-use crate::config::Limits;
+use crate::config::{Limits, Metrics};
 use crate::decode::Encoding;
 use crate::events::Events;
 use crate::results::Results;
@@ -60,8 +64,10 @@ pub struct Deps<F> {
     pub write: F,
     /// What is silenced.
     pub silences: Silences,
-    /// What bounds requests and pages.
+    /// What bounds requests.
     pub limits: Limits,
+    /// What bounds `/metrics`.
+    pub metrics: Metrics,
 }
 
 /// A query string, decoded.
@@ -74,7 +80,8 @@ struct Read {
     registry: prometheus::Registry,
     ready: Arc<AtomicBool>,
     now_ms: fn() -> TimestampMs,
-    series_max: usize,
+    metrics: Metrics,
+    counts: metrics::Counts,
     meter: Meter,
 }
 
@@ -107,17 +114,19 @@ where
 {
     let meter = Meter::new(&deps.registry)?;
     let gate = Arc::new(write::Gate::new(deps.write, &deps.limits, &deps.registry)?);
+    let counts = metrics::Counts::new(&deps.registry)?;
     let read = Arc::new(Read {
         results: deps.results,
         events: deps.events,
         registry: deps.registry,
         ready: deps.ready,
         now_ms: deps.now_ms,
-        series_max: deps.limits.result_series,
+        metrics: deps.metrics,
+        counts,
         meter: meter.clone(),
     });
     let routes = write_route(gate, meter.clone())
-        .or(read_route(&read, "metrics", warp::path!("metrics").boxed(), |read, _| pages::metrics(read)))
+        .or(metrics_route(Arc::clone(&read)))
         .unify()
         .or(read_route(&read, "healthy", warp::path!("-" / "healthy").boxed(), |_, _| pages::healthy()))
         .unify()
@@ -181,6 +190,18 @@ fn read_route(
             let read = Arc::clone(&read);
             let meter = read.meter.clone();
             async move { meter.observe(name, blocking(method, move || answer(read, query))).await }
+        })
+        .boxed()
+}
+
+fn metrics_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
+    warp::path!("metrics")
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .then(move |method: Method, headers: HeaderMap| {
+            let read = Arc::clone(&read);
+            let meter = read.meter.clone();
+            async move { meter.observe("metrics", blocking(method, move || metrics::page(&read, &headers))).await }
         })
         .boxed()
 }

@@ -1,5 +1,6 @@
 //! The status table, the JSON and the text of every route; sockets where warp's own test client can't go.
 
+use std::io::Read as _;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -76,7 +77,8 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let silences = Silences::new(Store::open(None, Vec::new(), 3), Shards::default());
     let bounds = crate::events::Bounds { merge_ms: 0, events: 10, log_bytes: 0 };
     let events = Arc::new(Events::new(&bounds, &registry).unwrap());
-    Deps { results: results(), events, silences, registry, ready, now_ms: || NOW_MS, write, limits }
+    let metrics = Metrics::default();
+    Deps { results: results(), events, silences, registry, ready, now_ms: || NOW_MS, write, limits, metrics }
 }
 
 /// Takes everything, except bodies that name an error.
@@ -257,16 +259,57 @@ async fn the_metrics_page() {
     check(&s, post(b"abc"), "204").await;
     let response = request("GET", "/metrics").reply(&s).await;
     assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    assert!(!response.headers().contains_key("content-encoding"));
     let text = String::from_utf8(response.body().to_vec()).unwrap();
     for line in [
         "outlierd_http_requests_total{code=\"204\",handler=\"write\"} 1",
         "outlierd_write_body_bytes_total 3",
         "outlierd_http_requests_in_flight{handler=\"metrics\"} 1",
         "outlierd_host_anomaly{instance=\"a\",job=\"node\",model=\"m\"} 1",
+        "outlierd_result_series_omitted_total{reason=\"compact\"} 0",
         "outlierd_results_compact 0",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn the_metrics_page_as_asked_for() {
+    let mut deps = deps_with(take);
+    add(&deps.results, "a", 2.0);
+    deps.metrics.max_series = 2;
+    let s = routes(deps).unwrap();
+    for scrape in 1..=2 {
+        let response = request("GET", "/metrics")
+            .header("accept", "application/openmetrics-text")
+            .header("accept-encoding", "gzip")
+            .reply(&s)
+            .await;
+        let header = |name: &str| response.headers()[name].to_str().unwrap();
+        assert_eq!(
+            [header("content-type"), header("content-encoding"), header("vary")],
+            ["application/openmetrics-text; version=1.0.0; charset=utf-8", "gzip", "accept, accept-encoding"]
+        );
+        let mut text = String::new();
+        flate2::read::GzDecoder::new(response.body().as_ref()).read_to_string(&mut text).unwrap();
+        for line in [
+            "# TYPE outlierd_result_series_omitted counter".to_owned(),
+            format!("outlierd_result_series_omitted_total{{reason=\"compact\"}} {}", scrape * 10),
+            format!("outlierd_result_series_omitted_total{{reason=\"max_series\"}} {scrape}"),
+            "outlierd_results_compact 1".to_owned(),
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("\n# EOF\n") && text.matches("# EOF").count() == 1, "{text}");
+    }
+    let wrong =
+        request("GET", "/metrics").header("accept", "image/png;q=what").header("accept-encoding", "br").reply(&s).await;
+    assert_eq!(
+        (wrong.status().as_u16(), wrong.headers()["content-type"].as_bytes()),
+        (200, &b"text/plain; version=0.0.4; charset=utf-8"[..])
+    );
+    assert_eq!(request("HEAD", "/metrics").reply(&s).await.status().as_u16(), 200);
+    check(&s, request("POST", "/metrics"), "405 method not allowed; use GET, HEAD").await;
 }
 
 fn json(text: &str) -> serde_json::Value {

@@ -1,126 +1,178 @@
-//! The hosts' series on `/metrics`, in the text format 0.0.4.
+//! The hosts' series on `/metrics`: which there are, and the page of them, in pieces.
 //!
-//! Written from the table in pieces, because a client library keeps every series a second time (about 460 bytes each) and
-//! takes some thirty times as long. Families stay together, as the format wants; hosts are sorted by name.
+//! Written from the table of results, because a client library keeps every series a second time (about 460 bytes each) and takes
+//! some thirty times as long. Families stay together, as the formats want; hosts are sorted by name.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::config::{Detail, Metrics};
+use crate::engine::row::HostId;
 use crate::series::{Labels, Quoted, TimestampMs};
 
-use super::{Assessment, HostView, Meta, Results, ScoredRow, State, Verdict};
+use super::exposition::{Format, Kind, number};
+use super::{Assessment, HostView, Meta, Results, ScoredRow, Verdict};
 
 /// Size of a piece; it grows past this by one host at most.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A page that is being written: an iterator of pieces, so that a slow reader of a large page costs one piece.
-#[derive(Debug)]
-pub struct Page {
-    meta: Arc<Meta>,
-    hosts: Vec<HostView>,
-    now_ms: TimestampMs,
-    families: Vec<&'static Family>,
-    compact: bool,
-    /// The next family, and the next host in it.
-    at: (usize, usize),
-}
-
-/// One metric name.
+/// One metric name; all are gauges.
 #[derive(Debug)]
 struct Family {
     name: &'static str,
     help: &'static str,
-    /// Whether it stays where there are too many series.
+    /// Whether it stays on a compact page.
     compact: bool,
-    /// Appends the host's series, if any.
-    write: fn(&mut String, &'static str, &HostView, &Assessment<'_>, &Meta),
+    series: Series,
 }
 
-/// Every name, in the order of the page. The tests know the exact text.
+/// The series that a host has of a family, with their values; a value that isn't there is no series.
+#[derive(Debug)]
+enum Series {
+    /// One.
+    Host(fn(&Known<'_>) -> Option<f64>),
+    /// One, always 1: the label says it.
+    State,
+    /// One per feature of the bundle, by its index there, while the host is flagged.
+    Feature(fn(&ScoredRow, &Verdict, &Meta, usize) -> Option<f64>),
+}
+
+/// What a host's series are made of.
+struct Known<'a> {
+    host: &'a HostView,
+    seen: Assessment<'a>,
+    meta: &'a Meta,
+}
+
+/// Every name, in the order of the page: the flags first, which are the last to be left out. The tests know the exact text.
 const FAMILIES: [Family; 10] = [
     Family {
         name: "outlierd_host_anomaly",
         help: "1 where the host is anomalous; absent where it can't be judged.",
         compact: true,
-        write: anomaly,
+        series: Series::Host(|known| known.seen.flag.map(|flag| f64::from(u8::from(flag)))),
     },
     Family {
         name: "outlierd_host_mse",
         help: "Smoothed mean squared error of the newest window.",
         compact: true,
-        write: mse,
-    },
-    Family {
-        name: "outlierd_host_threshold",
-        help: "The mse limit that the host is compared with.",
-        compact: false,
-        write: threshold,
-    },
-    Family {
-        name: "outlierd_host_score",
-        help: "mse / threshold; above 1 is anomalous.",
-        compact: false,
-        write: score,
+        series: Series::Host(|known| known.verdict().map(|verdict| verdict.mse)),
     },
     Family {
         name: "outlierd_host_state",
         help: "Always 1; the label says the host's state.",
         compact: true,
-        write: state,
+        series: Series::State,
+    },
+    Family {
+        name: "outlierd_host_threshold",
+        help: "The mse limit that the host is compared with.",
+        compact: false,
+        series: Series::Host(|known| known.verdict().map(|verdict| verdict.limit)),
+    },
+    Family {
+        name: "outlierd_host_score",
+        help: "mse / threshold; above 1 is anomalous.",
+        compact: false,
+        series: Series::Host(|known| known.verdict().map(|verdict| verdict.score)),
     },
     Family {
         name: "outlierd_host_last_sample_timestamp_seconds",
         help: "Timestamp of the host's newest sample.",
         compact: false,
-        write: last_sample,
+        series: Series::Host(|known| Some(known.host.status.last_sample_ms as f64 / 1_000.0)),
     },
     Family {
         name: "outlierd_host_window_rows",
         help: "Rows in the host's window.",
         compact: false,
-        write: window_rows,
+        series: Series::Host(|known| Some(f64::from(known.host.status.window_rows))),
     },
     Family {
         name: "outlierd_feature_contribution",
         help: "Share of the error of an anomalous host that is this feature's.",
         compact: false,
-        write: contribution,
+        series: Series::Feature(|_, verdict, _, i| verdict.contributions.get(i).copied()),
     },
     Family {
         name: "outlierd_feature_value",
         help: "Value of the feature of an anomalous host.",
         compact: false,
-        write: value,
+        series: Series::Feature(|row, _, meta, i| row.values.get(*meta.scored.get(i)?).copied()),
     },
     Family {
         name: "outlierd_feature_expected",
         help: "Value that the model expected of the feature of an anomalous host.",
         compact: false,
-        write: expected,
+        series: Series::Feature(|_, verdict, _, i| verdict.expected.get(i).copied()),
     },
 ];
 
-/// Help of the gauge that says whether the page is compact.
-const COMPACT_HELP: &str = "1 where the series of hosts were too many, so that only flag, mse and state are here.";
+/// Name of the gauge that says whether the page is compact.
+const COMPACT: &str = "outlierd_results_compact";
 
-/// Series of a host without those of its features.
-const SERIES_PER_HOST: usize = 7;
+/// Its help.
+const COMPACT_HELP: &str =
+    "1 where only flag, mse and state of the hosts are here, as configured or since all were too many.";
 
-/// Families with a series per feature.
-const FAMILIES_PER_FEATURE: usize = 3;
+/// A page that is being written: an iterator of pieces. It holds a pointer per host and looks at each host when its turn comes, so
+/// that a slow reader keeps no old rows alive; a host that changes meanwhile may be seen before and after.
+#[derive(Debug)]
+pub struct Page {
+    results: Arc<Results>,
+    hosts: Vec<Arc<HostId>>,
+    now_ms: TimestampMs,
+    format: Format,
+    families: Vec<&'static Family>,
+    compact: bool,
+    /// Series that there is still room for.
+    room: usize,
+    /// What the limits keep off the page.
+    pub omitted: Omitted,
+    /// The next family, and the next host in it.
+    at: (usize, usize),
+}
 
-/// The page of `results` at `now_ms`; past `series_max` series it has only flag, mse and state of each host.
-#[must_use]
-pub fn page(results: &Results, now_ms: TimestampMs, series_max: usize) -> Page {
-    let meta = Arc::clone(results.meta());
-    let hosts = results.hosts();
-    let flagged = hosts.iter().filter(|host| host.assess(&meta, now_ms).flag == Some(true)).count();
-    let series = hosts.len() * SERIES_PER_HOST + flagged * FAMILIES_PER_FEATURE * meta.scored.len();
-    let compact = series > series_max;
-    let families = FAMILIES.iter().filter(|family| family.compact || !compact).collect();
-    Page { meta, hosts, now_ms, families, compact, at: (0, 0) }
+/// Series that a page lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Omitted {
+    /// Since the page became compact by itself.
+    pub compact: usize,
+    /// Since the compact page has too many as well.
+    pub max_series: usize,
+}
+
+impl Page {
+    /// The page of `results` at `now_ms`.
+    #[must_use]
+    pub fn new(results: &Arc<Results>, now_ms: TimestampMs, metrics: &Metrics, format: Format) -> Self {
+        let hosts = results.host_ids();
+        let (all, few) = count(results, &hosts, now_ms);
+        let compact = metrics.detail == Detail::Compact || all > metrics.max_series;
+        let on_page = if compact { few } else { all };
+        let wanted = if metrics.detail == Detail::Compact { few } else { all };
+        let omitted = Omitted { compact: wanted - on_page, max_series: on_page.saturating_sub(metrics.max_series) };
+        let families = FAMILIES.iter().filter(|family| family.compact || !compact).collect();
+        let (results, room) = (Arc::clone(results), metrics.max_series);
+        Self { results, hosts, now_ms, format, families, compact, room, omitted, at: (0, 0) }
+    }
+}
+
+/// Series of all families, and of those of a compact page.
+fn count(results: &Results, hosts: &[Arc<HostId>], now_ms: TimestampMs) -> (usize, usize) {
+    let (mut all, mut few) = (0, 0);
+    for host in hosts.iter().filter_map(|id| results.view(&id.name)) {
+        let known = Known { host: &host, seen: host.assess(results.meta(), now_ms), meta: results.meta() };
+        for family in &FAMILIES {
+            let mut n = 0;
+            family.each(&known, |_, _| n += 1);
+            all += n;
+            few += if family.compact { n } else { 0 };
+        }
+    }
+    (all, few)
 }
 
 impl Iterator for Page {
@@ -134,22 +186,71 @@ impl Iterator for Page {
         while out.len() < PIECE_BYTES {
             let Some(family) = self.families.get(self.at.0) else {
                 self.at.0 += 1;
-                head(&mut out, "outlierd_results_compact", COMPACT_HELP);
-                let _ = writeln!(out, "outlierd_results_compact {}", u8::from(self.compact));
+                self.format.head(&mut out, COMPACT, Kind::Gauge, COMPACT_HELP);
+                let _ = writeln!(out, "{COMPACT} {}", u8::from(self.compact));
+                out.push_str(self.format.end());
                 break;
             };
             if self.at.1 == 0 && !self.hosts.is_empty() {
-                head(&mut out, family.name, family.help);
+                self.format.head(&mut out, family.name, Kind::Gauge, family.help);
             }
-            let Some(host) = self.hosts.get(self.at.1) else {
+            let Some(id) = self.hosts.get(self.at.1).filter(|_| self.room > 0) else {
                 self.at = (self.at.0 + 1, 0);
                 continue;
             };
-            let assessment = host.assess(&self.meta, self.now_ms);
-            (family.write)(&mut out, family.name, host, &assessment, &self.meta);
             self.at.1 += 1;
+            let Some(host) = self.results.view(&id.name) else { continue };
+            let meta = self.results.meta();
+            let known = Known { host: &host, seen: host.assess(meta, self.now_ms), meta };
+            family.write(&mut out, &known, &mut self.room);
         }
         Some(Bytes::from(out))
+    }
+}
+
+impl Family {
+    /// Calls `series` with each series of a host: the label that it has beside the host's, and its value.
+    fn each(&self, known: &Known<'_>, mut series: impl FnMut(Option<(&str, &str)>, f64)) {
+        match self.series {
+            Series::Host(value) => {
+                if let Some(value) = value(known) {
+                    series(None, value);
+                }
+            }
+            Series::State => series(Some(("state", known.seen.state.as_str())), 1.0),
+            Series::Feature(value) => {
+                let (Some(true), Some((row, verdict))) = (known.seen.flag, known.seen.scored) else { return };
+                for (i, configured) in known.meta.scored.iter().enumerate() {
+                    let Some(feature) = known.meta.features.get(*configured) else { continue };
+                    if let Some(value) = value(row, verdict, known.meta, i).filter(|v| !v.is_nan()) {
+                        series(Some(("feature", &feature.name)), value);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Appends the host's series for which there is room.
+    fn write(&self, out: &mut String, known: &Known<'_>, room: &mut usize) {
+        self.each(known, |label, value| {
+            if *room == 0 {
+                return;
+            }
+            *room -= 1;
+            // Writing to a String can't fail.
+            let _ = write!(out, "{}{{{}", self.name, known.host.labels_text);
+            if let Some((name, text)) = label {
+                let _ = write!(out, ",{name}={}", Quoted(text));
+            }
+            out.push_str("} ");
+            number(out, value);
+        });
+    }
+}
+
+impl Known<'_> {
+    fn verdict(&self) -> Option<&Verdict> {
+        self.seen.scored.map(|(_, verdict)| verdict)
     }
 }
 
@@ -162,94 +263,4 @@ pub fn labels_text(labels: &Labels, model_alias: &str) -> String {
         let _ = write!(out, "{separator}{name}={}", Quoted(value));
     }
     out
-}
-
-// Writing to a String can't fail, hence `let _ =` below.
-
-fn head(out: &mut String, name: &str, help: &str) {
-    let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} gauge\n");
-}
-
-fn sample(out: &mut String, name: &str, host: &HostView, value: f64) {
-    let _ = write!(out, "{name}{{{}}} ", host.labels_text);
-    number(out, value);
-}
-
-fn number(out: &mut String, value: f64) {
-    let magnitude = value.abs();
-    let _ = if value.is_nan() {
-        writeln!(out, "NaN")
-    } else if value.is_infinite() {
-        writeln!(out, "{}Inf", if value > 0.0 { '+' } else { '-' })
-    } else if value == 0.0 || (1e-5..1e16).contains(&magnitude) {
-        writeln!(out, "{value}")
-    } else {
-        writeln!(out, "{value:e}")
-    };
-}
-
-fn anomaly(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, _: &Meta) {
-    if let Some(flag) = seen.flag {
-        sample(out, name, host, f64::from(u8::from(flag)));
-    }
-}
-
-fn mse(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, _: &Meta) {
-    if let Some((_, verdict)) = seen.scored {
-        sample(out, name, host, verdict.mse);
-    }
-}
-
-fn threshold(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, _: &Meta) {
-    if let Some((_, verdict)) = seen.scored {
-        sample(out, name, host, verdict.limit);
-    }
-}
-
-fn score(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, _: &Meta) {
-    if let Some((_, verdict)) = seen.scored {
-        sample(out, name, host, verdict.score);
-    }
-}
-
-fn state(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, _: &Meta) {
-    let _ = writeln!(out, "{name}{{{},state=\"{}\"}} 1", host.labels_text, State::as_str(seen.state));
-}
-
-fn last_sample(out: &mut String, name: &'static str, host: &HostView, _: &Assessment<'_>, _: &Meta) {
-    sample(out, name, host, host.status.last_sample_ms as f64 / 1_000.0);
-}
-
-fn window_rows(out: &mut String, name: &'static str, host: &HostView, _: &Assessment<'_>, _: &Meta) {
-    sample(out, name, host, f64::from(host.status.window_rows));
-}
-
-fn contribution(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, meta: &Meta) {
-    per_feature(out, name, host, seen, meta, |_, verdict, i| verdict.contributions.get(i).copied());
-}
-
-fn value(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, meta: &Meta) {
-    per_feature(out, name, host, seen, meta, |row, _, i| row.values.get(*meta.scored.get(i)?).copied());
-}
-
-fn expected(out: &mut String, name: &'static str, host: &HostView, seen: &Assessment<'_>, meta: &Meta) {
-    per_feature(out, name, host, seen, meta, |_, verdict, i| verdict.expected.get(i).copied());
-}
-
-/// A series per feature of the bundle, for a flagged host; `value` is given the feature's index in the bundle.
-fn per_feature(
-    out: &mut String,
-    name: &str,
-    host: &HostView,
-    seen: &Assessment<'_>,
-    meta: &Meta,
-    value: impl Fn(&ScoredRow, &Verdict, usize) -> Option<f64>,
-) {
-    let (Some(true), Some((row, verdict))) = (seen.flag, seen.scored) else { return };
-    for (i, configured) in meta.scored.iter().enumerate() {
-        let Some(feature) = meta.features.get(*configured) else { continue };
-        let Some(value) = value(row, verdict, i).filter(|v| !v.is_nan()) else { continue };
-        let _ = write!(out, "{name}{{{},feature=\"{}\"}} ", host.labels_text, feature.name);
-        number(out, value);
-    }
 }

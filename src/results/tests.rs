@@ -1,4 +1,6 @@
-//! States with their reasons, the table, and the exact text of a page.
+//! States with their reasons, and the table.
+
+mod page;
 
 use super::*;
 use crate::engine::row::NotScored;
@@ -138,75 +140,4 @@ fn the_table() {
     assert_eq!(view.scored.map(|row| row.t_ms), Some(4));
     results.forget("a");
     assert_eq!((results.host("a").is_none(), results.len()), (true, 1));
-}
-
-fn text(results: &Results, series_max: usize) -> String {
-    metrics_text::page(results, NOW_MS, series_max).map(|piece| String::from_utf8(piece.to_vec()).unwrap()).collect()
-}
-
-#[test]
-fn the_exact_page() {
-    let results = Results::new(Arc::new(meta()));
-    assert_eq!(text(&results, 100).lines().count(), 3, "without hosts there are no empty families");
-    results.record_status(&status("a"), NOW_MS);
-    results.record_row(scored("a", NOW_MS - MINUTE_MS, true), 60);
-    let awkward = HostId { name: "b".into(), labels: Labels::from_pairs([("instance", "b\\\"\n")]) };
-    results.record_status(&HostStatus { host: Arc::new(awkward), window_rows: 31, ..status("b") }, NOW_MS);
-    let expected = r#"# HELP outlierd_host_anomaly 1 where the host is anomalous; absent where it can't be judged.
-# TYPE outlierd_host_anomaly gauge
-outlierd_host_anomaly{instance="a",job="node",model="default"} 1
-# HELP outlierd_host_mse Smoothed mean squared error of the newest window.
-# TYPE outlierd_host_mse gauge
-outlierd_host_mse{instance="a",job="node",model="default"} 1.5
-# HELP outlierd_host_threshold The mse limit that the host is compared with.
-# TYPE outlierd_host_threshold gauge
-outlierd_host_threshold{instance="a",job="node",model="default"} 1
-# HELP outlierd_host_score mse / threshold; above 1 is anomalous.
-# TYPE outlierd_host_score gauge
-outlierd_host_score{instance="a",job="node",model="default"} 1.5
-# HELP outlierd_host_state Always 1; the label says the host's state.
-# TYPE outlierd_host_state gauge
-outlierd_host_state{instance="a",job="node",model="default",state="anomalous"} 1
-outlierd_host_state{instance="b\\\"\n",model="default",state="warming"} 1
-# HELP outlierd_host_last_sample_timestamp_seconds Timestamp of the host's newest sample.
-# TYPE outlierd_host_last_sample_timestamp_seconds gauge
-outlierd_host_last_sample_timestamp_seconds{instance="a",job="node",model="default"} 1699999998.5
-outlierd_host_last_sample_timestamp_seconds{instance="b\\\"\n",model="default"} 1699999998.5
-# HELP outlierd_host_window_rows Rows in the host's window.
-# TYPE outlierd_host_window_rows gauge
-outlierd_host_window_rows{instance="a",job="node",model="default"} 60
-outlierd_host_window_rows{instance="b\\\"\n",model="default"} 31
-# HELP outlierd_feature_contribution Share of the error of an anomalous host that is this feature's.
-# TYPE outlierd_feature_contribution gauge
-outlierd_feature_contribution{instance="a",job="node",model="default",feature="cpu"} 1
-outlierd_feature_contribution{instance="a",job="node",model="default",feature="disk"} 0
-# HELP outlierd_feature_value Value of the feature of an anomalous host.
-# TYPE outlierd_feature_value gauge
-outlierd_feature_value{instance="a",job="node",model="default",feature="cpu"} 0.75
-# HELP outlierd_feature_expected Value that the model expected of the feature of an anomalous host.
-# TYPE outlierd_feature_expected gauge
-outlierd_feature_expected{instance="a",job="node",model="default",feature="cpu"} 0.25
-# HELP outlierd_results_compact 1 where the series of hosts were too many, so that only flag, mse and state are here.
-# TYPE outlierd_results_compact gauge
-outlierd_results_compact 0
-"#;
-    assert_eq!(text(&results, 100), expected);
-    let compact = text(&results, 5);
-    let names: Vec<&str> = compact.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
-    let expected = ["outlierd_host_anomaly", "outlierd_host_mse", "outlierd_host_state", "outlierd_results_compact"];
-    assert_eq!(names, expected.map(|name| format!("{name} gauge")));
-    assert!(compact.ends_with("outlierd_results_compact 1\n"));
-}
-
-#[test]
-fn a_large_page_comes_in_pieces() {
-    let results = Results::new(Arc::new(meta()));
-    for i in 0..2_000 {
-        results.record_status(&status(&format!("host-{i:04}")), NOW_MS);
-    }
-    let pieces: Vec<usize> = metrics_text::page(&results, NOW_MS, 1_000_000).map(|piece| piece.len()).collect();
-    assert!(pieces.len() > 3 && pieces.iter().all(|len| *len < 66 << 10), "{pieces:?}");
-    let whole = text(&results, 1_000_000);
-    assert_eq!(whole.matches("# TYPE ").count(), 11);
-    assert_eq!(whole.matches("outlierd_host_state{").count(), 2_000);
 }

@@ -2,7 +2,6 @@
 
 mod bodies;
 mod impostors;
-pub mod servers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,7 +17,7 @@ use outlierd::history::source::reader::Request;
 use outlierd::history::{History, Origin};
 use outlierd::service::Plans;
 
-use servers::{Program, Server};
+use crate::servers::{Program, Server};
 
 /// By host and time the values of a row.
 type Rows = BTreeMap<(String, i64), Vec<f64>>;

@@ -13,6 +13,7 @@ mod playback;
 mod preset;
 mod promql;
 mod proto;
+mod servers;
 mod service;
 mod tidy;
 #[cfg(feature = "train")]

@@ -10,6 +10,7 @@ mod events;
 mod node;
 mod pages;
 mod push;
+mod scrapes;
 mod verdicts;
 
 use std::collections::BTreeMap;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use self::receiver::{Answer, PATIENCE, Receiver, Request, TAKEN};
 use super::node::{CONFIG, FEATURES, HOUR, Node, START_MS};
 use super::{World, pages};
-use crate::history::servers::{Program, Server};
+use crate::servers::{Program, Server};
 
 const MINUTE_MS: i64 = 60_000;
 /// Series of a host that is judged, with our own names: one and four of the host, five of each feature.

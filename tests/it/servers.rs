@@ -1,4 +1,4 @@
-//! The real databases: started, written to, ended. `scripts/peers.sh` puts the programs into place.
+//! The real databases: started, written to or told what to scrape, asked, ended. `scripts/peers.sh` puts the programs into place.
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -35,10 +35,27 @@ pub struct Server {
 impl Server {
     /// Returns once it answers; `None` where the program is missing.
     pub fn start(program: Program) -> Option<Self> {
+        Self::start_with(program, "{}\n")
+    }
+
+    /// As [`Server::start`]; it scrapes `target` every second.
+    pub fn scraping(program: Program, target: SocketAddr) -> Option<Self> {
+        let targets = format!("static_configs: [{{targets: ['{target}']}}]");
+        let config = format!(
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+             scrape_configs: [{{job_name: outlierd, honor_labels: true, {targets}}}]\n"
+        );
+        Self::start_with(program, &config)
+    }
+
+    /// With the configuration `config`, as Prometheus has it.
+    fn start_with(program: Program, config: &str) -> Option<Self> {
         let path = peers::folder(&[program.file()], "what reads or writes a database")?.join(program.file());
         let folder = tempfile::tempdir().unwrap();
         let address = peers::free_address();
         let data = folder.path().join("data");
+        let file = folder.path().join("prometheus.yml");
+        std::fs::write(&file, config).unwrap();
         let mut command = Command::new(path);
         match program {
             Program::VictoriaMetrics | Program::OldVictoriaMetrics => {
@@ -47,12 +64,12 @@ impl Server {
                     &format!("-httpListenAddr={address}"),
                     "-retentionPeriod=100y",
                     "-memory.allowedPercent=5",
+                    "-search.latencyOffset=0s",
+                    &format!("-promscrape.config={}", file.display()),
                 ]);
             }
             Program::Prometheus => {
-                let config = folder.path().join("prometheus.yml");
-                std::fs::write(&config, "global: {}\n").unwrap();
-                command.arg(format!("--config.file={}", config.display()));
+                command.arg(format!("--config.file={}", file.display()));
                 command.arg(format!("--storage.tsdb.path={}", data.display()));
                 command.args([&format!("--web.listen-address={address}"), "--web.enable-remote-write-receiver"]);
                 command.args(["--storage.tsdb.retention.time=100y", "--storage.remote.read-max-bytes-in-frame=2000"]);
@@ -99,6 +116,11 @@ impl Server {
         let (status, answer) = self.ask("GET", path, "", &[]);
         assert_eq!(status, 200, "{:?}: {path}: {answer}", self.program);
         answer
+    }
+
+    /// The `data` of an answer of the API that Prometheus has.
+    pub fn api(&self, path: &str) -> serde_json::Value {
+        serde_json::from_str::<serde_json::Value>(&self.get(path)).unwrap()["data"].take()
     }
 
     fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
