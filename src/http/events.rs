@@ -86,9 +86,15 @@ fn is_open(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Milliseconds since 1970, as the events have them, or how long ago.
+/// As Prometheus' API takes times, or milliseconds as the events have them, or how long ago.
 fn time(name: &str, text: &str, now_ms: TimestampMs) -> Result<TimestampMs, String> {
+    // As seconds, the year 5138.
+    let unix = |number: f64| if number.abs() < 1e11 { number * 1e3 } else { number };
+    let number = || text.parse().ok().filter(|n: &f64| n.is_finite()).map(|n| unix(n).round() as i64);
+    let date = || text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
     let ago = || duration_ms(text).map(|ms| now_ms.saturating_sub(ms));
-    let found = text.parse().ok().or_else(ago);
-    found.ok_or_else(|| format!("{name} must be milliseconds since 1970, or how long ago, such as 24h, not {text:?}"))
+    let found = number().or_else(date).or_else(ago);
+    found.ok_or_else(|| {
+        format!("{name} must be a time such as 2026-11-23T02:00:00Z, Unix seconds, or how long ago, such as 24h, not {text:?}")
+    })
 }

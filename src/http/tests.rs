@@ -553,12 +553,13 @@ async fn queries_for_events() {
     let none = r#"200 {"status":"success","data":{"total":0,"events":[]}}"#;
     check_query("", none).await;
     check_query("host=a&state=open&since=24h&until=1700000000000&limit=10000&offset=3", none).await;
+    check_query("since=1700000000.5&until=2023-11-14T22:13:20Z", none).await;
     let bad = async |query: &str, error: &str| {
         let expected = format!(r#"400 {{"status":"error","errorType":"bad_data","error":"{error}"}}"#);
         check_query(query, &expected).await;
     };
     bad("state=anomalous", r#"unknown state \"anomalous\"; an event is open or closed"#).await;
-    let time = "must be milliseconds since 1970, or how long ago, such as 24h, not";
+    let time = "must be a time such as 2026-11-23T02:00:00Z, Unix seconds, or how long ago, such as 24h, not";
     bad("since=yesterday", &format!(r#"since {time} \"yesterday\""#)).await;
     bad("until=", &format!(r#"until {time} \"\""#)).await;
     bad("limit=10001", r#"limit must be a whole number up to 10000, not \"10001\""#).await;
