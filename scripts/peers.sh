@@ -4,6 +4,7 @@
 #   node_exporter-1.5, vmagent-1.79         from the Debian 12 packages (this vmagent speaks snappy)
 #   victoria-metrics-1.150.0                built with `go install`
 #   victoria-metrics-1.79, prometheus-2.42, promtool-2.42  from the Debian 12 packages
+#   alertmanager-0.28.1                     built with `go install` (Debian's reads its templates from /usr/share alone)
 #   prometheus-reference                    tests/peers/prometheus, built anew when its sources changed; minutes the first time
 # Nothing is installed or started on the machine. Prints one line per peer.
 #
@@ -105,6 +106,7 @@ from_debian promtool-2.42 prometheus 2.42. /usr/bin/promtool
 from_go node_exporter-1.12.1 github.com/prometheus/node_exporter@v1.12.1
 from_go vmagent-1.150.0 github.com/VictoriaMetrics/VictoriaMetrics/app/vmagent@v1.150.0
 from_go victoria-metrics-1.150.0 github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics@v1.150.0
+from_go alertmanager-0.28.1 github.com/prometheus/alertmanager/cmd/alertmanager@v0.28.1
 from_sources prometheus-reference "$root/tests/peers/prometheus"
 
 if [ "$missing" -gt 0 ] && $ci; then

@@ -7,10 +7,11 @@
 //! Modules in reading order: [`cmd`] (the commands), [`service`] (the wiring of the stages), [`http`] (requests in, pages out),
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
-//! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database).
-//! [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded, or what a database has
-//! stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and [`playback`] plays them
-//! to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`], [`random`], [`outbound`] and
+//! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database), [`webhook`]
+//! (events to Alertmanager). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded,
+//! or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and
+//! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`], [`random`],
+//! [`outbound`] and
 //! [`proto`] are what all of them speak of.
 //!
 //! Invariants:
@@ -48,3 +49,4 @@ pub mod shard;
 pub mod silence;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod webhook;

@@ -4,7 +4,8 @@
 //! own patience.
 
 use anyhow::{Context as _, bail};
-use reqwest::{ClientBuilder, Response, Url};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 
 /// How long an idle connection is used again: the server may have closed older ones.
 const REUSE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -46,6 +47,53 @@ pub fn client() -> ClientBuilder {
         .no_proxy()
         // A POST would become a GET without what was asked for.
         .redirect(reqwest::redirect::Policy::none())
+}
+
+/// What became of a request that tells something.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It was taken.
+    Taken,
+    /// The same request can never succeed.
+    Refused {
+        /// Status.
+        code: String,
+        /// What the receiver said.
+        said: String,
+    },
+    /// It may go well later.
+    Failed {
+        /// Status, `timeout` or `connection`.
+        code: String,
+        /// What the receiver, or the network, said.
+        said: String,
+        /// When the receiver wants it again.
+        retry_after: Option<String>,
+    },
+}
+
+/// Sends `request` once.
+pub async fn deliver(request: RequestBuilder) -> Fate {
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) => {
+            let code = if error.is_timeout() { "timeout" } else { "connection" }.to_owned();
+            let said = format!("{:#}", anyhow::anyhow!(error.without_url()));
+            return Fate::Failed { code, said, retry_after: None };
+        }
+    };
+    let status = answer.status();
+    if status.is_success() {
+        return Fate::Taken;
+    }
+    let code = status.as_str().to_owned();
+    let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let said = said(answer).await;
+    if status.as_u16() == 429 || status.is_server_error() {
+        Fate::Failed { code, said, retry_after }
+    } else {
+        Fate::Refused { code, said }
+    }
 }
 
 /// What the body of an error says, shortened.

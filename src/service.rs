@@ -32,6 +32,7 @@ use crate::shard::{self, Shards};
 use crate::silence::control::Silences;
 use crate::silence::store::Store;
 use crate::silence::{Schedule, Silence, When};
+use crate::webhook::Notifier;
 use crate::{clock, decode};
 
 /// How long requests in flight may take once the service stops.
@@ -322,6 +323,8 @@ pub struct Service {
     threads: Vec<JoinHandle<()>>,
     /// Where results are pushed; ends after the scorers.
     push: Option<Pusher>,
+    /// Who tells others of events.
+    webhook: Option<Notifier>,
 }
 
 impl Service {
@@ -338,6 +341,9 @@ impl Service {
         let results = Arc::new(Results::new(Arc::new(plans.meta())));
 
         let (events, events_thread) = start_events(plans, &registry)?;
+        let notifier =
+            |webhook| Notifier::start(webhook, Arc::clone(&events), &registry, clock::now_ms().unsigned_abs());
+        let webhook = config.webhook.as_ref().map(notifier).transpose()?;
         let push = config.push.as_ref();
         let push = push.map(|push| Pusher::start(push, results.meta(), &registry, clock::now_ms().unsigned_abs()));
         let push = push.transpose()?;
@@ -380,7 +386,7 @@ impl Service {
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
         let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, stopped));
         ready.store(true, Ordering::Release);
-        Ok(Self { shards, stop, ready, server, ticker, threads, push })
+        Ok(Self { shards, stop, ready, server, ticker, threads, push, webhook })
     }
 
     /// Returns when all samples answered so far are in the results, scored.
@@ -408,6 +414,9 @@ impl Service {
         self.server.await.context("the server failed")?;
         self.ticker.await.context("the ticker failed")?;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "requests are done");
+        if let Some(webhook) = self.webhook {
+            webhook.stop().await;
+        }
         // The last senders go here: each thread ends when nobody can send to it any more.
         drop(self.shards);
         let threads = self.threads;

@@ -48,6 +48,7 @@ impl Config {
             features: Vec::new(),
             ingest: Ingest::default(),
             push: None,
+            webhook: None,
             limits: Limits::default(),
             metrics: Metrics::default(),
             threads: Threads::default(),

@@ -13,6 +13,7 @@ mod reader;
 mod secret;
 mod size;
 mod verbatim;
+pub mod webhook;
 mod yaml;
 
 #[cfg(test)]
@@ -83,6 +84,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Where results are pushed to; nowhere where `None`.
     pub push: Option<push::Push>,
+    /// Who is told of events; nobody where `None`.
+    pub webhook: Option<webhook::Webhook>,
     /// What bounds memory.
     pub limits: Limits,
     /// What `/metrics` shows.

@@ -1,7 +1,7 @@
 //! `push`: where results go by remote write, as which series, and how patiently. As written → validated.
 
-use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{RequestBuilder, Url};
 
 use super::errors::Place;
 use super::reader::{Map, is_name};
@@ -57,6 +57,17 @@ pub enum Credentials {
     Basic(String, Secret),
 }
 
+impl Credentials {
+    /// `request` with them.
+    #[must_use]
+    pub fn sign(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::Bearer(token) => request.bearer_auth(token.reveal()),
+            Self::Basic(username, password) => request.basic_auth(username, Some(password.reveal())),
+        }
+    }
+}
+
 /// Which of vmanomaly's series are pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushSeries {
@@ -68,8 +79,11 @@ pub enum PushSeries {
 
 /// What `map` says; `None` where there is no such section, whose key is at `place`, or it is wrong.
 pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Push> {
-    let url = url(&mut map, place);
-    let credentials = credentials(&mut map, place);
+    let https = |host: &str| {
+        format!("let a vmagent on this machine take it over http and send it on with -remoteWrite.url=https://{host}")
+    };
+    let url = url(&mut map, ("push", place), "http://victoriametrics:8428/api/v1/write", &https);
+    let credentials = credentials(&mut map, ("push", place));
     let headers = headers(&mut map);
     let which = |text: &str| match text {
         "all" => Some(PushSeries::All),
@@ -111,46 +125,48 @@ pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Push> {
     })
 }
 
+/// The `url` of a section, which has a name and a place. `https` says what to do about a URL that wants TLS, given its host and path.
 /// Messages show no more of it than the line in the file does: it may hold a secret of the environment.
-fn url(map: &mut Map<'_>, section: Option<Place>) -> Option<Url> {
-    let example = "http://victoriametrics:8428/api/v1/write";
+pub(super) fn url(
+    map: &mut Map<'_>,
+    (name, section): (&str, Option<Place>),
+    example: &str,
+    https: &dyn Fn(&str) -> String,
+) -> Option<Url> {
     let context = map.context();
     let at = map.find("url").map(|entry| entry.value.place).or(section);
     let text = map.text("url", &format!("a URL, such as {example}"));
     let (Some(at), Some(text)) = (at, text) else {
         if let Some(section) = section.filter(|_| map.find("url").is_none()) {
-            context.problem(section, format!("`push` has no `url`; write one, such as {example}"));
+            context.problem(section, format!("`{name}` has no `url`; write one, such as {example}"));
         }
         return None;
     };
     if let Some(host) = text.strip_prefix("https://") {
         let host = host.rsplit('@').next().unwrap_or_default();
-        let message = format!(
-            "`push.url`: https isn't supported yet; let a vmagent on this machine take it over http and send it on \
-             with -remoteWrite.url=https://{host}"
-        );
-        context.problem(at, message);
+        context.problem(at, format!("`{name}.url`: https isn't supported yet; {}", https(host)));
         return None;
     }
     let Ok(url) = outbound::url(&text, example) else {
-        context.problem(at, format!("`push.url` must be a URL that begins with http://, such as {example}"));
+        context.problem(at, format!("`{name}.url` must be a URL that begins with http://, such as {example}"));
         return None;
     };
     if !url.username().is_empty() || url.password().is_some() {
-        let message = "`push.url` has a user; write it as `push.username` and `push.password`, which are never shown";
-        context.problem(at, message.to_owned());
+        let never_shown = format!("write it as `{name}.username` and `{name}.password`, which are never shown");
+        context.problem(at, format!("`{name}.url` has a user; {never_shown}"));
         return None;
     }
     Some(url)
 }
 
-fn credentials(map: &mut Map<'_>, section: Option<Place>) -> Option<Credentials> {
+/// The `bearer_token`, or `username` and `password`, of a section, which has a name and a place.
+pub(super) fn credentials(map: &mut Map<'_>, (name, section): (&str, Option<Place>)) -> Option<Credentials> {
     let context = map.context();
     let mut text = |key: &'static str, expected: &str| {
         let at = map.find(key).map(|entry| entry.value.place);
         let text = map.text(key, expected)?;
         if !is_header_value(&text) {
-            let message = format!("`push.{key}` has a character that can't be sent, such as the end of a line");
+            let message = format!("`{name}.{key}` has a character that can't be sent, such as the end of a line");
             context.problem(at.unwrap_or_default(), message);
         }
         Some(text)
@@ -164,11 +180,11 @@ fn credentials(map: &mut Map<'_>, section: Option<Place>) -> Option<Credentials>
         (Some(token), None, None) => Some(Credentials::Bearer(token)),
         (None, Some(username), Some(password)) => Some(Credentials::Basic(username, password)),
         (None, ..) => {
-            context.problem(at, "`push` needs both `username` and `password`, or neither".to_owned());
+            context.problem(at, format!("`{name}` needs both `username` and `password`, or neither"));
             None
         }
         (Some(_), ..) => {
-            context.problem(at, "`push` has both `bearer_token` and a user; keep one of them".to_owned());
+            context.problem(at, format!("`{name}` has both `bearer_token` and a user; keep one of them"));
             None
         }
     }

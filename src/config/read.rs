@@ -8,7 +8,7 @@ use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
     Config, Detail, Detection, Feature, Identity, Ingest, Limits, Metrics, Model, Scale, StandardisationOverrides,
-    Threads, defaults, overrides, push,
+    Threads, defaults, overrides, push, webhook,
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -70,6 +70,8 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     ingest(map.section("ingest"), &mut config.ingest);
     let push_place = map.find("push").map(|entry| entry.place);
     config.push = push::read(map.section("push"), push_place);
+    let webhook_place = map.find("webhook").map(|entry| entry.place);
+    config.webhook = webhook::read(map.section("webhook"), webhook_place);
     limits(map.section("limits"), &mut config.limits);
     metrics(map.section("metrics"), &mut config.metrics);
     threads(map.section("threads"), &mut config.threads);

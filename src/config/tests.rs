@@ -95,7 +95,7 @@ fn messages_show_the_line() {
 
 #[test]
 fn unknown_and_duplicate_keys() {
-    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, push, limits, metrics, threads";
+    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, push, webhook, limits, metrics, threads";
     check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
     check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
     check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");
@@ -339,4 +339,56 @@ fn maintenance() {
             if duration == "2h" { "is no schedule; write when it starts" } else { "`maintenance[].duration` must be" };
         assert!(refused.contains(expected), "{refused}");
     }
+}
+
+#[test]
+fn webhook() {
+    let of = |text: &str| read(text).unwrap().webhook.unwrap();
+    assert_eq!(read("").map(|config| config.webhook), Ok(None));
+    let defaults = of("webhook: {url: 'http://am:9093'}");
+    assert_eq!(defaults.url.as_str(), "http://am:9093/api/v2/alerts");
+    assert_eq!((defaults.resend_ms, defaults.timeout_ms, defaults.batch_alerts), (60_000, 10_000, 500));
+    assert_eq!((&defaults.external_url, &defaults.credentials), (&None, &None));
+    for (url, expected) in [
+        ("http://am/prefix/", "http://am/prefix/api/v2/alerts"),
+        ("http://am/api/v2/alerts", "http://am/api/v2/alerts"),
+        ("http://am/x/api/v2/alerts/", "http://am/x/api/v2/alerts"),
+    ] {
+        assert_eq!(of(&format!("webhook: {{url: '{url}'}}")).url.as_str(), expected);
+    }
+    let labels = |text: &str| {
+        let labels = of(&format!("webhook: {{url: 'http://am', labels: {text}}}")).labels;
+        labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(labels("[]"), "alertname=HostAnomalous severity=warning");
+    assert_eq!(labels("['severity:', 'team: a: b']"), "alertname=HostAnomalous severity= team=a: b");
+    let external = |url: &str| of(&format!("webhook: {{url: 'http://am', external_url: '{url}'}}")).external_url;
+    assert_eq!(external("https://o.example/x/").as_deref(), Some("https://o.example/x"));
+
+    let url = "url: 'http://am'";
+    check("webhook: {}", "o.yaml:1:1: `webhook` has no `url`; write one, such as http://alertmanager:9093");
+    check(
+        "webhook: {url: 'https://am'}",
+        "o.yaml:1:16: `webhook.url`: https isn't supported yet; use a proxy on this machine that adds TLS, or http",
+    );
+    check(
+        &format!("webhook: {{{url}, external_url: outlierd}}"),
+        "o.yaml:1:43: `webhook.external_url` must be the URL under which people reach outlierd, such as \
+         http://outlierd:9201, not `outlierd`",
+    );
+    check(
+        &format!("webhook: {{{url}, labels: [team, 'a-b: c', 'alertname: ']}}"),
+        "o.yaml:1:37: `webhook.labels` must have `name: value`, such as 'severity: critical'\n\
+         o.yaml:1:43: `webhook.labels` must have `name: value`, such as 'severity: critical'\n\
+         o.yaml:1:53: `webhook.labels` can't leave `alertname` empty",
+    );
+    check(
+        &format!("webhook: {{{url}, resend: 1ms, retry_min: 1m}}"),
+        "o.yaml:1:37: `webhook.resend` must be a duration from 1s to 1h, such as 1m, not `1ms`\n\
+         o.yaml:1:53: `webhook.retry_max` must not be shorter than `webhook.retry_min`",
+    );
+    check(
+        &format!("webhook: {{{url}, username: u}}"),
+        "o.yaml:1:1: `webhook` needs both `username` and `password`, or neither",
+    );
 }

@@ -32,6 +32,8 @@ pub struct Book {
     open: BTreeSet<u64>,
     /// Those that have changed since they were last taken to be stored.
     unsaved: BTreeSet<u64>,
+    /// How often an event began, began again or ended.
+    n_turns: u64,
     /// Begun since this was made.
     n_begun: u64,
     /// Given up for others since this was made.
@@ -88,6 +90,7 @@ impl Book {
             newest: HashMap::new(),
             open: BTreeSet::new(),
             unsaved: BTreeSet::new(),
+            n_turns: 0,
             n_begun: 0,
             n_dropped: 0,
         }
@@ -117,6 +120,7 @@ impl Book {
             (event.peak_score, event.peak_ms, event.features) = (row.score, row.t_ms, features());
         }
         self.open.insert(key);
+        self.n_turns += u64::from(is_reopened);
         if is_reopened || is_higher && row.t_ms.saturating_sub(entry.marked_ms) >= SAVE_EVERY_MS {
             entry.marked_ms = row.t_ms;
             self.unsaved.insert(key);
@@ -196,6 +200,12 @@ impl Book {
         (self.n_begun, self.n_dropped)
     }
 
+    /// How often an event began, began again or ended since this was made.
+    #[must_use]
+    pub fn n_turns(&self) -> u64 {
+        self.n_turns
+    }
+
     /// One event.
     #[must_use]
     pub fn get(&self, id: &str) -> Option<Arc<Event>> {
@@ -236,6 +246,7 @@ impl Book {
 
     fn begin(&mut self, row: &Flagged<'_>, features: Vec<TopFeature>) {
         self.n_begun += 1;
+        self.n_turns += 1;
         let event = Event {
             id: id_of(row.host, row.t_ms),
             host: row.host.name.to_string(),
@@ -292,6 +303,7 @@ impl Book {
         entry.restored_ms = None;
         let event = Arc::make_mut(&mut entry.event);
         (event.end_ms, event.ended) = (Some(end_ms), Some(ending));
+        self.n_turns += 1;
         self.open.remove(&key);
         self.unsaved.insert(key);
     }

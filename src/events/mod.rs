@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use anyhow::Context;
 use crossbeam_channel::Sender;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::Notify;
 
 use crate::engine::row::{HostId, Treatment};
 use crate::results::state::{Reason, counted_flag};
@@ -43,6 +44,8 @@ pub struct Events {
     book: Arc<Mutex<Book>>,
     /// Wakes the writer; holds one message, since what there is to write stands in the book. `None` without storage.
     writer: Option<Sender<()>>,
+    /// Told when an event begins, begins again or ends.
+    turned: Notify,
     metrics: Metrics,
 }
 
@@ -53,7 +56,7 @@ impl Events {
     /// The registry has one of the metrics already.
     pub fn new(bounds: &Bounds, registry: &Registry) -> prometheus::Result<Self> {
         let book = Arc::new(Mutex::new(Book::new(bounds.merge_ms, bounds.events)));
-        Ok(Self { book, writer: None, metrics: Metrics::new(registry)? })
+        Ok(Self { book, writer: None, turned: Notify::new(), metrics: Metrics::new(registry)? })
     }
 
     /// With those that are stored in the folder `dir`, which is made where it is missing; they are kept there by the thread that is
@@ -154,20 +157,28 @@ impl Events {
         self.lock().open()
     }
 
+    /// Returns when an event has begun, begun again or ended since the last call; for one caller.
+    pub async fn changed(&self) {
+        self.turned.notified().await;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, act: impl FnOnce(&mut Book)) {
         let mut book = self.lock();
-        let (n_begun, n_dropped) = book.counts();
+        let ((n_begun, n_dropped), n_turns) = (book.counts(), book.n_turns());
         act(&mut book);
         let after = book.counts();
-        let has_unsaved = book.has_unsaved();
+        let (has_unsaved, has_turned) = (book.has_unsaved(), book.n_turns() != n_turns);
         self.metrics.open.set(book.n_open() as i64);
         drop(book);
         self.metrics.begun.inc_by(after.0 - n_begun);
         self.metrics.dropped.with_label_values(&["limit"]).inc_by(after.1 - n_dropped);
+        if has_turned {
+            self.turned.notify_one();
+        }
         if let Some(writer) = self.writer.as_ref().filter(|_| has_unsaved) {
             // Full means that it is awake.
             let _ = writer.try_send(());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -17,8 +17,9 @@ use super::backoff::Backoff;
 use super::metrics::Metrics;
 use super::queue::QueuedRow;
 use super::series::{Block, Layout};
+use crate::clock;
 use crate::config::push::{Credentials, Push};
-use crate::{clock, outbound};
+use crate::outbound::{self, Fate};
 
 /// The sending task's state.
 #[derive(Debug)]
@@ -37,23 +38,6 @@ pub struct Sender {
     /// True once the service stops: every block has one more attempt.
     closing: watch::Receiver<bool>,
     metrics: Metrics,
-}
-
-/// What became of a request.
-#[derive(Debug)]
-enum Fate {
-    Taken,
-    /// The same request can never succeed.
-    Refused {
-        code: String,
-        said: String,
-    },
-    /// It may go well later.
-    Failed {
-        code: String,
-        said: String,
-        retry_after: Option<String>,
-    },
 }
 
 impl Sender {
@@ -189,35 +173,15 @@ impl Sender {
     }
 
     async fn attempt(&self, body: Bytes) -> Fate {
-        let started = clock::monotonic();
         let request = self.client.post(self.url.clone()).body(body);
         let request = match &self.credentials {
-            Some(Credentials::Bearer(token)) => request.bearer_auth(token.reveal()),
-            Some(Credentials::Basic(username, password)) => request.basic_auth(username, Some(password.reveal())),
+            Some(credentials) => credentials.sign(request),
             None => request,
         };
-        let answer = request.send().await;
+        let started = clock::monotonic();
+        let fate = outbound::deliver(request).await;
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                let code = if error.is_timeout() { "timeout" } else { "connection" }.to_owned();
-                let said = format!("{:#}", anyhow::anyhow!(error.without_url()));
-                return Fate::Failed { code, said, retry_after: None };
-            }
-        };
-        let status = answer.status();
-        if status.is_success() {
-            return Fate::Taken;
-        }
-        let code = status.as_str().to_owned();
-        let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let said = outbound::said(answer).await;
-        if status.as_u16() == 429 || status.is_server_error() {
-            Fate::Failed { code, said, retry_after }
-        } else {
-            Fate::Refused { code, said }
-        }
+        fate
     }
 
     fn url_shown(&self) -> String {

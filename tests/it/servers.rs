@@ -12,6 +12,7 @@ pub enum Program {
     VictoriaMetrics,
     OldVictoriaMetrics,
     Prometheus,
+    Alertmanager,
 }
 
 impl Program {
@@ -20,6 +21,7 @@ impl Program {
             Self::VictoriaMetrics => "victoria-metrics-1.150.0",
             Self::OldVictoriaMetrics => "victoria-metrics-1.79",
             Self::Prometheus => "prometheus-2.42",
+            Self::Alertmanager => "alertmanager-0.28.1",
         }
     }
 }
@@ -74,6 +76,14 @@ impl Server {
                 command.args([&format!("--web.listen-address={address}"), "--web.enable-remote-write-receiver"]);
                 command.args(["--storage.tsdb.retention.time=100y", "--storage.remote.read-max-bytes-in-frame=2000"]);
             }
+            Program::Alertmanager => {
+                let config = folder.path().join("alertmanager.yml");
+                std::fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n").unwrap();
+                command.arg(format!("--config.file={}", config.display()));
+                command.arg(format!("--storage.path={}", data.display()));
+                // Without the gossip of a cluster.
+                command.args([&format!("--web.listen-address={address}"), "--cluster.listen-address="]);
+            }
         }
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut server = Self { program, child, address, _folder: folder };
@@ -83,7 +93,8 @@ impl Server {
 
     /// Polls: the programs say nowhere else that they listen.
     fn wait(&mut self) {
-        let path = if self.program == Program::Prometheus { "/-/ready" } else { "/health" };
+        let is_of_prometheus = [Program::Prometheus, Program::Alertmanager].contains(&self.program);
+        let path = if is_of_prometheus { "/-/ready" } else { "/health" };
         for _ in 0..1_200 {
             assert_eq!(self.child.try_wait().unwrap(), None, "{:?} ended", self.program);
             if TcpStream::connect(self.address).is_ok() && self.ask("GET", path, "", &[]).0 == 200 {

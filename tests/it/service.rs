@@ -12,6 +12,7 @@ mod pages;
 mod push;
 mod scrapes;
 mod verdicts;
+mod webhook;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
