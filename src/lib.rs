@@ -8,7 +8,7 @@
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
 //! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
 //! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database), [`webhook`]
-//! (events to Alertmanager). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded,
+//! (events to Alertmanager), [`feedback`] (what people say of events). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded,
 //! or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and
 //! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`], [`random`],
 //! [`outbound`] and
@@ -32,6 +32,7 @@ pub mod engine;
 pub mod evaluate;
 pub mod events;
 pub mod expr;
+pub mod feedback;
 pub mod history;
 pub mod http;
 pub mod ingest;

@@ -18,6 +18,7 @@ use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
 use crate::events::{self, Events};
 use crate::expr::{ExprError, FeatureSource, Plan, host_selector};
+use crate::feedback::{self, Feedback};
 use crate::http;
 use crate::ingest::Ingest;
 use crate::model::batch::Batch;
@@ -225,6 +226,7 @@ pub fn decision(detection: &config::Detection, manifest: &Manifest, window: usiz
         clear: detection.clear,
         step_ms,
         reset_after_ms: window as i64 * step_ms,
+        feedback: 1.0,
         rules: Arc::default(),
     }
 }
@@ -341,13 +343,15 @@ impl Service {
         let results = Arc::new(Results::new(Arc::new(plans.meta())));
 
         let (events, events_thread) = start_events(plans, &registry)?;
+        let feedback = Arc::new(Feedback::open(plans.storage.as_deref(), feedback_bounds(config), &registry)?);
         let notifier =
             |webhook| Notifier::start(webhook, Arc::clone(&events), &registry, clock::now_ms().unsigned_abs());
         let webhook = config.webhook.as_ref().map(notifier).transpose()?;
         let push = config.push.as_ref();
         let push = push.map(|push| Pusher::start(push, results.meta(), &registry, clock::now_ms().unsigned_abs()));
         let push = push.transpose()?;
-        let (queues, scorer_threads) = start_scorers(plans, runtime, (&results, &events), &registry, push.as_ref())?;
+        let (queues, scorer_threads) =
+            start_scorers(plans, runtime, (&results, &events, &feedback), &registry, push.as_ref())?;
         let names = config.features.iter().map(|f| f.name.clone()).collect();
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, names, Arc::clone(&decode_metrics))?);
@@ -373,6 +377,7 @@ impl Service {
             silences,
             results: Arc::clone(&results),
             events: Arc::clone(&events),
+            feedback,
             registry,
             ready: Arc::clone(&ready),
             now_ms: clock::now_ms,
@@ -432,6 +437,12 @@ impl Service {
     }
 }
 
+/// How far what people say may move a limit.
+fn feedback_bounds(config: &Config) -> feedback::Bounds {
+    let config::Feedback { step, min, max } = config.feedback;
+    feedback::Bounds { step, min, max, opinions: config.limits.feedback }
+}
+
 /// The events, and the thread that stores them where there is storage.
 fn start_events(plans: &Plans, registry: &Registry) -> anyhow::Result<(Arc<Events>, Option<JoinHandle<()>>)> {
     let config = &plans.config;
@@ -449,7 +460,7 @@ fn start_events(plans: &Plans, registry: &Registry) -> anyhow::Result<(Arc<Event
 fn start_scorers(
     plans: &Plans,
     runtime: &Runtime,
-    (results, events): (&Arc<Results>, &Arc<Events>),
+    (results, events, feedback): (&Arc<Results>, &Arc<Events>, &Arc<Feedback>),
     registry: &Registry,
     push: Option<&Pusher>,
 ) -> anyhow::Result<(Vec<ScorerQueue>, Vec<JoinHandle<()>>)> {
@@ -464,6 +475,7 @@ fn start_scorers(
         let batch = Batch::new(session, plans.window(), plans.scored.len());
         let (results, events) = (Arc::clone(results), Arc::clone(events));
         let scorer = Scorer::new(batch, plans.decisions(), results, events, metrics.clone())
+            .with_feedback(Arc::clone(feedback))
             .with_outbox(push.map(Pusher::outbox));
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);
         let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));

@@ -1,8 +1,8 @@
 //! What runs without a configuration file.
 
 use super::{
-    Config, Detail, Detection, Feature, Identity, Ingest, Limits, Metrics, Model, StandardisationOverrides, Threads,
-    errors::ConfigErrors, read,
+    Config, Detail, Detection, Feature, Feedback, Identity, Ingest, Limits, Metrics, Model, StandardisationOverrides,
+    Threads, errors::ConfigErrors, read,
 };
 
 /// The features of a node_exporter host: what is watched unless the file says otherwise.
@@ -48,6 +48,7 @@ impl Config {
             features: Vec::new(),
             ingest: Ingest::default(),
             push: None,
+            feedback: Feedback::default(),
             webhook: None,
             limits: Limits::default(),
             metrics: Metrics::default(),
@@ -96,6 +97,12 @@ impl Default for Ingest {
     }
 }
 
+impl Default for Feedback {
+    fn default() -> Self {
+        Self { step: 1.1, min: 0.5, max: 3.0 }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -116,6 +123,7 @@ impl Default for Limits {
             host_idle_ms: DAY_MS,
             silences: 1_000,
             events: 10_000,
+            feedback: 10_000,
             event_log_bytes: 64 * MIB,
         }
     }

@@ -84,6 +84,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Where results are pushed to; nowhere where `None`.
     pub push: Option<push::Push>,
+    /// How far what people say of events may move limits.
+    pub feedback: Feedback,
     /// Who is told of events; nobody where `None`.
     pub webhook: Option<webhook::Webhook>,
     /// What bounds memory.
@@ -216,6 +218,17 @@ pub struct Ingest {
     pub max_age_ms: i64,
 }
 
+/// How far what people say of events may move the limit of a host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Feedback {
+    /// What one opinion multiplies or divides the limit with. Default 1.1.
+    pub step: f64,
+    /// The least that all of them multiply the limit with. Default 0.5.
+    pub min: f64,
+    /// The most. Default 3.
+    pub max: f64,
+}
+
 /// What bounds memory. Reaching one moves a counter with a `reason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -253,6 +266,8 @@ pub struct Limits {
     pub silences: usize,
     /// Events kept. Default 10,000.
     pub events: usize,
+    /// Opinions about events that are in force. Default 10,000.
+    pub feedback: usize,
     /// Bytes of the file of events in `--storage.path`. Default 64 MiB.
     pub event_log_bytes: usize,
 }

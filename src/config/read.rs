@@ -7,8 +7,8 @@ use super::errors::{ConfigErrors, Place};
 use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node};
 use super::{
-    Config, Detail, Detection, Feature, Identity, Ingest, Limits, Metrics, Model, Scale, StandardisationOverrides,
-    Threads, defaults, overrides, push, webhook,
+    Config, Detail, Detection, Feature, Feedback, Identity, Ingest, Limits, Metrics, Model, Scale,
+    StandardisationOverrides, Threads, defaults, overrides, push, webhook,
 };
 
 const SECOND_MS: i64 = 1_000;
@@ -68,6 +68,7 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     let preset = defaults::preset().unwrap_or_default();
     config.features = features(file, &mut map, &preset).unwrap_or(preset);
     ingest(map.section("ingest"), &mut config.ingest);
+    feedback(map.section("feedback"), &mut config.feedback);
     let push_place = map.find("push").map(|entry| entry.place);
     config.push = push::read(map.section("push"), push_place);
     let webhook_place = map.find("webhook").map(|entry| entry.place);
@@ -255,6 +256,13 @@ fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {
     map.finish();
 }
 
+fn feedback(mut map: Map<'_>, feedback: &mut Feedback) {
+    set(&mut feedback.step, map.number("step", "a factor from 1 to 2, such as 1.1", |n| (1.0..=2.0).contains(&n)));
+    set(&mut feedback.min, map.number("min", "a factor above 0 and at most 1, such as 0.5", |n| n > 0.0 && n <= 1.0));
+    set(&mut feedback.max, map.number("max", "a factor from 1 to 100, such as 3", |n| (1.0..=100.0).contains(&n)));
+    map.finish();
+}
+
 fn limits(mut map: Map<'_>, limits: &mut Limits) {
     const GIB: u64 = 1 << 30;
     set(&mut limits.body_bytes, map.size("body", 1..=GIB, "32MiB"));
@@ -275,6 +283,7 @@ fn limits(mut map: Map<'_>, limits: &mut Limits) {
     set(&mut limits.host_idle_ms, map.duration("host_idle", SECOND_MS..=YEAR_MS, "24h"));
     set(&mut limits.silences, map.whole("silences", 1..=60_000, "silences"));
     set(&mut limits.events, map.whole("events", 1..=10_000_000, "events"));
+    set(&mut limits.feedback, map.whole("feedback", 1..=1_000_000, "opinions"));
     set(&mut limits.event_log_bytes, map.size("event_log", 1 << 16..=GIB, "64MiB"));
     map.finish();
 }

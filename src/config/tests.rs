@@ -95,7 +95,7 @@ fn messages_show_the_line() {
 
 #[test]
 fn unknown_and_duplicate_keys() {
-    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, push, webhook, limits, metrics, threads";
+    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, feedback, push, webhook, limits, metrics, threads";
     check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
     check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
     check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");
@@ -345,6 +345,12 @@ fn maintenance() {
 fn webhook() {
     let of = |text: &str| read(text).unwrap().webhook.unwrap();
     assert_eq!(read("").map(|config| config.webhook), Ok(None));
+    check(
+        "feedback: {step: 0.9, min: 0, max: .inf}",
+        "o.yaml:1:18: `feedback.step` must be a factor from 1 to 2, such as 1.1, not `0.9`\n\
+         o.yaml:1:28: `feedback.min` must be a factor above 0 and at most 1, such as 0.5, not `0`\n\
+         o.yaml:1:36: `feedback.max` must be a factor from 1 to 100, such as 3, not `.inf`",
+    );
     let defaults = of("webhook: {url: 'http://am:9093'}");
     assert_eq!(defaults.url.as_str(), "http://am:9093/api/v2/alerts");
     assert_eq!((defaults.resend_ms, defaults.timeout_ms, defaults.batch_alerts), (60_000, 10_000, 500));
@@ -378,9 +384,9 @@ fn webhook() {
     );
     check(
         &format!("webhook: {{{url}, labels: [team, 'a-b: c', 'alertname: ']}}"),
-        "o.yaml:1:37: `webhook.labels` must have `name: value`, such as 'severity: critical'\n\
-         o.yaml:1:43: `webhook.labels` must have `name: value`, such as 'severity: critical'\n\
-         o.yaml:1:53: `webhook.labels` can't leave `alertname` empty",
+        "o.yaml:1:38: `webhook.labels` must have `name: value`, such as 'severity: critical'\n\
+         o.yaml:1:44: `webhook.labels` must have `name: value`, such as 'severity: critical'\n\
+         o.yaml:1:54: `webhook.labels` can't leave `alertname` empty",
     );
     check(
         &format!("webhook: {{{url}, resend: 1ms, retry_min: 1m}}"),

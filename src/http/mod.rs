@@ -5,6 +5,7 @@
 
 mod body;
 mod events;
+mod feedback;
 mod host;
 mod hosts;
 mod meter;
@@ -34,6 +35,7 @@ use warp::reply::Response;
 use crate::config::{Limits, Metrics};
 use crate::decode::Encoding;
 use crate::events::Events;
+use crate::feedback::Feedback;
 use crate::results::Results;
 use crate::series::TimestampMs;
 use crate::silence::control::Silences;
@@ -53,6 +55,8 @@ pub struct Deps<F> {
     pub results: Arc<Results>,
     /// When they were flagged.
     pub events: Arc<Events>,
+    /// What was said of them.
+    pub feedback: Arc<Feedback>,
     /// The metrics of this process; the routes add their own.
     pub registry: prometheus::Registry,
     /// False until the service can take samples.
@@ -77,6 +81,7 @@ type Query = Vec<(String, String)>;
 struct Read {
     results: Arc<Results>,
     events: Arc<Events>,
+    feedback: Arc<Feedback>,
     registry: prometheus::Registry,
     ready: Arc<AtomicBool>,
     now_ms: fn() -> TimestampMs,
@@ -118,6 +123,7 @@ where
     let read = Arc::new(Read {
         results: deps.results,
         events: deps.events,
+        feedback: deps.feedback,
         registry: deps.registry,
         ready: deps.ready,
         now_ms: deps.now_ms,
@@ -141,6 +147,12 @@ where
         .or(silences_route(&read, deps.silences.clone()))
         .unify()
         .or(silence_route(&read, deps.silences))
+        .unify()
+        .or(feedback_route(&read))
+        .unify()
+        .or(read_route(&read, "feedback", warp::path!("api" / "v1" / "feedback").boxed(), |read, _| {
+            feedback::list(&read)
+        }))
         .unify()
         .or(read_route(&read, "events", warp::path!("api" / "v1" / "events").boxed(), |read, query| {
             events::list(&read, &query)
@@ -251,6 +263,27 @@ fn silence_route(read: &Arc<Read>, silences: Silences) -> BoxedFilter<(Response,
         .boxed()
 }
 
+fn feedback_route(read: &Arc<Read>) -> BoxedFilter<(Response,)> {
+    let read = Arc::clone(read);
+    warp::path!("api" / "v1" / "events" / String / "feedback")
+        .and(warp::method())
+        .and(warp::header::headers_cloned())
+        .and(warp::body::stream())
+        .then(move |id: String, method: Method, headers: HeaderMap, body| {
+            let read = Arc::clone(&read);
+            let meter = read.meter.clone();
+            let answer = async move {
+                match json_body(&method, &headers, body).await {
+                    // It writes to the disk.
+                    Ok(body) => beside(move || feedback::one(&read, &id, &method, &body)).await,
+                    Err(refused) => refused,
+                }
+            };
+            observed(meter, "event_feedback", answer)
+        })
+        .boxed()
+}
+
 async fn observed(meter: Meter, name: &'static str, answer: impl Future<Output = Response>) -> Response {
     meter.observe(name, answer).await
 }
@@ -292,6 +325,11 @@ async fn blocking(method: Method, answer: impl FnOnce() -> Response + Send + 'st
     if method != Method::GET && method != Method::HEAD {
         return reply::method_not_allowed("GET, HEAD");
     }
+    beside(answer).await
+}
+
+/// An answer that may take long, made beside the reactor.
+async fn beside(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
     match tokio::task::spawn_blocking(answer).await {
         Ok(response) => response,
         Err(error) => {

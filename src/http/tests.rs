@@ -77,8 +77,10 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let silences = Silences::new(Store::open(None, Vec::new(), 3), Shards::default());
     let bounds = crate::events::Bounds { merge_ms: 0, events: 10, log_bytes: 0 };
     let events = Arc::new(Events::new(&bounds, &registry).unwrap());
+    let bounds = crate::feedback::Bounds { step: 1.5, min: 0.5, max: 3.0, opinions: 10 };
+    let feedback = Arc::new(Feedback::open(None, bounds, &registry).unwrap());
     let metrics = Metrics::default();
-    Deps { results: results(), events, silences, registry, ready, now_ms: || NOW_MS, write, limits, metrics }
+    Deps { results: results(), events, feedback, silences, registry, ready, now_ms: || NOW_MS, write, limits, metrics }
 }
 
 /// Takes everything, except bodies that name an error.

@@ -34,6 +34,8 @@ pub struct Decision {
     pub step_ms: i64,
     /// Silence after which the smoothing starts over.
     pub reset_after_ms: i64,
+    /// What the limit is multiplied with, because of what people said of the host's events.
+    pub feedback: f64,
     /// `[F]` in the order of the bundle: which errors count. Empty where all do.
     pub rules: Arc<[FeatureRule]>,
 }
@@ -221,6 +223,7 @@ pub(crate) mod tests {
         Decision {
             limit,
             own_limit: None,
+            feedback: 1.0,
             smoothing_rows: 1.0,
             short_smoothing_rows: 1.0,
             short_weight: 1.0,

@@ -17,6 +17,7 @@ use super::verdict::{Alone, VerdictState};
 use crate::clock;
 use crate::engine::row::{HostId, Row, Treatment};
 use crate::events::Events;
+use crate::feedback::{Factors, Feedback};
 use crate::push::queue::Outbox;
 use crate::results::{Results, ScoredRow};
 
@@ -41,6 +42,10 @@ pub struct Scorer {
     decisions: Decisions,
     results: Arc<Results>,
     events: Arc<Events>,
+    /// What people said of events; `None` where nobody can.
+    feedback: Option<Arc<Feedback>>,
+    /// What limits are multiplied with because of it, as it was when the running batch began.
+    factors: Arc<Factors>,
     /// `[batch × F]`.
     expected: Vec<f32>,
     hosts: HashMap<Arc<str>, Judged>,
@@ -66,8 +71,16 @@ impl Scorer {
         events: Arc<Events>,
         metrics: Metrics,
     ) -> Self {
-        let (expected, hosts) = (Vec::new(), HashMap::new());
-        Self { batch, decisions, results, events, expected, hosts, outbox: None, metrics }
+        let (expected, hosts, factors) = (Vec::new(), HashMap::new(), Arc::default());
+        let (feedback, outbox) = (None, None);
+        Self { batch, decisions, results, events, feedback, factors, expected, hosts, outbox, metrics }
+    }
+
+    /// Heeds what people say of events.
+    #[must_use]
+    pub fn with_feedback(mut self, feedback: Arc<Feedback>) -> Self {
+        self.feedback = Some(feedback);
+        self
     }
 
     /// Puts what it scores into `outbox` too.
@@ -124,6 +137,9 @@ impl Scorer {
 
     fn score_batch(&mut self, rows: Vec<Row>) {
         let started = clock::monotonic();
+        if let Some(feedback) = &self.feedback {
+            self.factors = feedback.factors();
+        }
         let n_windows = rows.iter().filter(|row| row.window.is_some()).count();
         let windows = rows.iter().filter_map(|row| row.window.as_ref());
         let is_scored = match self.batch.expect(windows, &mut self.expected) {
@@ -164,6 +180,10 @@ impl Scorer {
                     self.hosts.entry(row.host.name.as_ref().into()).or_insert(new)
                 }
             };
+            let factor = self.factors.get(row.host.name.as_ref()).copied().unwrap_or(1.0);
+            if judged.decision.feedback != factor {
+                judged.decision = Arc::new(Decision { feedback: factor, ..Decision::clone(&judged.decision) });
+            }
             if self.outbox.as_ref().is_some_and(Outbox::has_features) {
                 alone = judged.state.alone(window, expected, row.t_ms, &judged.decision);
             }

@@ -115,7 +115,7 @@ impl VerdictState {
 
     /// What the smoothed mse is compared with.
     fn limit(&self, decision: &Decision) -> f64 {
-        decision.own_limit.map_or(decision.limit, |own| own.limit(self.quantile))
+        decision.own_limit.map_or(decision.limit, |own| own.limit(self.quantile)) * decision.feedback
     }
 
     /// What each feature alone would come to, `[F]` in the order of the bundle. To be asked before the row is judged, which

@@ -7,6 +7,7 @@ mod bad_input;
 mod bodies;
 mod bundles;
 mod events;
+mod feedback;
 mod node;
 mod pages;
 mod push;
