@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::node::{CONFIG, FEATURES, HOUR, Node};
 use super::{World, pages};
-use crate::history::servers::{Program, Server};
+use crate::servers::{Program, Server};
 
 /// How long a test waits for what must come before it says that it doesn't.
 const PATIENCE: Duration = Duration::from_secs(60);
