@@ -81,7 +81,9 @@ impl World {
         assert_eq!(answer, (204, String::new()));
     }
 
+    /// The answer of `path` after everything written so far is scored.
     async fn get(&self, path: &str) -> String {
+        self.service.settle().await;
         let answer = self.client.get(format!("http://{}{path}", self.address)).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), 200, "{path}");
         answer.text().await.unwrap()
@@ -89,13 +91,11 @@ impl World {
 
     /// `/metrics` after everything written so far is scored.
     async fn metrics(&self) -> String {
-        self.service.settle().await;
         self.get("/metrics").await
     }
 
     /// What the API says of a host after everything written so far is scored.
     async fn host(&self, name: &str) -> Value {
-        self.service.settle().await;
         let mut answer: Value = serde_json::from_str(&self.get(&format!("/api/v1/hosts/{name}")).await).unwrap();
         answer["data"].take()
     }
