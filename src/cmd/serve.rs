@@ -18,7 +18,7 @@ pub struct Flags {
     /// Where to listen: host:port, or :port for every interface.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9201")]
     pub listen_address: String,
-    /// The folder for what survives a restart: events and silences. Without it nothing is written.
+    /// The folder for what survives a restart: events, feedback and silences. Without it nothing is written.
     #[arg(long = "storage.path", value_name = "DIR")]
     pub storage_path: Option<PathBuf>,
     /// The ONNX Runtime library. Without it the usual places are looked through.

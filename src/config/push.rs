@@ -59,7 +59,6 @@ pub enum Credentials {
 
 impl Credentials {
     /// `request` with them.
-    #[must_use]
     pub fn sign(&self, request: RequestBuilder) -> RequestBuilder {
         match self {
             Self::Bearer(token) => request.bearer_auth(token.reveal()),
