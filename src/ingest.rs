@@ -1,6 +1,6 @@
 //! From the body of a request to the shards: decode, then push, or refuse with nothing applied.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::clock;
 use crate::config::Ingest as Bounds;
@@ -26,19 +26,32 @@ pub enum WriteError {
 
 /// Decodes bodies and hands them to the shards.
 pub struct Ingest {
-    wanted: Wanted,
-    bounds: Bounds,
+    intake: RwLock<Arc<Intake>>,
     shards: Shards,
     /// Decoders with their buffers; as many as requests were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
     metrics: Arc<decode::Metrics>,
 }
 
+/// What of a body is taken.
+#[derive(Debug)]
+pub struct Intake {
+    /// Which series.
+    pub wanted: Wanted,
+    /// From when.
+    pub bounds: Bounds,
+}
+
 impl Ingest {
     /// Takes what decode keeps to `shards`.
     #[must_use]
-    pub fn new(wanted: Wanted, bounds: Bounds, shards: Shards, metrics: Arc<decode::Metrics>) -> Self {
-        Self { wanted, bounds, shards, decoders: Mutex::default(), metrics }
+    pub fn new(intake: Intake, shards: Shards, metrics: Arc<decode::Metrics>) -> Self {
+        Self { intake: RwLock::new(Arc::new(intake)), shards, decoders: Mutex::default(), metrics }
+    }
+
+    /// Takes something else of bodies from now on. The number of shards must be as it was.
+    pub fn reconfigure(&self, intake: Intake) {
+        *self.intake.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(intake);
     }
 
     /// Takes one body; returns when its samples are applied.
@@ -47,12 +60,13 @@ impl Ingest {
     /// The body is malformed, or a queue is full; nothing was applied.
     pub async fn write(&self, body: &[u8], encoding: Encoding) -> Result<(), WriteError> {
         let now_ms = clock::now_ms();
+        let intake = Arc::clone(&self.intake.read().unwrap_or_else(PoisonError::into_inner));
         let bounds = TimeBounds {
-            min_ms: now_ms.saturating_sub(self.bounds.max_age_ms),
-            max_ms: now_ms.saturating_add(self.bounds.max_future_ms),
+            min_ms: now_ms.saturating_sub(intake.bounds.max_age_ms),
+            max_ms: now_ms.saturating_add(intake.bounds.max_future_ms),
         };
         let mut decoder = self.lock_decoders().pop().unwrap_or_default();
-        let decoded = decoder.decode(body, encoding, &self.wanted, bounds);
+        let decoded = decoder.decode(body, encoding, &intake.wanted, bounds);
         self.lock_decoders().push(decoder);
         let decoded = decoded.map_err(|error| WriteError::Bad(error.to_string()))?;
         let batches = self.shards.push(decoded.batches, now_ms).await.map_err(|error| match error {

@@ -1,15 +1,19 @@
 //! The running service: every stage, wired from back to front since each needs the next one's queue.
 
+mod reload;
+mod scorers;
+mod shadow;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::{self, Config, Limit, Scale};
 use crate::decode::Wanted;
@@ -20,21 +24,24 @@ use crate::events::{self, Events};
 use crate::expr::{ExprError, FeatureSource, Plan, host_selector};
 use crate::feedback::{self, Feedback};
 use crate::http;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Intake};
 use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
 use crate::model::decision::{Decision, Decisions, FeatureRule, Override, OwnLimit};
+use crate::model::judge::{Model, Models};
 use crate::model::manifest::Manifest;
-use crate::model::scorer::{self, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
 use crate::model::session::{Runtime, Session};
-use crate::push::Pusher;
-use crate::results::{FeatureInfo, Meta, Results};
+use crate::results::{FeatureInfo, Meta, Results, ShadowMeta};
 use crate::shard::{self, Shards};
 use crate::silence::control::Silences;
 use crate::silence::store::Store;
 use crate::silence::{Schedule, Silence, When};
 use crate::webhook::Notifier;
 use crate::{clock, decode};
+
+use reload::Reloader;
+use scorers::{Scorers, start_scorers};
+pub use shadow::ShadowPlan;
 
 /// How long requests in flight may take once the service stops.
 const DRAIN_MS: u64 = 5_000;
@@ -46,6 +53,8 @@ const FLUSH: Duration = Duration::from_millis(1_500);
 const FOR_ROWS: u32 = 3;
 /// How often shards are told the time.
 const TICK: Duration = Duration::from_secs(1);
+/// Requests for a reload that may wait; all that wait are answered by one.
+const RELOADS_WAITING: usize = 16;
 
 /// Everything that a configuration and its bundle come to, checked against each other.
 #[derive(Debug)]
@@ -64,6 +73,8 @@ pub struct Plans {
     overrides: Vec<Override>,
     /// The maintenance windows.
     maintenance: Vec<Arc<Silence>>,
+    /// The model that scores beside and never flags.
+    pub shadow: Option<ShadowPlan>,
 }
 
 impl Plans {
@@ -72,11 +83,11 @@ impl Plans {
     /// # Errors
     /// Every expression that is refused; a bundle that cannot be used, or that needs a feature that isn't configured.
     pub fn new(mut config: Config) -> anyhow::Result<Self> {
-        let bundle = match &config.model.bundle {
-            Some(path) => Bundle::load(path)?,
-            None => Bundle::built_in()?,
-        };
+        let bundle = load_bundle(&config.model)?;
         add_from_preset(&mut config, &bundle);
+        let shadow = config.shadow.clone().map(|shadow| Ok::<_, anyhow::Error>((load_bundle(&shadow)?, shadow)));
+        let shadow = shadow.transpose()?;
+        shadow.iter().for_each(|(bundle, _)| add_from_preset(&mut config, bundle));
         let sources: Vec<FeatureSource<'_>> =
             config.features.iter().map(|f| FeatureSource { name: &f.name, expr: &f.expr, at: &f.at }).collect();
         let plan = Plan::compile(&sources, config.ingest.lookback_ms).map_err(|errors| {
@@ -84,9 +95,13 @@ impl Plans {
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;
         let scored = match_features(&config, &bundle)?;
+        let shadow = shadow.map(|(bundle, model)| ShadowPlan::new(&config, bundle, model)).transpose()?;
         let overrides = overrides(&config, &scored)?;
         let maintenance = maintenance(&config)?;
-        Ok(Self { config, bundle, plan: Arc::new(plan), scored, overrides, maintenance, storage: None })
+        let plans =
+            Self { config, bundle, plan: Arc::new(plan), scored, overrides, maintenance, shadow, storage: None };
+        plans.check_shadows_step()?;
+        Ok(plans)
     }
 
     /// T.
@@ -135,9 +150,9 @@ impl Plans {
     /// What each shard's engine is built with.
     #[must_use]
     pub fn engine(&self) -> EngineConfig {
-        let (config, manifest) = (&self.config, &self.bundle.manifest);
+        let config = &self.config;
         let limits = &config.limits;
-        let scored = |&feature: &u16| ScoredFeature { feature, floor: config.features[feature as usize].floor };
+        let shadow = self.shadow.as_ref();
         EngineConfig {
             plan: Arc::clone(&self.plan),
             identity: config.identity.label.clone(),
@@ -147,14 +162,8 @@ impl Plans {
             lateness_ms: config.ingest.lateness_ms,
             max_lag_ms: config.detection.max_lag_ms,
             silences: self.maintenance.clone(),
-            windows: WindowConfig {
-                window_rows: self.window(),
-                scored: self.scored.iter().map(scored).collect(),
-                input_clip: manifest.input_clip,
-                target_clip: manifest.target_clip,
-                statistics: self.statistics().in_rows(self.step_ms()),
-                max_missing: config.detection.max_missing,
-            },
+            windows: self.windows(&self.bundle, &self.scored, self.window()),
+            shadow: shadow.map(|shadow| self.windows(&shadow.bundle, &shadow.scored, shadow.window)),
             limits: EngineLimits {
                 hosts: limits.hosts.div_ceil(config.threads.shards),
                 series_per_host: limits.series_per_host,
@@ -167,15 +176,50 @@ impl Plans {
         }
     }
 
+    /// What windows of `bundle` are made with.
+    fn windows(&self, bundle: &Bundle, scored: &[u16], window_rows: usize) -> WindowConfig {
+        let (config, manifest) = (&self.config, &bundle.manifest);
+        let feature = |&feature: &u16| ScoredFeature { feature, floor: config.features[feature as usize].floor };
+        WindowConfig {
+            window_rows,
+            scored: scored.iter().map(feature).collect(),
+            input_clip: manifest.input_clip,
+            target_clip: manifest.target_clip,
+            statistics: self.statistics_over(manifest.standardisation.clone()).in_rows(self.step_ms()),
+            max_missing: config.detection.max_missing,
+        }
+    }
+
+    /// The models of one scoring thread.
+    ///
+    /// # Errors
+    /// ONNX Runtime cannot run a bundle, or its graph is not what its manifest says.
+    pub fn models(&self, runtime: &Runtime) -> anyhow::Result<Models> {
+        let model = |bundle: &Bundle, window: usize, decisions: Decisions| {
+            let features: Vec<String> = bundle.manifest.features.iter().map(|f| f.name.clone()).collect();
+            let batch = Batch::new(Session::open(runtime, bundle, window)?, window, features.len());
+            anyhow::Ok(Model { batch, decisions, features, bundle: bundle.id() })
+        };
+        let shadow = self.shadow.as_ref().map(|shadow| {
+            let decisions = self.decisions_of(&shadow.bundle, (shadow.window, &shadow.scored), &shadow.overrides);
+            model(&shadow.bundle, shadow.window, decisions)
+        });
+        Ok(Models { live: model(&self.bundle, self.window(), self.decisions())?, shadow: shadow.transpose()? })
+    }
+
     /// How errors become a flag, by host.
     #[must_use]
     pub fn decisions(&self) -> Decisions {
-        let base = decision(&self.config.detection, &self.bundle.manifest, self.window(), self.step_ms());
+        self.decisions_of(&self.bundle, (self.window(), &self.scored), &self.overrides)
+    }
+
+    fn decisions_of(&self, bundle: &Bundle, (window, scored): (usize, &[u16]), overrides: &[Override]) -> Decisions {
+        let base = decision(&self.config.detection, &bundle.manifest, window, self.step_ms());
         let rule = |feature: &u16| FeatureRule::default().with(&self.config.features[usize::from(*feature)].rule);
-        let rules: Vec<FeatureRule> = self.scored.iter().map(rule).collect();
+        let rules: Vec<FeatureRule> = scored.iter().map(rule).collect();
         let all_count = rules.iter().all(|rule| *rule == FeatureRule::default());
         let rules = if all_count { Arc::default() } else { rules.into() };
-        Decisions::new(Decision { rules, ..base }, self.overrides.clone())
+        Decisions::new(Decision { rules, ..base }, overrides.to_vec())
     }
 
     /// What readers of the results are told.
@@ -193,6 +237,12 @@ impl Plans {
             selectors: self.plan.leaves.iter().map(|leaf| leaf.selector.to_string()).collect(),
             scored: self.scored.iter().map(|&i| usize::from(i)).collect(),
             model_alias: config.model.alias.clone(),
+            bundle: self.bundle.id(),
+            shadow: self.shadow.as_ref().map(|shadow| ShadowMeta {
+                alias: shadow.alias.clone(),
+                bundle: shadow.bundle.id(),
+                scored: shadow.scored.iter().map(|&i| usize::from(i)).collect(),
+            }),
             window: self.window(),
             step_ms: self.step_ms(),
             min_history_ms: config.detection.min_history_ms,
@@ -265,6 +315,13 @@ fn maintenance(config: &Config) -> anyhow::Result<Vec<Arc<Silence>>> {
     config.maintenance.iter().map(one).collect()
 }
 
+fn load_bundle(model: &config::Model) -> anyhow::Result<Bundle> {
+    match &model.bundle {
+        Some(path) => Bundle::load(path),
+        None => Bundle::built_in(),
+    }
+}
+
 /// `error` at the place of the construct in the file, where that can be told.
 fn in_file(mut error: ExprError, config: &Config) -> ExprError {
     let feature = config.features.iter().find(|feature| feature.name == error.feature);
@@ -321,10 +378,13 @@ pub struct Service {
     ready: Arc<AtomicBool>,
     server: tokio::task::JoinHandle<()>,
     ticker: tokio::task::JoinHandle<()>,
+    reloader: tokio::task::JoinHandle<()>,
+    /// Asks for a reload.
+    reloads: mpsc::Sender<http::ReloadRequest>,
     /// Shards, then scorers, then what stores events: the order in which they end.
     threads: Vec<JoinHandle<()>>,
     /// Where results are pushed; ends after the scorers.
-    push: Option<Pusher>,
+    push: reload::PushCell,
     /// Who tells others of events.
     webhook: Option<Notifier>,
 }
@@ -347,14 +407,14 @@ impl Service {
         let notifier =
             |webhook| Notifier::start(webhook, Arc::clone(&events), &registry, clock::now_ms().unsigned_abs());
         let webhook = config.webhook.as_ref().map(notifier).transpose()?;
+        let mut pushes = reload::Pushes::new(registry.clone());
         let push = config.push.as_ref();
-        let push = push.map(|push| Pusher::start(push, results.meta(), &registry, clock::now_ms().unsigned_abs()));
-        let push = push.transpose()?;
-        let (queues, scorer_threads) =
+        let push = push.map(|push| pushes.start(push, results.table().meta())).transpose()?;
+        let Scorers { queues, senders, threads: scorer_threads } =
             start_scorers(plans, runtime, (&results, &events, &feedback), &registry, push.as_ref())?;
-        let names = config.features.iter().map(|f| f.name.clone()).collect();
+        let push = Arc::new(Mutex::new(push));
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
-        let shard_metrics = Arc::new(shard::Metrics::new(&registry, names, Arc::clone(&decode_metrics))?);
+        let shard_metrics = Arc::new(shard::Metrics::new(&registry, Arc::clone(&decode_metrics))?);
         let store = Store::open(plans.storage.as_deref(), plans.maintenance.clone(), config.limits.silences);
         let engine = EngineConfig { silences: store.in_force().0.to_vec(), ..plans.engine() };
         let wait = Duration::from_millis(config.limits.queue_wait_ms);
@@ -363,7 +423,24 @@ impl Service {
         threads.extend(scorer_threads);
         threads.extend(events_thread);
 
-        let ingest = Arc::new(Ingest::new(plans.wanted()?, config.ingest.clone(), shards.clone(), decode_metrics));
+        let intake = Intake { wanted: plans.wanted()?, bounds: config.ingest.clone() };
+        let ingest = Arc::new(Ingest::new(intake, shards.clone(), decode_metrics));
+        let silences = Silences::new(store, shards.clone());
+        let (reloads, reload_requests) = mpsc::channel(RELOADS_WAITING);
+        let reloader = Reloader {
+            running: Arc::new(config.clone()),
+            step_ms: plans.step_ms(),
+            runtime,
+            shards: shards.clone(),
+            scorers: senders,
+            results: Arc::clone(&results),
+            ingest: Arc::clone(&ingest),
+            silences: silences.clone(),
+            events: Arc::clone(&events),
+            metrics: reload::Metrics::new(&registry)?,
+            pushes,
+            push: Arc::clone(&push),
+        };
         let write = move |body: bytes::Bytes, encoding| {
             let ingest = Arc::clone(&ingest);
             async move { ingest.write(&body, encoding).await }
@@ -372,7 +449,6 @@ impl Service {
         let lag = Gauge::new("outlierd_ingest_lag_seconds", help)?;
         registry.register(Box::new(lag.clone()))?;
         let ready = Arc::new(AtomicBool::new(false));
-        let silences = Silences::new(store, shards.clone());
         let deps = http::Deps {
             silences,
             results: Arc::clone(&results),
@@ -384,14 +460,22 @@ impl Service {
             write,
             limits: config.limits.clone(),
             metrics: config.metrics.clone(),
+            reload: Some(reloads.clone()),
         };
         let routes = http::routes(deps)?;
         let (stop, stopped) = watch::channel(false);
         let connections = config.limits.connections;
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
-        let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, stopped));
+        let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, stopped.clone()));
+        let reloader = tokio::spawn(reloader.run(reload_requests, until(stopped)));
         ready.store(true, Ordering::Release);
-        Ok(Self { shards, stop, ready, server, ticker, threads, push, webhook })
+        Ok(Self { shards, stop, ready, server, ticker, reloader, reloads, threads, push, webhook })
+    }
+
+    /// Asks for a reload, and doesn't wait for it: the log and the metrics tell what came of it.
+    pub fn reload(&self) {
+        // Where no more may wait, one that waits will read what is there now.
+        drop(self.reloads.try_send(oneshot::channel().0));
     }
 
     /// Returns when all samples answered so far are in the results, scored.
@@ -418,6 +502,7 @@ impl Service {
         self.stop.send_replace(true);
         self.server.await.context("the server failed")?;
         self.ticker.await.context("the ticker failed")?;
+        self.reloader.await.context("the reloader failed")?;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "requests are done");
         if let Some(webhook) = self.webhook {
             webhook.stop().await;
@@ -429,7 +514,8 @@ impl Service {
         let joined = tokio::time::timeout(JOIN, tokio::task::spawn_blocking(join));
         let joined = joined.await.context("shards and scorers did not finish what they had")??;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "shards and scorers are done");
-        if let Some(push) = self.push {
+        let push = self.push.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(push) = push {
             push.stop(FLUSH).await;
             tracing::info!(after_ms = started.elapsed().as_millis() as u64, "the push is done");
         }
@@ -456,37 +542,6 @@ fn start_events(plans: &Plans, registry: &Registry) -> anyhow::Result<(Arc<Event
     Ok((Arc::new(events), Some(thread)))
 }
 
-/// Starts the scoring threads and gives each shard the queue to its own.
-fn start_scorers(
-    plans: &Plans,
-    runtime: &Runtime,
-    (results, events, feedback): (&Arc<Results>, &Arc<Events>, &Arc<Feedback>),
-    registry: &Registry,
-    push: Option<&Pusher>,
-) -> anyhow::Result<(Vec<ScorerQueue>, Vec<JoinHandle<()>>)> {
-    let config = &plans.config;
-    let metrics = scorer::Metrics::new(registry)?;
-    let n_scorers = config.threads.scorers.clamp(1, config.threads.shards);
-    let n_messages = (config.limits.scorer_queue / n_scorers / ROWS_PER_MESSAGE).max(1);
-    let mut senders = Vec::new();
-    let mut threads = Vec::new();
-    for i in 0..n_scorers {
-        let session = Session::open(runtime, &plans.bundle, plans.window())?;
-        let batch = Batch::new(session, plans.window(), plans.scored.len());
-        let (results, events) = (Arc::clone(results), Arc::clone(events));
-        let scorer = Scorer::new(batch, plans.decisions(), results, events, metrics.clone())
-            .with_feedback(Arc::clone(feedback))
-            .with_outbox(push.map(Pusher::outbox));
-        let (sender, receiver) = crossbeam_channel::bounded(n_messages);
-        let thread = std::thread::Builder::new().name(format!("scorer-{i}")).spawn(move || scorer.run(&receiver));
-        threads.push(thread.context("cannot start a scoring thread")?);
-        senders.push(sender);
-    }
-    let queue = |shard: usize| ScorerQueue::new(senders[shard % n_scorers].clone(), metrics.clone());
-    let queues = (0..config.threads.shards).map(queue).collect();
-    Ok((queues, threads))
-}
-
 async fn serve(listener: TcpListener, routes: http::Routes, connections: usize, stopped: watch::Receiver<bool>) {
     http::serve(listener, routes, connections, until(stopped), DRAIN_MS).await;
 }
@@ -500,7 +555,7 @@ async fn tick(shards: Shards, results: Arc<Results>, events: Arc<Events>, lag: G
             _ = interval.tick() => {
                 shards.tick(clock::now_ms());
                 events.sweep(&results, clock::now_ms());
-                lag.set(results.lag_ms(clock::now_ms()) as f64 / 1_000.0);
+                lag.set(results.table().lag_ms(clock::now_ms()) as f64 / 1_000.0);
             }
             () = &mut stopped => return,
         }

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::decode::{self, InvalidSeries, SampleBatch};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
+use crate::expr::Plan;
 use crate::model::scorer::{Message, ScorerQueue};
 use crate::results::Results;
 use crate::series::TimestampMs;
@@ -36,6 +37,27 @@ enum Command {
     },
     /// To be answered when everything sent before is in the results.
     Barrier(oneshot::Sender<()>),
+    /// To wait, once everything sent before is in the results, for another configuration.
+    Pause {
+        /// Answered when it waits.
+        paused: oneshot::Sender<()>,
+        /// The new configuration; the old one goes on where it is dropped.
+        resume: oneshot::Receiver<Box<EngineConfig>>,
+    },
+}
+
+/// Shards that wait for another configuration; they go on with the old one if this is dropped.
+#[derive(Debug)]
+pub struct Paused(Vec<oneshot::Sender<Box<EngineConfig>>>);
+
+impl Paused {
+    /// Lets them go on with `config`.
+    pub fn resume(self, config: &EngineConfig) {
+        for shard in self.0 {
+            // An error means that the shard is gone, which its thread's end tells.
+            shard.send(Box::new(config.clone())).ok();
+        }
+    }
 }
 
 /// The queues to all shards.
@@ -136,6 +158,27 @@ impl Shards {
         }
     }
 
+    /// Makes every shard wait. When this returns, everything pushed before is in the results and nobody writes to them; what is
+    /// pushed from now on waits.
+    ///
+    /// # Errors
+    /// A shard or its scorer is gone; the others go on.
+    pub async fn pause(&self) -> Result<Paused, PushError> {
+        let (mut waiting, mut resumes) = (Vec::new(), Vec::new());
+        for commands in &self.commands {
+            let (paused, is_paused) = oneshot::channel();
+            let (resume, resumed) = oneshot::channel();
+            let command = Command::Pause { paused, resume: resumed };
+            commands.send(command).await.map_err(|_| PushError::Stopped)?;
+            waiting.push(is_paused);
+            resumes.push(resume);
+        }
+        for is_paused in waiting {
+            is_paused.await.map_err(|_| PushError::Stopped)?;
+        }
+        Ok(Paused(resumes))
+    }
+
     /// Returns when everything pushed before is in the results.
     pub async fn settle(&self) {
         for commands in &self.commands {
@@ -182,7 +225,21 @@ impl Shard {
                     }
                 }
                 Command::Barrier(done) => self.scorer.send(Message::Barrier(done)),
+                Command::Pause { paused, resume } => self.pause(paused, resume),
             }
+        }
+    }
+
+    fn pause(&mut self, paused: oneshot::Sender<()>, resume: oneshot::Receiver<Box<EngineConfig>>) {
+        let (done, is_done) = oneshot::channel();
+        self.scorer.send(Message::Barrier(done));
+        let is_scored = is_done.blocking_recv().is_ok();
+        // Without an answer whoever asked gives up, and everything goes on as it was.
+        if is_scored
+            && paused.send(()).is_ok()
+            && let Ok(config) = resume.blocking_recv()
+        {
+            self.engine.reconfigure(*config);
         }
     }
 
@@ -190,7 +247,7 @@ impl Shard {
         for status in &self.out.statuses {
             self.results.record_status(status, now_ms);
         }
-        self.metrics.observe(&self.out);
+        self.metrics.observe(&self.out, self.engine.plan());
         self.scorer.send_rows(&mut self.out.rows);
         if !self.out.forgotten.is_empty() {
             self.scorer.send(Message::Forget(std::mem::take(&mut self.out.forgotten)));
@@ -212,18 +269,16 @@ pub struct Metrics {
     dropped: IntCounterVec,
     frames_early: IntCounterVec,
     feature_errors: IntCounterVec,
-    /// Names of the configured features.
-    features: Vec<String>,
     /// Decode's: they count the series that turn out invalid when an engine meets them.
     decode: Arc<decode::Metrics>,
 }
 
 impl Metrics {
-    /// Registers them; `features` are the names of the configured features.
+    /// Registers them.
     ///
     /// # Errors
     /// They are registered already.
-    pub fn new(registry: &Registry, features: Vec<String>, decode: Arc<decode::Metrics>) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry, decode: Arc<decode::Metrics>) -> prometheus::Result<Self> {
         let metrics = Self {
             hosts: IntGauge::new("outlierd_hosts", "Hosts known.")?,
             rows: IntCounter::new("outlierd_rows_closed_total", "Rows that were closed.")?,
@@ -247,7 +302,6 @@ impl Metrics {
                 Opts::new("outlierd_feature_errors_total", "Rows in which a feature's expression had no single value."),
                 &["feature", "reason"],
             )?,
-            features,
             decode,
         };
         registry.register(Box::new(metrics.hosts.clone()))?;
@@ -260,7 +314,7 @@ impl Metrics {
         Ok(metrics)
     }
 
-    fn observe(&self, out: &Output) {
+    fn observe(&self, out: &Output, plan: &Plan) {
         for event in EVENTS {
             let n = out.counts.get(event);
             if n == 0 {
@@ -285,7 +339,7 @@ impl Metrics {
             }
         }
         for (feature, error) in &out.feature_errors {
-            let name = self.features.get(*feature as usize).map_or("", String::as_str);
+            let name = plan.ids.get(*feature as usize).map_or("", |id| id.name.as_ref());
             let counter = self.feature_errors.with_label_values(&[name, error.as_str()]);
             if counter.get() == 0 {
                 tracing::warn!(feature = name, "a feature has no value on some host: {}", error.advice());

@@ -194,6 +194,7 @@ mod tests {
                 values: values.into(),
                 history_ms: 0,
                 window: None,
+                shadow: None,
                 treatment: Treatment::Full,
             };
             write_row(&mut csv, &row).unwrap();

@@ -52,7 +52,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             _ = hangup.recv() => {
-                tracing::warn!("SIGHUP: the configuration cannot be reloaded yet, restart to apply it; going on with the old one");
+                service.reload();
                 continue;
             }
             _ = terminate.recv() => tracing::info!("SIGTERM: draining"),

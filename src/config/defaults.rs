@@ -38,9 +38,11 @@ impl Config {
     /// All defaults but the features.
     pub(super) fn without_features() -> Self {
         Self {
+            file: None,
             identity: Identity::default(),
             step_ms: None,
             model: Model::default(),
+            shadow: None,
             detection: Detection::default(),
             overrides: Vec::new(),
             maintenance: Vec::new(),

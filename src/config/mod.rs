@@ -37,7 +37,7 @@ pub use verbatim::Verbatim;
 pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
     let file_name = path.display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => parse(&file_name, &text),
+        Ok(text) => parse(&file_name, &text).map(|config| Config { file: Some(path.to_owned()), ..config }),
         Err(error) => {
             let message = format!("cannot read the file: {error}");
             Err(ConfigErrors::new(&file_name, "", vec![Problem { place: None, message }]))
@@ -64,12 +64,16 @@ pub fn parse_with(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<Stri
 /// The validated configuration. `Config::default()` is what runs without a file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Config {
+    /// The file that it was read from.
+    pub file: Option<PathBuf>,
     /// How samples are told apart by host.
     pub identity: Identity,
     /// Distance of two rows; the bundle's where `None`.
     pub step_ms: Option<i64>,
     /// Which bundle, under which name.
     pub model: Model,
+    /// A second bundle that scores beside and never flags.
+    pub shadow: Option<Model>,
     /// From mse to flag.
     pub detection: Detection,
     /// Changes to the detection for some hosts, in the order of the file.

@@ -61,6 +61,7 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     let step_place = map.find("step").map(|entry| entry.place);
     config.step_ms = map.duration("step", 1..=DAY_MS, "60s");
     model(map.section("model"), &mut config.model);
+    config.shadow = shadow(&mut map, &config.model);
     detection(map.section("detection"), &mut config.detection);
     config.overrides = overrides::overrides(&mut map);
     config.maintenance = overrides::maintenance(&mut map);
@@ -144,6 +145,19 @@ fn model(mut map: Map<'_>, model: &mut Model) {
     set(&mut model.alias, map.text("alias", "a short name, such as default"));
     model.window = map.whole("window", 2..=10_000, "rows");
     map.finish();
+}
+
+/// The model that scores beside the live one; none without the key.
+fn shadow(map: &mut Map<'_>, live: &Model) -> Option<Model> {
+    let place = map.find("shadow").map(|entry| entry.place);
+    let mut shadow = Model { alias: "shadow".to_owned(), ..Model::default() };
+    model(map.section("shadow"), &mut shadow);
+    let place = place?;
+    if shadow.alias == live.alias {
+        let message = format!("`shadow.alias` is `{}`, as `model.alias` is; results are told apart by it", live.alias);
+        map.context().problem(place, message);
+    }
+    Some(shadow)
 }
 
 fn detection(mut map: Map<'_>, detection: &mut Detection) {

@@ -95,7 +95,7 @@ fn messages_show_the_line() {
 
 #[test]
 fn unknown_and_duplicate_keys() {
-    let known = "known here: identity, step, model, detection, overrides, maintenance, standardisation, features, ingest, feedback, push, webhook, limits, metrics, threads";
+    let known = "known here: identity, step, model, shadow, detection, overrides, maintenance, standardisation, features, ingest, feedback, push, webhook, limits, metrics, threads";
     check("modle: {}", "o.yaml:1:1: unknown key `modle`; did you mean `model`?");
     check("prometheus: {}", &format!("o.yaml:1:1: unknown key `prometheus`; {known}"));
     check("limits: {host: 3}", "o.yaml:1:10: unknown key `limits.host`; did you mean `hosts`?");

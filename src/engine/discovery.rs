@@ -9,7 +9,7 @@ use super::{Output, Shared};
 use crate::decode::{InvalidSeries, SeriesView, label_hash, parse_labels};
 use crate::expr::Plan;
 use crate::expr::labelset::SHARED;
-use crate::expr::plan::UP;
+use crate::expr::plan::UP_NAME;
 use crate::series::{Labels, METRIC_NAME, Sample};
 
 /// Series that no feature reads are remembered up to this many per shard; then all are looked at again.
@@ -62,15 +62,15 @@ pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &Shared, out: &mut Outpu
         return None;
     }
     labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
-    let leaves = select(&config.plan, series.metric, &labels);
     let name = labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
-    let is_up = series.metric == UP || name == "up";
+    let leaves = select(&config.plan, name, &labels);
+    let is_up = name == UP_NAME;
     Some(Found { labels_hash: series.labels_hash, own_hash: 0, labels, leaves, is_up, samples: series.samples })
 }
 
-/// The leaves that select a series of `metric` with `labels`, `__name__` and the identity label among them.
-fn select(plan: &Plan, metric: u16, labels: &[(&str, &str)]) -> Vec<u16> {
-    plan.candidates(metric).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
+/// The leaves that select a series called `name` with `labels`, `__name__` and the identity label among them.
+pub(super) fn select(plan: &Plan, name: &str, labels: &[(&str, &str)]) -> Vec<u16> {
+    plan.candidates(name).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
 }
 
 /// The labels that all of `found` have, but the metric name. The identity label is among them.
@@ -134,10 +134,7 @@ pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared,
             let own = own.into_iter().filter(|(name, _)| *name != METRIC_NAME);
             let placeholders = host.shared_labels.iter().map(|(name, _)| (name, SHARED));
             let labels = shared.sets.intern(Labels::from_pairs(own.chain(placeholders)));
-            let plan = &shared.config.plan;
-            let reaches = found.leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(plan.lookback_ms));
-            // At least the lookback, else a series that is scraped less often than its range would come and go.
-            let reach_ms = reaches.fold(plan.lookback_ms, i64::max);
+            let reach_ms = reach_ms(&shared.config.plan, &found.leaves);
             series.push(Series { reach_ms, hash, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
         }
     }
@@ -145,6 +142,12 @@ pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared,
         let same: Vec<Option<u32>> = (0..n_before as u32).map(Some).collect();
         host.move_to(shared.layouts.intern(series, &shared.wiring), &same);
     }
+}
+
+/// How far back `leaves` read: at least the lookback, else a series that is scraped less often than its range would come and go.
+pub(super) fn reach_ms(plan: &Plan, leaves: &[u16]) -> i64 {
+    let reaches = leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(plan.lookback_ms));
+    reaches.fold(plan.lookback_ms, i64::max)
 }
 
 /// Gives labels that some of `found` lack back to the series that have them.

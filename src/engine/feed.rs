@@ -6,7 +6,7 @@ use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
 use crate::expr::eval::{Element, Vector};
 use crate::expr::rollup::column::{Column, renumbered};
-use crate::expr::rollup::{ABSENT, Context, FrameView, Member, RangeFunction, RangeState, is_absent};
+use crate::expr::rollup::{ABSENT, Context, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// See the file's head. Columns are by place.
@@ -50,6 +50,29 @@ impl Feed {
         for (_, values) in &mut self.delayed {
             *values = renumbered(values.iter().copied(), &new_places, n, || ABSENT).into();
         }
+    }
+
+    /// Serves `plan` from now on, with the ranges that the `old` one had too; the others begin empty. Layouts are as in
+    /// [`Feed::move_to`].
+    pub(super) fn rewire(
+        &mut self,
+        (old, plan): (&FeedPlan, &FeedPlan),
+        (old_layout, layout): (&FeedLayout, &FeedLayout),
+        new_slots: &[Option<u32>],
+    ) {
+        let mut states: Vec<Option<RangeState>> = std::mem::take(&mut self.ranges).into_iter().map(Some).collect();
+        let known = |range: &(i64, Kind)| old.ranges.iter().position(|known| known == range);
+        let state = |range: &(i64, Kind)| known(range).and_then(|i| states[i].take());
+        self.ranges = plan
+            .ranges
+            .iter()
+            .map(state)
+            .zip(&plan.ranges)
+            .map(|(state, (_, kind))| state.unwrap_or_else(|| RangeState::new(*kind)))
+            .collect();
+        let places = |range| known(range).map_or_else(Box::default, |i| old_layout.ranges[i].clone());
+        let ranges = plan.ranges.iter().map(places).collect();
+        self.move_to(&FeedLayout { slots: old_layout.slots.clone(), ranges }, layout, new_slots);
     }
 
     /// Samples held beyond the newest of each series.

@@ -6,9 +6,11 @@ use super::counts::Event;
 use super::discovery::selection_class;
 use super::frames::{self, Frames, Inserted};
 use super::layout::Layout;
+use super::reconfigure::Change;
 use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
 use super::slots::Slots;
 use super::windows::Windows;
+use super::wiring::Wiring;
 use super::{Output, Shared};
 use crate::expr::eval::{EvalError, Evaluation, Vector};
 use crate::expr::program::LeafId;
@@ -36,6 +38,8 @@ pub(super) struct Host {
     /// The next step to close; `None` before the first frame.
     next_step_ms: Option<TimestampMs>,
     windows: Windows,
+    /// Those of the shadow's model.
+    shadow: Option<Box<Windows>>,
     /// Configured features that the newest row lacks.
     missing: Box<[u16]>,
     /// See [`HostStatus::errors`].
@@ -71,6 +75,7 @@ impl Host {
             windows: Windows::new(&config.windows),
             silences: shared.calendar.matching(&id.labels),
             silenced: None,
+            shadow: config.shadow.as_ref().map(|config| Box::new(Windows::new(config))),
             missing: Box::default(),
             errors: Box::default(),
             unmatched: Box::default(),
@@ -90,6 +95,47 @@ impl Host {
     pub(super) fn move_to(&mut self, layout: Arc<Layout>, new_slots: &[Option<u32>]) {
         self.frames.expect(layout.len());
         self.slots.move_to(layout, new_slots);
+    }
+
+    /// Serves another wiring from now on; `new_slots` is as in [`Host::move_to`], `moved` has the new one of each old leaf, and
+    /// `begins` those that begin now with what they read back. Whatever is on the way may have been filtered for the old leaves,
+    /// hence a step more.
+    pub(super) fn rewire(
+        &mut self,
+        wirings: (&Wiring, &Wiring),
+        (layout, new_slots): (Arc<Layout>, &[Option<u32>]),
+        moved: &[Option<u16>],
+        (begins, step_ms): (&[(u16, i64)], i64),
+    ) {
+        let since_ms = self.newest_ms.saturating_add(step_ms);
+        let young = begins.iter().map(|(leaf, reach_ms)| (*leaf, since_ms.saturating_add(*reach_ms)));
+        self.frames.renumber(new_slots);
+        self.frames.expect(layout.len());
+        self.slots.rewire(wirings, (layout, new_slots), moved, young);
+    }
+
+    /// Keeps of its windows what fits the new configuration.
+    pub(super) fn reconfigure(&mut self, change: &Change<'_>) {
+        self.missing = self.missing.iter().filter_map(|feature| change.feature(*feature)).collect();
+        self.errors = self.errors.iter().filter_map(|(f, why)| Some((change.feature(*f)?, *why))).collect();
+        self.unmatched = self.unmatched.iter().filter_map(|(f, leaf)| change.leaf(*f, *leaf)).collect();
+        if change.is_step_new() {
+            self.next_step_ms = self.next_step_ms.map(|next_ms| change.step_from(next_ms, self.slots.grid_ms));
+        }
+        let (live, shadow) = change.windows((&self.windows, self.shadow.as_deref()), self.applied_ms);
+        if let Some(live) = live {
+            self.windows = live;
+        }
+        if let Some(shadow) = shadow {
+            self.shadow = shadow.map(Box::new);
+        }
+    }
+
+    fn clear_windows(&mut self) {
+        self.windows.clear();
+        if let Some(shadow) = &mut self.shadow {
+            shadow.clear();
+        }
     }
 
     /// Whether every one of `samples` would come too late.
@@ -209,7 +255,7 @@ impl Host {
             skipped_from => {
                 let n_skipped = skipped_from.map_or(0, |next_ms| self.gap_rows(next_ms, t_ms, shared));
                 out.counts.add(Event::StepSkipped, n_skipped as u64);
-                self.windows.clear();
+                self.clear_windows();
                 self.next_step_ms = Some(self.first_step_from(t_ms, shared));
             }
         }
@@ -220,16 +266,15 @@ impl Host {
         let values = self.evaluate(t_ms, shared, out);
         self.errors = out.feature_errors[n_errors..].into();
         let treatment = self.treatment(t_ms, shared);
-        let window = match treatment {
-            Treatment::Silenced => self.windows.push_unlearnt(&values, &shared.config.windows),
-            Treatment::Full | Treatment::Backlog => self.windows.push(t_ms, &values, &shared.config.windows),
-        };
+        let window = self.windows.push_as(treatment, t_ms, &values, &shared.config.windows);
         self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
         self.unmatched = unmatched(&self.missing, shared);
         self.not_scored = window.as_ref().err().copied();
+        let shadow = self.shadow.as_mut().zip(shared.config.shadow.as_ref());
+        let shadow = shadow.and_then(|(windows, config)| windows.push_as(treatment, t_ms, &values, config).ok());
         out.counts.add(Event::RowClosed, 1);
         let (host, history_ms) = (Arc::clone(&self.id), self.history_ms(shared));
-        out.rows.push(Row { host, t_ms, values: values.into(), history_ms, window: window.ok(), treatment });
+        out.rows.push(Row { host, t_ms, values: values.into(), history_ms, window: window.ok(), shadow, treatment });
         self.expire_series(t_ms, shared);
     }
 

@@ -9,6 +9,7 @@ mod feed;
 mod frames;
 mod host;
 mod layout;
+mod reconfigure;
 pub mod row;
 mod slots;
 pub mod standardise;
@@ -57,6 +58,8 @@ pub struct EngineConfig {
     pub silences: Vec<Arc<Silence>>,
     /// What rows are standardised and windows made with.
     pub windows: WindowConfig,
+    /// The same for a second model, whose windows are made beside; none, and no cost, where `None`.
+    pub shadow: Option<WindowConfig>,
     /// What bounds memory.
     pub limits: EngineLimits,
 }
@@ -167,8 +170,8 @@ pub(crate) struct Shared {
     ignored: HashSet<u64, foldhash::fast::RandomState>,
     clock_scratch: Vec<u16>,
     leaf_vectors: Vec<Vector>,
-    /// By leaf: whether some of its samples were not kept.
-    incomplete_leaves: Vec<bool>,
+    /// By leaf: why some of its samples are not known.
+    incomplete_leaves: Vec<Option<EvalError>>,
     spare_vectors: Vec<Vector>,
     spare_frames: Vec<Frame>,
 }
@@ -221,6 +224,12 @@ impl Engine {
                 self.hosts.iter_mut().for_each(|host| host.match_silences(&self.shared));
             }
         }
+    }
+
+    /// The features that run.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.shared.config.plan
     }
 
     /// Number of hosts.

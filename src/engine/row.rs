@@ -29,6 +29,8 @@ pub struct Row {
     pub history_ms: i64,
     /// Present where T rows are there and enough of them is not missing.
     pub window: Option<Window>,
+    /// The same for the shadow's model, where there is one.
+    pub shadow: Option<Window>,
     /// What it may cause.
     pub treatment: Treatment,
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
-use super::layout::{Layout, Series};
-use super::wiring::{Source, Wiring};
-use crate::expr::eval::Vector;
+use super::layout::{FeedLayout, Layout, Series};
+use super::wiring::{FeedPlan, Source, Wiring};
+use crate::expr::eval::{EvalError, Vector};
 use crate::expr::rollup::FrameView;
 use crate::series::TimestampMs;
 
@@ -32,6 +32,8 @@ pub(super) struct Slots {
     n_samples: usize,
     /// Time of the newest frame that was kept from them because they held too many: what reaches back to it has no value.
     gap_ms: TimestampMs,
+    /// Leaves that began later than the host, and the first step at which each has seen all that it reads.
+    young: Vec<(u16, TimestampMs)>,
     /// Any step of the host; set with the first frame.
     pub(super) grid_ms: TimestampMs,
 }
@@ -48,6 +50,7 @@ impl Slots {
             feeds: wiring.feeds.iter().map(Feed::new).collect(),
             n_samples: 0,
             gap_ms: TimestampMs::MIN,
+            young: Vec::new(),
             grid_ms: 0,
         }
     }
@@ -105,6 +108,35 @@ impl Slots {
         self.expected = 0;
     }
 
+    /// Serves another wiring from now on, with what the `old` one kept and `new` keeps too. `layout` and `new_slots` are as in
+    /// [`Slots::move_to`]; `young` has the leaves that begin now, see [`Slots::young`], and `moved` the new one of each old leaf.
+    pub(super) fn rewire(
+        &mut self,
+        (old, new): (&Wiring, &Wiring),
+        (layout, new_slots): (Arc<Layout>, &[Option<u32>]),
+        moved: &[Option<u16>],
+        young: impl Iterator<Item = (u16, TimestampMs)>,
+    ) {
+        let mut feeds: Vec<Option<Feed>> = std::mem::take(&mut self.feeds).into_iter().map(Some).collect();
+        let feed = |(plan, to): (&FeedPlan, &FeedLayout)| {
+            let at = old.feeds.iter().position(|feed| feed.offset_ms == plan.offset_ms);
+            let known = at.and_then(|at| Some((feeds[at].take()?, &old.feeds[at], &self.layout.feeds[at])));
+            let empty = FeedLayout::empty(plan.ranges.len());
+            let (mut feed, old_plan, from) = known.unwrap_or_else(|| (Feed::new(plan), plan, &empty));
+            feed.rewire((old_plan, plan), (from, to), new_slots);
+            feed
+        };
+        self.feeds = new.feeds.iter().zip(&layout.feeds).map(feed).collect();
+        self.n_samples = self.feeds.iter().map(Feed::n_samples).sum();
+        let still_young = std::mem::take(&mut self.young).into_iter();
+        let still_young = still_young.filter_map(|(leaf, from_ms)| Some((moved[leaf as usize]?, from_ms)));
+        self.young = young.chain(still_young).collect();
+        self.layout = layout;
+        self.expected = 0;
+        // They stand for what the old selectors decided.
+        self.partial_offsets.clear();
+    }
+
     /// Samples held by ranges and offsets.
     pub(super) fn n_samples(&self) -> usize {
         self.n_samples
@@ -131,13 +163,13 @@ impl Slots {
         }
     }
 
-    /// Every leaf's vector at step `t_ms`, into `vectors`, and into `incomplete` whether some of its samples were not kept.
+    /// Every leaf's vector at step `t_ms`, into `vectors`, and into `incomplete` why some of its samples are not known.
     pub(super) fn evaluate(
         &mut self,
         wiring: &Wiring,
         lookback_ms: i64,
         t_ms: TimestampMs,
-        (vectors, incomplete): (&mut Vec<Vector>, &mut Vec<bool>),
+        (vectors, incomplete): (&mut Vec<Vector>, &mut Vec<Option<EvalError>>),
         scratch: &mut Vec<u16>,
     ) {
         for (feed, (plan, layout)) in self.feeds.iter_mut().zip(wiring.feeds.iter().zip(&self.layout.feeds)) {
@@ -147,7 +179,8 @@ impl Slots {
         }
         incomplete.clear();
         vectors.resize_with(wiring.leaves.len(), Vector::new);
-        for ((leaf, members), vector) in wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors) {
+        self.young.retain(|(_, from_ms)| t_ms < *from_ms);
+        for (id, ((leaf, members), vector)) in (0..).zip(wiring.leaves.iter().zip(&self.layout.leaves).zip(vectors)) {
             vector.clear();
             let reach_ms = wiring.samples_reach(leaf, lookback_ms);
             let has_gap = reach_ms.is_some_and(|reach_ms| self.gap_ms > t_ms.saturating_sub(reach_ms));
@@ -156,7 +189,9 @@ impl Slots {
                 Source::Range { index, function, .. } => feed.is_complete(index, function, self.grid_ms, t_ms),
                 Source::Instant => true,
             };
-            incomplete.push(has_gap || !is_complete);
+            let is_young = self.young.iter().any(|(young, _)| *young == id);
+            let not_kept = (has_gap || !is_complete).then_some(EvalError::SamplesNotKept);
+            incomplete.push(if is_young { Some(EvalError::JustBegun) } else { not_kept });
             match leaf.source {
                 Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),
                 Source::Range { index, function, range_ms } => {

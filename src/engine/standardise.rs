@@ -253,6 +253,17 @@ impl Standardiser {
         }
     }
 
+    /// Goes on with other constants: remembers extremes by another width of bucket as if all were of `t_ms`.
+    pub(super) fn move_range(&mut self, t_ms: TimestampMs, (old, c): (&RowConstants, &RowConstants)) {
+        if self.age == 0 || old.bucket_ms == c.bucket_ms {
+            return;
+        }
+        let all = self.extremes.iter().fold(EMPTY, |(low, high), bucket| (low.min(bucket.0), high.max(bucket.1)));
+        self.newest_bucket = bucket(t_ms, c);
+        self.extremes = [EMPTY; RANGE_BUCKETS];
+        self.extremes[slot(self.newest_bucket)] = all;
+    }
+
     /// Forgets all extremes but `x`.
     fn restart_range(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
         self.origin = x;

@@ -2,6 +2,7 @@
 
 mod labels;
 mod limits;
+mod reconfigure;
 mod targets;
 mod treatment;
 
@@ -43,6 +44,7 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
             statistics: Constants { warmup_s: 120.0, ..Constants::default() }.in_rows(STEP_MS),
             max_missing: 0.5,
         },
+        shadow: None,
         limits: EngineLimits {
             hosts: 10,
             series_per_host: 10,

@@ -31,6 +31,35 @@ impl WindowRing {
         Self { cells: vec![MISSING; n_rows_max * n_features].into(), clip, n_features, n_rows_max, n_rows: 0, next: 0 }
     }
 
+    /// A ring of `n_rows_max` × `columns`, with the newest rows that others have of each column: which of them, and its column
+    /// there. What none has is missing.
+    pub(super) fn assembled(n_rows_max: usize, clip: f32, columns: &[Option<(&Self, usize)>]) -> Self {
+        let n_rows = columns.iter().flatten().map(|(ring, _)| ring.n_rows).max().unwrap_or(0).min(n_rows_max);
+        let mut new = Self::new(n_rows_max, columns.len(), clip);
+        for behind in (0..n_rows).rev() {
+            let start = new.next * new.n_features;
+            for (cell, from) in new.cells[start..].iter_mut().zip(columns) {
+                *cell = from.map_or(MISSING, |(ring, column)| ring.cell(behind, column, clip));
+            }
+            new.next = (new.next + 1) % n_rows_max;
+        }
+        new.n_rows = n_rows;
+        new
+    }
+
+    /// A cell of the row that was pushed `behind` rows before the newest, in units of `clip`.
+    fn cell(&self, behind: usize, column: usize, clip: f32) -> i16 {
+        if behind >= self.n_rows {
+            return MISSING;
+        }
+        let row = (self.next + 2 * self.n_rows_max - 1 - behind) % self.n_rows_max;
+        let cell = self.cells[row * self.n_features + column];
+        if cell == MISSING || self.clip == clip {
+            return cell;
+        }
+        ((f32::from(cell) * self.clip / clip).round() as i16).max(-i16::MAX)
+    }
+
     /// Adds a row; NaN where missing.
     pub(super) fn push(&mut self, row: &[f32]) {
         let start = self.next * self.n_features;

@@ -4,7 +4,8 @@
 //! rows through this, so that a model sees in production what it saw before.
 
 use super::ScoredFeature;
-use super::row::{NotScored, Window};
+use super::reconfigure::Column;
+use super::row::{NotScored, Treatment, Window};
 use super::standardise::{RowConstants, Standardised, Standardiser};
 use super::window::WindowRing;
 use crate::series::TimestampMs;
@@ -79,6 +80,32 @@ impl Windows {
         }
     }
 
+    /// Those of `config` made of others', the live model's and the shadow's with what they were made with: of each column where it
+    /// comes from. A column that comes from nowhere has no rows yet. `t_ms` is the time of the newest row. The history begins
+    /// anew where most columns do.
+    pub(super) fn assembled(
+        old: [Option<(&Self, &WindowConfig)>; 2],
+        columns: &[Column],
+        t_ms: TimestampMs,
+        config: &WindowConfig,
+    ) -> Self {
+        let from = |column: &Column| column.and_then(|(model, column)| Some((old[model]?, column)));
+        let rings: Vec<_> = columns.iter().map(|c| from(c).map(|((old, _), column)| (&old.ring, column))).collect();
+        let statistics = columns.iter().map(|column| {
+            from(column).map_or_else(Standardiser::default, |((old, old_config), column)| {
+                let mut statistics = old.statistics[column].clone();
+                statistics.move_range(t_ms, (&old_config.statistics, &config.statistics));
+                statistics
+            })
+        });
+        let is_known = 2 * rings.iter().flatten().count() >= columns.len();
+        Self {
+            ring: WindowRing::assembled(config.window_rows, config.input_clip, &rings),
+            statistics: statistics.collect(),
+            n_rows: if is_known { old.iter().flatten().map(|(old, _)| old.n_rows).max().unwrap_or(0) } else { 0 },
+        }
+    }
+
     /// Takes the next row, `values` of all configured features in their own units and NaN where missing; gives the window that it
     /// completes.
     ///
@@ -97,6 +124,23 @@ impl Windows {
         let row =
             self.standardised(values, config, |statistics, x, floor| statistics.peek(x, floor, &config.statistics));
         self.complete(row, config)
+    }
+
+    /// One or the other, as the row's treatment has it.
+    ///
+    /// # Errors
+    /// Why it completes no window.
+    pub fn push_as(
+        &mut self,
+        treatment: Treatment,
+        t_ms: TimestampMs,
+        values: &[f64],
+        config: &WindowConfig,
+    ) -> Result<Window, NotScored> {
+        match treatment {
+            Treatment::Silenced => self.push_unlearnt(values, config),
+            Treatment::Full | Treatment::Backlog => self.push(t_ms, values, config),
+        }
     }
 
     /// The first half of [`Windows::push`]: standardises the scored features of a row, then learns it.

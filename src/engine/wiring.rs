@@ -5,7 +5,7 @@ use crate::expr::plan::Rollup;
 use crate::expr::rollup::{Kind, RangeFunction};
 
 /// The series' samples as one offset sees them: `x offset 1h` at a step is `x` at a step an hour later.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct FeedPlan {
     /// How much later its samples come.
     pub(super) offset_ms: i64,
@@ -32,7 +32,7 @@ pub(super) enum Source {
 }
 
 /// The wiring of a plan at one step.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Wiring {
     /// The first has no offset; it is always there.
     pub(super) feeds: Vec<FeedPlan>,
@@ -62,6 +62,21 @@ impl Wiring {
         };
         let leaves = plan.leaves.iter().map(leaf).collect();
         Self { feeds, leaves }
+    }
+
+    /// What `leaf` reads, beyond one wiring: the feed's offset, and what of it is kept.
+    fn state(&self, leaf: &LeafPlan) -> (i64, Option<(i64, Kind)>) {
+        let feed = &self.feeds[leaf.feed];
+        let range = match leaf.source {
+            Source::Instant => None,
+            Source::Range { index, .. } => Some(feed.ranges[index]),
+        };
+        (feed.offset_ms, range)
+    }
+
+    /// Whether two leaves, the first of this wiring, read the same state.
+    pub(super) fn reads_same(&self, leaf: u16, other: &Self, of_other: u16) -> bool {
+        self.state(&self.leaves[leaf as usize]) == other.state(&other.leaves[of_other as usize])
     }
 
     /// How far back `leaf` reads samples that `limits.samples_per_host` bounds; `None` where it reads none.

@@ -78,6 +78,11 @@ pub struct Filter {
 }
 
 impl Book {
+    /// See [`Book::merge_ms`].
+    pub fn set_merge(&mut self, merge_ms: i64) {
+        self.merge_ms = merge_ms;
+    }
+
     /// Without events.
     #[must_use]
     pub fn new(merge_ms: i64, max: usize) -> Self {

@@ -87,6 +87,11 @@ impl Events {
         Ok((events, spawned.context("cannot start the thread that stores events")?))
     }
 
+    /// Merges events that are at most so far apart from now on.
+    pub fn set_merge(&self, merge_ms: i64) {
+        self.lock().set_merge(merge_ms);
+    }
+
     /// A row was scored; its host had `history_ms` behind it. Rows of one host come in order.
     pub fn observe(&self, row: &ScoredRow, (history_ms, treatment): (i64, Treatment), meta: &Meta) {
         match treatment {
@@ -119,13 +124,13 @@ impl Events {
 
     /// Ends the events of hosts that are no longer judged.
     pub fn sweep(&self, results: &Results, now_ms: TimestampMs) {
-        let open = self.lock().open();
+        let (open, table) = (self.lock().open(), results.table());
         for event in open {
-            let Some(view) = results.view(&event.host) else {
+            let Some(view) = table.view(&event.host) else {
                 self.change(|book| book.end_abandoned(&event.id, Ending::Forgotten, now_ms));
                 continue;
             };
-            let seen = view.assess(results.meta(), now_ms);
+            let seen = view.assess(table.meta(), now_ms);
             match (seen.state, seen.reason) {
                 // Rows are on the way: they will say.
                 (State::Ok | State::Anomalous, _) | (_, Reason::ScoringBehind(_) | Reason::Backlog(_)) => {}

@@ -20,6 +20,8 @@ fn meta() -> Meta {
         selectors: Vec::new(),
         scored: vec![2, 0],
         model_alias: "m".into(),
+        bundle: 0,
+        shadow: None,
         window: 2,
         step_ms: MINUTE_MS,
         min_history_ms: 10 * MINUTE_MS,
@@ -43,7 +45,13 @@ fn row(t: i64, since: Option<i64>) -> ScoredRow {
         expected: [0.5, f64::NAN].into(),
         contributions: [0.25, 0.75].into(),
     };
-    ScoredRow { host: host(), t_ms: t * MINUTE_MS, values: [9.0, 8.0, 7.0].into(), verdict: Some(verdict) }
+    ScoredRow {
+        host: host(),
+        t_ms: t * MINUTE_MS,
+        values: [9.0, 8.0, 7.0].into(),
+        verdict: Some(verdict),
+        shadow: None,
+    }
 }
 
 /// `open` or `closed` with how: of every event.
@@ -108,7 +116,7 @@ fn states_that_end_events() {
             silenced: None,
         };
         let flagged = row(20, Some(20));
-        events.observe(&flagged, (20 * MINUTE_MS, Treatment::Full), results.meta());
+        events.observe(&flagged, (20 * MINUTE_MS, Treatment::Full), results.table().meta());
         results.record_status(&status, 0);
         results.record_row(flagged, 2);
         events.sweep(&results, 0);

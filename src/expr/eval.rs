@@ -8,7 +8,7 @@ pub(crate) mod date;
 mod functions;
 
 use super::labelset::{LabelSetId, LabelSets, SHARED};
-use super::program::{Node, Scalar};
+use super::program::{LeafId, Node, Scalar};
 use crate::series::{Labels, TimestampMs};
 
 /// One element of a vector.
@@ -34,6 +34,8 @@ pub enum EvalError {
     SameLabels,
     /// The host has more samples in the range, or within the offset, than are kept.
     SamplesNotKept,
+    /// It is evaluated since a moment ago only: what it read before then is not known.
+    JustBegun,
     /// The k of `topk` or `bottomk` is no number or out of bounds.
     BadParameter,
 }
@@ -47,6 +49,7 @@ impl EvalError {
             Self::ManyToMany => "many_to_many",
             Self::SameLabels => "same_labels",
             Self::SamplesNotKept => "samples_not_kept",
+            Self::JustBegun => "just_begun",
             Self::BadParameter => "bad_parameter",
         }
     }
@@ -67,6 +70,9 @@ impl EvalError {
             Self::SamplesNotKept => {
                 "the host has more samples in its range than are kept: shorten the range, or raise limits.samples_per_host"
             }
+            Self::JustBegun => {
+                "it came with the last reload and waits until its range is full, or the lookback has passed: nothing is to be done"
+            }
             Self::BadParameter => "the k of its topk or bottomk is no number from 0 on",
         }
     }
@@ -79,9 +85,9 @@ pub struct Evaluation<'a> {
     pub t_ms: TimestampMs,
     /// One vector per leaf of the plan.
     pub leaves: &'a [Vector],
-    /// By leaf: whether samples of it were not kept. To take it for empty would be wrong, as in `x or vector(0)`. None are
-    /// where this is shorter.
-    pub incomplete: &'a [bool],
+    /// By leaf: why samples of it are not known, if so. To take it for empty would be wrong, as in `x or vector(0)`. All are
+    /// known where this is shorter.
+    pub incomplete: &'a [Option<EvalError>],
     /// The labels that all series of the host have with the same value, which stand as [`SHARED`] in its label sets.
     pub shared_labels: &'a Labels,
     /// The shard's label sets.
@@ -106,14 +112,18 @@ impl Evaluation<'_> {
         value
     }
 
+    fn leaf(&mut self, leaf: LeafId) -> Result<Vector, EvalError> {
+        if let Some(Some(why)) = self.incomplete.get(leaf as usize) {
+            return Err(*why);
+        }
+        let mut out = self.take();
+        out.extend_from_slice(&self.leaves[leaf as usize]);
+        Ok(out)
+    }
+
     fn vector(&mut self, node: &Node) -> Result<Vector, EvalError> {
         match node {
-            Node::Leaf(leaf) if self.incomplete.get(*leaf as usize) == Some(&true) => Err(EvalError::SamplesNotKept),
-            Node::Leaf(leaf) => {
-                let mut out = self.take();
-                out.extend_from_slice(&self.leaves[*leaf as usize]);
-                Ok(out)
-            }
+            Node::Leaf(leaf) => self.leaf(*leaf),
             Node::Unique(argument) => {
                 let vector = self.vector(argument)?;
                 self.unique(vector)

@@ -67,6 +67,13 @@ pub struct Leaf {
 }
 
 impl Leaf {
+    /// What it reads as a text: equal for leaves that give the same.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let Self { selector, rollup, offset_ms } = self;
+        format!("{:?}|{selector}|{rollup:?}|{offset_ms}", selector.metric)
+    }
+
     /// How far back it reads.
     #[must_use]
     pub fn reach_ms(&self, lookback_ms: i64) -> i64 {
@@ -78,9 +85,20 @@ impl Leaf {
     }
 }
 
+/// What a feature is, beyond one configuration: two that agree in it give the same values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureId {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its PromQL.
+    pub expr: Box<str>,
+}
+
 /// All features, compiled. Immutable; shared by every shard.
 #[derive(Debug)]
 pub struct Plan {
+    /// The features, in the order given.
+    pub ids: Vec<FeatureId>,
     /// Every distinct selector with its rollup.
     pub leaves: Vec<Leaf>,
     /// One program per feature, in the order given.
@@ -91,8 +109,8 @@ pub struct Plan {
     pub groupings: Arc<[Grouping]>,
     /// The metric names that any feature reads, and `up`. An index is the `MetricId` of decode.
     pub metrics: Vec<String>,
-    /// Leaves by index into `metrics`.
-    leaves_by_metric: Vec<Vec<LeafId>>,
+    /// Leaves by the metric name that they select.
+    leaves_by_metric: HashMap<String, Vec<LeafId>>,
     /// Leaves whose selector names no metric: every series must be looked at.
     unnamed_leaves: Vec<LeafId>,
     /// How far an instant selector looks back.
@@ -103,6 +121,9 @@ pub struct Plan {
 
 /// Index of `up` in [`Plan::metrics`].
 pub const UP: u16 = 0;
+
+/// The metric that says whether a target could be scraped.
+pub const UP_NAME: &str = "up";
 
 impl Plan {
     /// Compiles `features`.
@@ -125,12 +146,14 @@ impl Plan {
                 }
             }
         }
-        if errors.is_empty() { Ok(builder.finish(programs, leaves_of, lookback_ms)) } else { Err(errors) }
+        let ids = features.iter().map(|f| FeatureId { name: f.name.into(), expr: f.expr.into() }).collect();
+        if errors.is_empty() { Ok(builder.finish(ids, (programs, leaves_of), lookback_ms)) } else { Err(errors) }
     }
 
-    /// The leaves that may select a series of `metric`; to be checked by their selectors.
-    pub fn candidates(&self, metric: u16) -> impl Iterator<Item = LeafId> {
-        let named = self.leaves_by_metric.get(metric as usize).map_or(&[][..], Vec::as_slice);
+    /// The leaves that may select a series with the metric name `name`; to be checked by their selectors. By name, since the
+    /// numbers of decode are those of the plan that it filtered with, which may have been another one.
+    pub fn candidates(&self, name: &str) -> impl Iterator<Item = LeafId> {
+        let named = self.leaves_by_metric.get(name).map_or(&[][..], Vec::as_slice);
         named.iter().chain(&self.unnamed_leaves).copied()
     }
 
@@ -154,13 +177,14 @@ pub(super) struct Builder {
 impl Builder {
     /// The leaf for `selector`, `rollup` and `offset_ms`, shared where it is there already.
     pub(super) fn leaf(&mut self, selector: Selector, rollup: Rollup, offset_ms: i64) -> Result<LeafId, String> {
-        let key = format!("{:?}|{selector}|{rollup:?}|{offset_ms}", selector.metric);
+        let leaf = Leaf { selector, rollup, offset_ms };
+        let key = leaf.key();
         if let Some(&id) = self.leaf_ids.get(&key) {
             self.read.push(id);
             return Ok(id);
         }
         let id = LeafId::try_from(self.leaves.len()).map_err(|_| "more than 65536 different selectors".to_owned())?;
-        self.leaves.push(Leaf { selector, rollup, offset_ms });
+        self.leaves.push(leaf);
         self.leaf_ids.insert(key, id);
         self.read.push(id);
         Ok(id)
@@ -175,23 +199,27 @@ impl Builder {
         GroupingId::try_from(index).map_err(|_| "more than 65536 different groupings".to_owned())
     }
 
-    fn finish(self, features: Vec<Node>, leaves_of: Vec<Box<[LeafId]>>, lookback_ms: i64) -> Plan {
-        let mut metrics = vec!["up".to_owned()];
-        let mut leaves_by_metric: Vec<Vec<LeafId>> = vec![Vec::new()];
+    fn finish(
+        self,
+        ids: Vec<FeatureId>,
+        (features, leaves_of): (Vec<Node>, Vec<Box<[LeafId]>>),
+        lookback_ms: i64,
+    ) -> Plan {
+        let mut metrics = vec![UP_NAME.to_owned()];
+        let mut leaves_by_metric: HashMap<String, Vec<LeafId>> = HashMap::new();
         let mut unnamed_leaves = Vec::new();
         for (id, leaf) in (0..).zip(&self.leaves) {
             let Some(name) = leaf.selector.metric.as_deref() else {
                 unnamed_leaves.push(id);
                 continue;
             };
-            let metric = metrics.iter().position(|m| m == name).unwrap_or_else(|| {
+            if name != UP_NAME && !leaves_by_metric.contains_key(name) {
                 metrics.push(name.to_owned());
-                leaves_by_metric.push(Vec::new());
-                metrics.len() - 1
-            });
-            leaves_by_metric[metric].push(id);
+            }
+            leaves_by_metric.entry(name.to_owned()).or_default().push(id);
         }
         Plan {
+            ids,
             range_ms_max: self.leaves.iter().map(|leaf| leaf.reach_ms(lookback_ms)).max().unwrap_or(lookback_ms),
             leaves: self.leaves,
             features,

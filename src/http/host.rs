@@ -11,7 +11,7 @@ use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
 
 use super::events::EventLine;
 use super::hosts::Line;
-use super::{Read, events, reply};
+use super::{Query, Read, events, reply};
 
 #[derive(Debug, Serialize)]
 struct Details<'a> {
@@ -61,51 +61,86 @@ struct Missing<'a> {
 }
 
 /// `name` is a segment of the path, percent-encoded.
-pub(super) fn show(read: &Read, name: &str) -> Response {
+pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
     let Some(name) = percent_decoded(name) else {
         return reply::bad_data("the name of the host is not percent-encoded UTF-8");
     };
-    let Some((view, rows)) = read.results.host(&name) else {
+    let table = read.results.table();
+    let meta = table.meta();
+    let is_shadow = match asks_for_shadow(query, meta) {
+        Ok(is_shadow) => is_shadow,
+        Err(error) => return reply::bad_data(&error),
+    };
+    let Some((view, rows)) = table.host(&name) else {
         return reply::not_found(&format!("there is no host {name:?}; /api/v1/hosts?search= finds names"));
     };
-    let meta = read.results.meta();
     let events = events::of_host(read, &name);
-    let seen = view.assess(meta, (read.now_ms)());
+    let mut seen = view.assess(meta, (read.now_ms)());
+    if is_shadow {
+        // A shadow never flags, so it explains no flag either.
+        seen.flag = None;
+        seen.scored = seen.shadow;
+    }
+    let model = meta.shadow.as_ref().filter(|_| is_shadow).map_or(&meta.model_alias, |shadow| &shadow.alias);
     let features = meta.features.iter();
     reply::success(&Details {
         line: Line::new(&view, &seen),
-        model: &meta.model_alias,
+        model,
         step_ms: meta.step_ms,
         features: features.map(|f| Feature { name: &f.name, expr: &f.expr, unit: &f.unit, help: &f.help }).collect(),
-        rows: history(&view, &rows, meta),
-        contributions: seen.scored.map(|(row, verdict)| contributions(row, verdict, meta)).unwrap_or_default(),
+        rows: history(&view, &rows, meta, is_shadow),
+        contributions: seen
+            .scored
+            .filter(|_| !is_shadow)
+            .map(|(row, verdict)| contributions(row, verdict, meta))
+            .unwrap_or_default(),
         missing: missing(&view, meta),
         events: events.iter().map(|event| EventLine::new(event)).collect(),
     })
 }
 
-fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &Meta) -> Vec<Row> {
+/// Whether the shadow's verdicts are asked for.
+fn asks_for_shadow(query: &Query, meta: &Meta) -> Result<bool, String> {
+    let mut is_shadow = false;
+    for (name, value) in query {
+        let shadow = meta.shadow.as_ref().map(|shadow| shadow.alias.as_str());
+        match name.as_str() {
+            "model" if *value == meta.model_alias => is_shadow = false,
+            "model" if shadow == Some(value.as_str()) => is_shadow = true,
+            "model" => {
+                let shadow = shadow.map_or_else(String::new, |shadow| format!(" and {shadow}"));
+                return Err(format!("there is no model {value:?}; there is {}{shadow}", meta.model_alias));
+            }
+            _ => return Err(format!("unknown parameter {name:?}; known is model")),
+        }
+    }
+    Ok(is_shadow)
+}
+
+fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &Meta, is_shadow: bool) -> Vec<Row> {
+    let shadow = meta.shadow.as_ref().filter(|_| is_shadow);
+    let scored = shadow.map_or(&meta.scored, |shadow| &shadow.scored);
     let newest_ms = rows.last().map_or(0, |row| row.t_ms);
     let shown = |row: &Arc<PastRow>| {
-        let verdict = row.verdict.as_ref();
+        let verdict = if is_shadow { row.shadow.as_ref() } else { row.verdict.as_ref() };
         // A flag counts once the host has been seen for long enough, then as now.
         let history_ms = view.status.history_ms - (newest_ms - row.t_ms);
         Row {
             t_ms: row.t_ms,
             values: row.values.iter().copied().map(present).collect(),
-            expected: verdict.map(|v| by_column(&v.expected, meta)),
+            expected: verdict.map(|v| by_column(&v.expected, scored, meta)),
             mse: verdict.map(|v| v.mse),
             score: verdict.map(|v| v.score),
-            flag: verdict.and_then(|v| counted_flag(v.flag, history_ms, meta)),
+            flag: verdict.and_then(|v| counted_flag(v.flag, history_ms, meta).filter(|_| !is_shadow)),
         }
     };
     rows.iter().map(shown).collect()
 }
 
 /// From the bundle's order to the configured one.
-fn by_column(expected: &[f32], meta: &Meta) -> Vec<Option<f32>> {
+fn by_column(expected: &[f32], scored: &[usize], meta: &Meta) -> Vec<Option<f32>> {
     let mut columns = vec![None; meta.features.len()];
-    for (value, column) in expected.iter().zip(&meta.scored) {
+    for (value, column) in expected.iter().zip(scored) {
         if let Some(place) = columns.get_mut(*column) {
             *place = present(*value);
         }

@@ -61,8 +61,8 @@ pub(super) fn list(read: &Read, query: &Query) -> Response {
         Ok(wanted) => wanted,
         Err(error) => return reply::bad_data(&error),
     };
-    let (meta, now_ms) = (read.results.meta(), (read.now_ms)());
-    let views = read.results.hosts();
+    let (table, now_ms) = (read.results.table(), (read.now_ms)());
+    let (meta, views) = (table.meta(), table.hosts());
     let mut found: Vec<(&HostView, Assessment<'_>)> =
         views.iter().map(|view| (view, view.assess(meta, now_ms))).collect();
     found.retain(|(view, seen)| wanted.has(view, seen));

@@ -14,6 +14,7 @@ mod negotiation;
 mod own_metrics;
 mod pages;
 mod pieces;
+mod reload;
 mod reply;
 mod serve;
 mod silences;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
 use warp::Filter;
 use warp::filters::BoxedFilter;
 use warp::http::header::CONTENT_TYPE;
@@ -43,6 +45,7 @@ use crate::silence::control::Silences;
 use meter::Meter;
 
 pub use crate::ingest::WriteError;
+pub use reload::ReloadRequest;
 pub use serve::serve;
 
 /// What the service answers: all routes as one filter that never rejects.
@@ -72,6 +75,8 @@ pub struct Deps<F> {
     pub limits: Limits,
     /// What bounds `/metrics`.
     pub metrics: Metrics,
+    /// Who reloads the configuration; nobody does where `None`.
+    pub reload: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 /// A query string, decoded.
@@ -158,6 +163,8 @@ where
             events::list(&read, &query)
         }))
         .unify()
+        .or(reload_route(deps.reload, read.meter.clone()))
+        .unify()
         .or(read_route(&read, "index", warp::path::end().boxed(), |_, _| pages::index()))
         .unify()
         .or(unknown_route(meter))
@@ -221,10 +228,21 @@ fn metrics_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
 fn host_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
     warp::path!("api" / "v1" / "hosts" / String)
         .and(warp::method())
-        .then(move |name: String, method: Method| {
+        .and(warp::query::<Query>())
+        .then(move |name: String, method: Method, query: Query| {
             let read = Arc::clone(&read);
             let meter = read.meter.clone();
-            async move { meter.observe("host", blocking(method, move || host::show(&read, &name))).await }
+            async move { meter.observe("host", blocking(method, move || host::show(&read, &name, &query))).await }
+        })
+        .boxed()
+}
+
+fn reload_route(requests: Option<mpsc::Sender<ReloadRequest>>, meter: Meter) -> BoxedFilter<(Response,)> {
+    warp::path!("-" / "reload")
+        .and(warp::method())
+        .then(move |method: Method| {
+            let (requests, meter) = (requests.clone(), meter.clone());
+            async move { meter.observe("reload", reload::answer(requests.as_ref(), &method)).await }
         })
         .boxed()
 }

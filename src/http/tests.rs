@@ -31,6 +31,8 @@ fn results() -> Arc<Results> {
         selectors: Vec::new(),
         scored: vec![2, 0],
         model_alias: "m".into(),
+        bundle: 0,
+        shadow: None,
         window: 2,
         step_ms: MINUTE_MS,
         min_history_ms: 3 * MINUTE_MS,
@@ -67,7 +69,8 @@ fn add(results: &Results, name: &str, score: f64) {
             contributions: [0.25, 0.75].into(),
         };
         let values = [0.75, f64::NAN, 0.5].into();
-        results.record_row(ScoredRow { host: Arc::clone(&host), t_ms, values, verdict: Some(verdict) }, 2);
+        results
+            .record_row(ScoredRow { host: Arc::clone(&host), t_ms, values, verdict: Some(verdict), shadow: None }, 2);
     }
 }
 
@@ -80,7 +83,8 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let bounds = crate::feedback::Bounds { step: 1.5, min: 0.5, max: 3.0, opinions: 10 };
     let feedback = Arc::new(Feedback::open(None, bounds, &registry).unwrap());
     let metrics = Metrics::default();
-    Deps { results: results(), events, feedback, silences, registry, ready, now_ms: || NOW_MS, write, limits, metrics }
+    let (results, now_ms, reload) = (results(), || NOW_MS, None);
+    Deps { results, events, feedback, silences, registry, ready, now_ms, write, limits, metrics, reload }
 }
 
 /// Takes everything, except bodies that name an error.
@@ -328,7 +332,7 @@ async fn the_list_of_hosts() {
     for (name, score) in [("web-2:9100", 0.5), ("db-1:9100", 3.0), ("web-1:9100", 2.0)] {
         add(&deps.results, name, score);
     }
-    let (view, _) = deps.results.host("web-2:9100").unwrap();
+    let (view, _) = deps.results.table().host("web-2:9100").unwrap();
     let status =
         HostStatus { window_rows: 1, not_scored: Some(NotScored::TooFewRows), ..HostStatus::clone(&view.status) };
     deps.results.record_status(&status, NOW_MS);

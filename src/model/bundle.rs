@@ -1,5 +1,6 @@
 //! A bundle: one `.onnx` file with the manifest in its metadata. Loads whole or not at all.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -53,6 +54,14 @@ impl Bundle {
     pub fn from_bytes(bytes: Vec<u8>, source: &str) -> anyhow::Result<Self> {
         let manifest = onnx::read_manifest(&bytes).and_then(checked).with_context(|| format!("cannot use {source}"))?;
         Ok(Self { manifest, bytes: bytes.into(), source: source.to_owned() })
+    }
+
+    /// Tells bundles apart: the same for the same file.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(&self.bytes);
+        hasher.finish()
     }
 
     /// Rows that the graph sees of a window of `window` rows.

@@ -79,6 +79,23 @@ impl Level {
 }
 
 impl ResidualLevels {
+    /// The levels of these columns; new ones where there is none.
+    #[must_use]
+    pub fn moved(&self, columns: &[Option<usize>]) -> Self {
+        let n = self.features.len();
+        let known: Vec<Option<usize>> = columns.iter().map(|column| column.filter(|i| *i < n)).collect();
+        // Without one that is known, times of day begin anew too.
+        if known.iter().all(Option::is_none) {
+            return Self::default();
+        }
+        let by_time = self.by_time.chunks_exact(n.max(1));
+        Self {
+            features: known.iter().map(|column| column.map_or(Level::NEW, |i| self.features[i])).collect(),
+            by_time: by_time.flat_map(|row| known.iter().map(|column| column.map_or(0, |i| row[i]))).collect(),
+            span_rows: self.span_rows.clone(),
+        }
+    }
+
     /// The errors of a row relative to what is usual, `[F]`, then learns the row. `target` is the row, standardised, and
     /// `expected` the forecast of it; NaN in `target` is missing and stays NaN.
     ///

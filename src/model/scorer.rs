@@ -1,9 +1,8 @@
 //! Scoring threads: rows in, verdicts into the results table.
 //!
-//! A thread owns its session, its batch buffers and the verdict state of its hosts. A host's rows always come to the same
+//! A thread owns its models with the verdict state of its hosts. A host's rows always come to the same
 //! thread, in order.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,11 +10,10 @@ use crossbeam_channel::{Receiver, Sender};
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
 
-use super::batch::{BATCH_WINDOWS, Batch};
-use super::decision::{Decision, Decisions};
-use super::verdict::{Alone, VerdictState};
+use super::batch::BATCH_WINDOWS;
+use super::judge::{self, Judge, Judged, Models};
 use crate::clock;
-use crate::engine::row::{HostId, Row, Treatment};
+use crate::engine::row::{HostId, Row, Treatment, Window};
 use crate::events::Events;
 use crate::feedback::{Factors, Feedback};
 use crate::push::queue::Outbox;
@@ -33,47 +31,44 @@ pub enum Message {
     Forget(Vec<Arc<HostId>>),
     /// To be answered when everything sent before is in the results.
     Barrier(oneshot::Sender<()>),
+    /// Other models: every row before it is of windows for the old ones, every row after it for these.
+    Reconfigure(Box<NewModels>),
+}
+
+/// What a scoring thread runs from now on.
+#[derive(Debug)]
+pub struct NewModels {
+    /// The models.
+    pub models: Models,
+    /// Where scored rows are pushed from; as before where `None`.
+    pub outbox: Option<Option<Outbox>>,
 }
 
 /// One scoring thread's state.
 #[derive(Debug)]
 pub struct Scorer {
-    batch: Batch,
-    decisions: Decisions,
+    /// The model that flags.
+    live: Judge,
+    /// One that is only looked at.
+    shadow: Option<Judge>,
     results: Arc<Results>,
     events: Arc<Events>,
     /// What people said of events; `None` where nobody can.
     feedback: Option<Arc<Feedback>>,
     /// What limits are multiplied with because of it, as it was when the running batch began.
     factors: Arc<Factors>,
-    /// `[batch × F]`.
-    expected: Vec<f32>,
-    hosts: HashMap<Arc<str>, Judged>,
     /// Where scored rows are pushed from; `None` where they aren't.
     outbox: Option<Outbox>,
     metrics: Metrics,
 }
 
-/// A host that was judged.
-#[derive(Debug)]
-struct Judged {
-    decision: Arc<Decision>,
-    state: VerdictState,
-}
-
 impl Scorer {
     /// A scorer without hosts.
     #[must_use]
-    pub fn new(
-        batch: Batch,
-        decisions: Decisions,
-        results: Arc<Results>,
-        events: Arc<Events>,
-        metrics: Metrics,
-    ) -> Self {
-        let (expected, hosts, factors) = (Vec::new(), HashMap::new(), Arc::default());
-        let (feedback, outbox) = (None, None);
-        Self { batch, decisions, results, events, feedback, factors, expected, hosts, outbox, metrics }
+    pub fn new(models: Models, results: Arc<Results>, events: Arc<Events>, metrics: Metrics) -> Self {
+        let (live, shadow) = (Judge::new(models.live), models.shadow.map(Judge::new));
+        let (feedback, factors, outbox) = (None, Arc::default(), None);
+        Self { live, shadow, results, events, feedback, factors, outbox, metrics }
     }
 
     /// Heeds what people say of events.
@@ -113,7 +108,8 @@ impl Scorer {
         match message {
             Message::Forget(hosts) => {
                 for host in hosts {
-                    self.hosts.remove(host.name.as_ref());
+                    self.live.forget(&host.name);
+                    self.shadow.iter_mut().for_each(|shadow| shadow.forget(&host.name));
                     self.results.forget(&host.name);
                     self.events.forget(&host);
                 }
@@ -121,6 +117,12 @@ impl Scorer {
             // Whoever asked may have stopped waiting: nothing depends on the answer.
             Message::Barrier(done) => {
                 done.send(()).ok();
+            }
+            Message::Reconfigure(new) => {
+                judge::reconfigure(&mut self.live, &mut self.shadow, new.models);
+                if let Some(outbox) = new.outbox {
+                    self.outbox = outbox;
+                }
             }
             Message::Rows(_) => {}
         }
@@ -141,65 +143,55 @@ impl Scorer {
             self.factors = feedback.factors();
         }
         let n_windows = rows.iter().filter(|row| row.window.is_some()).count();
-        let windows = rows.iter().filter_map(|row| row.window.as_ref());
-        let is_scored = match self.batch.expect(windows, &mut self.expected) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "cannot score a batch; its rows have no verdict");
-                self.metrics.failed.inc_by(n_windows as u64);
-                false
-            }
-        };
-        let n_features = self.batch.n_features();
-        let expected = std::mem::take(&mut self.expected);
-        let mut expected_rows = expected.chunks_exact(n_features);
-        for row in rows {
-            let expected = row.window.as_ref().and_then(|_| expected_rows.next()).filter(|_| is_scored);
-            self.record(row, expected);
-        }
-        self.expected = expected;
-        if let Some(outbox) = &mut self.outbox {
-            outbox.send();
-        }
-        if n_windows > 0 && is_scored {
+        let has_features = self.outbox.as_ref().is_some_and(Outbox::has_features);
+        let verdicts =
+            judged(&mut self.live, &rows, (&self.factors, |row| row.window.as_ref(), has_features), &self.metrics);
+        if n_windows > 0 && verdicts.is_some() {
             self.metrics.scored.inc_by(n_windows as u64);
             self.metrics.batch.observe(n_windows as f64);
             self.metrics.seconds.observe(started.elapsed().as_secs_f64());
         }
-    }
-
-    fn record(&mut self, row: Row, expected: Option<&[f32]>) {
-        let mut alone: Box<[Alone]> = Box::default();
-        let verdict = row.window.as_ref().zip(expected).and_then(|(window, expected)| {
-            // The name is copied for a new host alone.
-            let judged = match self.hosts.get_mut(row.host.name.as_ref()) {
-                Some(judged) => judged,
-                None => {
-                    let decision = self.decisions.of(&row.host.labels);
-                    let new = Judged { decision, state: VerdictState::default() };
-                    self.hosts.entry(row.host.name.as_ref().into()).or_insert(new)
-                }
-            };
-            let factor = self.factors.get(row.host.name.as_ref()).copied().unwrap_or(1.0);
-            if judged.decision.feedback != factor {
-                judged.decision = Arc::new(Decision { feedback: factor, ..Decision::clone(&judged.decision) });
+        let shadow = self.shadow.as_mut();
+        let shadows = shadow
+            .map(|shadow| judged(shadow, &rows, (&self.factors, |row| row.shadow.as_ref(), false), &self.metrics));
+        let mut verdicts = verdicts.unwrap_or_default().into_iter();
+        let mut shadows = shadows.flatten().unwrap_or_default().into_iter();
+        let (keep_rows, table) = (self.live.window_rows(), self.results.table());
+        for row in rows {
+            let (verdict, alone) =
+                verdicts.next().flatten().map_or_else(Default::default, |(v, alone)| (Some(v), alone));
+            let (shadow, treatment) = (shadows.next().flatten().map(|(verdict, _)| verdict), row.treatment);
+            let history_ms = row.history_ms;
+            let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict, shadow };
+            if let Some(outbox) = self.outbox.as_mut().filter(|_| scored.verdict.is_some()) {
+                // Of this row's moment, and of the host's: with a body of many rows its status is ahead of most of them.
+                let may_flag = treatment == Treatment::Full && history_ms >= table.meta().min_history_ms;
+                let flag = may_flag.then(|| self.results.flag(&scored, clock::now_ms()));
+                outbox.add(&scored, &alone, flag.flatten());
             }
-            if self.outbox.as_ref().is_some_and(Outbox::has_features) {
-                alone = judged.state.alone(window, expected, row.t_ms, &judged.decision);
-            }
-            judged.state.judge(window, expected, (row.t_ms, row.treatment), &judged.decision)
-        });
-        let (keep_rows, treatment) = (self.batch.window_rows(), row.treatment);
-        let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict };
-        if let Some(outbox) = self.outbox.as_mut().filter(|_| scored.verdict.is_some()) {
-            // Of this row's moment, and of the host's: with a body of many rows its status is ahead of most of them.
-            let may_flag = treatment == Treatment::Full && row.history_ms >= self.results.meta().min_history_ms;
-            let flag = may_flag.then(|| self.results.flag(&scored, clock::now_ms()));
-            outbox.add(&scored, &alone, flag.flatten());
+            self.events.observe(&scored, (history_ms, treatment), table.meta());
+            self.results.record_row(scored, keep_rows);
         }
-        self.events.observe(&scored, (row.history_ms, treatment), self.results.meta());
-        self.results.record_row(scored, keep_rows);
+        if let Some(outbox) = &mut self.outbox {
+            outbox.send();
+        }
     }
+}
+
+/// The verdicts of `judge` by row; `None` where the batch can't be scored.
+fn judged(
+    judge: &mut Judge,
+    rows: &[Row],
+    (factors, window, with_alone): (&Factors, fn(&Row) -> Option<&Window>, bool),
+    metrics: &Metrics,
+) -> Option<Vec<Option<Judged>>> {
+    let error = match judge.judge(rows, factors, window, with_alone) {
+        Ok(verdicts) => return Some(verdicts),
+        Err(error) => error,
+    };
+    tracing::error!(error = format!("{error:#}"), "cannot score a batch; its rows have no verdict");
+    metrics.failed.inc_by(rows.iter().filter_map(window).count() as u64);
+    None
 }
 
 /// A shard's end of the queue to its scorer.
@@ -313,6 +305,7 @@ mod tests {
             values: Box::default(),
             history_ms: 0,
             window: None,
+            shadow: None,
             treatment: Treatment::Full,
         };
         (0..n as i64).map(row).collect()

@@ -150,6 +150,23 @@ impl VerdictState {
         gains.into_iter().enumerate().map(alone).collect()
     }
 
+    /// The state of a model whose features are these columns of this one's: the flag stays until that model clears it.
+    #[must_use]
+    pub fn moved(&self, columns: &[Option<usize>]) -> Self {
+        let sums = columns.iter().map(|column| column.and_then(|i| self.error_sums.get(i).copied()).unwrap_or(0.0));
+        Self {
+            levels: self.levels.moved(columns),
+            error_sums: if self.error_sums.is_empty() { Vec::new() } else { sums.collect() },
+            ..*self
+        }
+    }
+
+    /// The same, of the levels alone.
+    #[must_use]
+    pub fn levels_of(&self, columns: &[Option<usize>]) -> Self {
+        Self { levels: self.levels.moved(columns), ..Self::default() }
+    }
+
     /// `[F]`; NaN where missing, 0 where the feature's rule says that the error does not count.
     fn errors(
         &mut self,

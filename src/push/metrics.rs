@@ -13,6 +13,8 @@ pub struct Metrics {
     pub failed: IntCounterVec,
     /// Samples that have room in the queue, or are in the request that is being sent.
     pub queue: IntGauge,
+    /// How many may have.
+    limit: IntGauge,
     /// When the receiver last took something.
     pub last_success: Gauge,
     /// Duration of each request.
@@ -23,11 +25,11 @@ pub struct Metrics {
 const REASONS: [&str; 3] = ["queue_full", "refused", "shutdown"];
 
 impl Metrics {
-    /// Registers them; `queue_samples` is the queue's limit.
+    /// Registers them.
     ///
     /// # Errors
     /// They are registered already.
-    pub fn new(registry: &Registry, queue_samples: usize) -> prometheus::Result<Self> {
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             sent: IntCounter::new("outlierd_push_samples_total", "Samples that the receiver of the push took.")?,
             dropped: IntCounterVec::new(
@@ -39,6 +41,7 @@ impl Metrics {
                 &["code"],
             )?,
             queue: IntGauge::new("outlierd_push_queue_samples", "Samples that wait to be pushed.")?,
+            limit: IntGauge::new("outlierd_push_queue_limit_samples", "Samples that may wait to be pushed.")?,
             last_success: Gauge::new(
                 "outlierd_push_last_success_timestamp_seconds",
                 "When the receiver of the push last took samples.",
@@ -48,8 +51,6 @@ impl Metrics {
                     .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]),
             )?,
         };
-        let limit = IntGauge::new("outlierd_push_queue_limit_samples", "Samples that may wait to be pushed.")?;
-        limit.set(i64::try_from(queue_samples).unwrap_or(i64::MAX));
         for reason in REASONS {
             metrics.dropped.with_label_values(&[reason]);
         }
@@ -57,10 +58,15 @@ impl Metrics {
         registry.register(Box::new(metrics.dropped.clone()))?;
         registry.register(Box::new(metrics.failed.clone()))?;
         registry.register(Box::new(metrics.queue.clone()))?;
-        registry.register(Box::new(limit))?;
+        registry.register(Box::new(metrics.limit.clone()))?;
         registry.register(Box::new(metrics.last_success.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         Ok(metrics)
+    }
+
+    /// Tells the queue's limit.
+    pub fn set_limit(&self, queue_samples: usize) {
+        self.limit.set(i64::try_from(queue_samples).unwrap_or(i64::MAX));
     }
 
     /// Counts samples that nobody will get; `reason` is one of `REASONS`.

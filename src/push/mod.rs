@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::bail;
-use prometheus::Registry;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -46,13 +45,13 @@ impl Pusher {
     ///
     /// # Errors
     /// The queue has no room for a row, a header cannot be sent, or there is no client.
-    pub fn start(push: &Push, meta: &Meta, registry: &Registry, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(push: &Push, meta: &Meta, metrics: Metrics, seed: u64) -> anyhow::Result<Self> {
         let layout = Arc::new(Layout::new(push, meta));
         let row_samples = layout.n_series();
         if row_samples > push.queue_samples {
             bail!("`push.queue` must be at least {row_samples}: so many samples has each row");
         }
-        let metrics = Metrics::new(registry, push.queue_samples)?;
+        metrics.set_limit(push.queue_samples);
         let queue_samples = push.queue_samples.min(Semaphore::MAX_PERMITS);
         // A message has a sample at least, so this never is what is full.
         let (rows, received) = mpsc::channel(queue_samples);

@@ -32,6 +32,8 @@ fn meta() -> Meta {
         selectors: Vec::new(),
         scored: vec![2, 0],
         model_alias: "eu".into(),
+        bundle: 0,
+        shadow: None,
         window: 60,
         step_ms: 60_000,
         min_history_ms: 0,
@@ -60,7 +62,7 @@ fn row(t_ms: i64) -> ScoredRow {
         contributions: [0.0, 1.0].into(),
     };
     let host = host(&[("instance", "a:9100"), ("job", "node")]);
-    ScoredRow { host, t_ms, values: [0.75, 4e9, f64::NAN, 7.0].into(), verdict: Some(verdict) }
+    ScoredRow { host, t_ms, values: [0.75, 4e9, f64::NAN, 7.0].into(), verdict: Some(verdict), shadow: None }
 }
 
 const ALONE: [Alone; 2] = [Alone { score: f64::NAN, reach: [5.0; 2] }, Alone { score: 6.25, reach: [0.125, 0.25] }];
@@ -68,7 +70,7 @@ const ALONE: [Alone; 2] = [Alone { score: f64::NAN, reach: [5.0; 2] }, Alone { s
 /// A queue of `n` samples, its end for scoring and its end for sending.
 fn queue(layout: &Arc<Layout>, n: usize) -> (Outbox, mpsc::Receiver<Vec<QueuedRow>>, Registry) {
     let registry = Registry::new();
-    let metrics = Metrics::new(&registry, n).unwrap();
+    let metrics = Metrics::new(&registry).unwrap();
     let (sender, receiver) = mpsc::channel(n);
     (Outbox::new(Arc::clone(layout), sender, Arc::new(Semaphore::new(n)), metrics), receiver, registry)
 }
@@ -209,7 +211,9 @@ async fn a_queue_that_has_no_room_for_a_row_is_refused() {
         help: String::new(),
     });
     let meta = Meta { features: features.collect(), scored: (0..1_000).collect(), ..meta() };
-    let start = |more: &str| super::Pusher::start(&push(more), &meta, &Registry::new(), 1).map(|_| ());
+    let start = |more: &str| {
+        super::Pusher::start(&push(more), &meta, super::metrics::Metrics::new(&Registry::new()).unwrap(), 1).map(|_| ())
+    };
     let said = start("queue: 5000").unwrap_err().to_string();
     assert_eq!(said, "`push.queue` must be at least 5001: so many samples has each row");
     assert!(start("queue: 5001").is_ok());

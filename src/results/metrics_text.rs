@@ -13,7 +13,7 @@ use crate::engine::row::HostId;
 use crate::series::{Labels, Quoted, TimestampMs};
 
 use super::exposition::{Format, Kind, number};
-use super::{Assessment, HostView, Meta, Results, ScoredRow, Verdict};
+use super::{Assessment, HostView, Meta, Results, ScoredRow, Table, Verdict};
 
 /// Size of a piece; it grows past this by one host at most.
 const PIECE_BYTES: usize = 64 << 10;
@@ -33,6 +33,8 @@ struct Family {
 enum Series {
     /// One.
     Host(fn(&Known<'_>) -> Option<f64>),
+    /// One of the live model, and one of the shadow.
+    Verdict(fn(&Verdict) -> f64),
     /// One, always 1: the label says it.
     State,
     /// One per feature of the bundle, by its index there, while the host is flagged.
@@ -58,7 +60,7 @@ const FAMILIES: [Family; 10] = [
         name: "outlierd_host_mse",
         help: "Smoothed mean squared error of the newest window.",
         compact: true,
-        series: Series::Host(|known| known.verdict().map(|verdict| verdict.mse)),
+        series: Series::Verdict(|verdict| verdict.mse),
     },
     Family {
         name: "outlierd_host_state",
@@ -70,13 +72,13 @@ const FAMILIES: [Family; 10] = [
         name: "outlierd_host_threshold",
         help: "The mse limit that the host is compared with.",
         compact: false,
-        series: Series::Host(|known| known.verdict().map(|verdict| verdict.limit)),
+        series: Series::Verdict(|verdict| verdict.limit),
     },
     Family {
         name: "outlierd_host_score",
         help: "mse / threshold; above 1 is anomalous.",
         compact: false,
-        series: Series::Host(|known| known.verdict().map(|verdict| verdict.score)),
+        series: Series::Verdict(|verdict| verdict.score),
     },
     Family {
         name: "outlierd_host_last_sample_timestamp_seconds",
@@ -121,7 +123,7 @@ const COMPACT_HELP: &str =
 /// that a slow reader keeps no old rows alive; a host that changes meanwhile may be seen before and after.
 #[derive(Debug)]
 pub struct Page {
-    results: Arc<Results>,
+    results: Arc<Table>,
     hosts: Vec<Arc<HostId>>,
     now_ms: TimestampMs,
     format: Format,
@@ -148,26 +150,27 @@ impl Page {
     /// The page of `results` at `now_ms`.
     #[must_use]
     pub fn new(results: &Arc<Results>, now_ms: TimestampMs, metrics: &Metrics, format: Format) -> Self {
+        let results = results.table();
         let hosts = results.host_ids();
-        let (all, few) = count(results, &hosts, now_ms);
+        let (all, few) = count(&results, &hosts, now_ms);
         let compact = metrics.detail == Detail::Compact || all > metrics.max_series;
         let on_page = if compact { few } else { all };
         let wanted = if metrics.detail == Detail::Compact { few } else { all };
         let omitted = Omitted { compact: wanted - on_page, max_series: on_page.saturating_sub(metrics.max_series) };
         let families = FAMILIES.iter().filter(|family| family.compact || !compact).collect();
-        let (results, room) = (Arc::clone(results), metrics.max_series);
+        let room = metrics.max_series;
         Self { results, hosts, now_ms, format, families, compact, room, omitted, at: (0, 0) }
     }
 }
 
 /// Series of all families, and of those of a compact page.
-fn count(results: &Results, hosts: &[Arc<HostId>], now_ms: TimestampMs) -> (usize, usize) {
+fn count(results: &Table, hosts: &[Arc<HostId>], now_ms: TimestampMs) -> (usize, usize) {
     let (mut all, mut few) = (0, 0);
     for host in hosts.iter().filter_map(|id| results.view(&id.name)) {
         let known = Known { host: &host, seen: host.assess(results.meta(), now_ms), meta: results.meta() };
         for family in &FAMILIES {
             let mut n = 0;
-            family.each(&known, |_, _| n += 1);
+            family.each(&known, |_, _, _| n += 1);
             all += n;
             few += if family.compact { n } else { 0 };
         }
@@ -209,21 +212,30 @@ impl Iterator for Page {
 }
 
 impl Family {
-    /// Calls `series` with each series of a host: the label that it has beside the host's, and its value.
-    fn each(&self, known: &Known<'_>, mut series: impl FnMut(Option<(&str, &str)>, f64)) {
+    /// Calls `series` with each series of a host: the host's labels with the model's, the label that it has beside, and its value.
+    fn each(&self, known: &Known<'_>, mut series: impl FnMut(&str, Option<(&str, &str)>, f64)) {
+        let labels = &known.host.labels_text;
         match self.series {
             Series::Host(value) => {
                 if let Some(value) = value(known) {
-                    series(None, value);
+                    series(labels, None, value);
                 }
             }
-            Series::State => series(Some(("state", known.seen.state.as_str())), 1.0),
+            Series::Verdict(value) => {
+                if let Some(verdict) = known.verdict() {
+                    series(labels, None, value(verdict));
+                }
+                if let (Some((_, verdict)), Some(labels)) = (known.seen.shadow, &known.host.shadow_labels_text) {
+                    series(labels, None, value(verdict));
+                }
+            }
+            Series::State => series(labels, Some(("state", known.seen.state.as_str())), 1.0),
             Series::Feature(value) => {
                 let (Some(true), Some((row, verdict))) = (known.seen.flag, known.seen.scored) else { return };
                 for (i, configured) in known.meta.scored.iter().enumerate() {
                     let Some(feature) = known.meta.features.get(*configured) else { continue };
                     if let Some(value) = value(row, verdict, known.meta, i).filter(|v| !v.is_nan()) {
-                        series(Some(("feature", &feature.name)), value);
+                        series(labels, Some(("feature", &feature.name)), value);
                     }
                 }
             }
@@ -232,13 +244,13 @@ impl Family {
 
     /// Appends the host's series for which there is room.
     fn write(&self, out: &mut String, known: &Known<'_>, room: &mut usize) {
-        self.each(known, |label, value| {
+        self.each(known, |labels, label, value| {
             if *room == 0 {
                 return;
             }
             *room -= 1;
             // Writing to a String can't fail.
-            let _ = write!(out, "{}{{{}", self.name, known.host.labels_text);
+            let _ = write!(out, "{}{{{labels}", self.name);
             if let Some((name, text)) = label {
                 let _ = write!(out, ",{name}={}", Quoted(text));
             }

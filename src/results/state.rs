@@ -39,6 +39,8 @@ pub struct Assessment<'a> {
     pub flag: Option<bool>,
     /// The newest scored row with its verdict; `None` where they would be out of date.
     pub scored: Option<(&'a ScoredRow, &'a Verdict)>,
+    /// The same of the shadow's verdict.
+    pub shadow: Option<(&'a ScoredRow, &'a Verdict)>,
 }
 
 /// Why a host is in its state; `Display` gives the words.
@@ -81,7 +83,7 @@ pub fn assess<'a>(
     now_ms: TimestampMs,
 ) -> Assessment<'a> {
     let scored = scored.and_then(|row| Some((row, row.verdict.as_ref()?)));
-    let unjudged = |state, reason| Assessment { state, reason, flag: None, scored: None };
+    let unjudged = |state, reason| Assessment { state, reason, flag: None, scored: None, shadow: None };
     let silent_ms = now_ms.saturating_sub(arrived_ms);
     if silent_ms > meta.stale_after_ms {
         return unjudged(State::Stale, Reason::Silent(silent_ms));
@@ -105,15 +107,15 @@ pub fn assess<'a>(
     }
     if let Some(silenced) = &status.silenced {
         let reason = Reason::Silenced(&silenced.name, silenced.until_ms.saturating_sub(status.last_sample_ms));
-        return Assessment { state: State::Ok, reason, flag: None, scored };
+        return Assessment { state: State::Ok, reason, flag: None, scored, shadow: None };
     }
     let lag_ms = arrived_ms.saturating_sub(status.last_sample_ms);
     if lag_ms > meta.max_lag_ms {
-        return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored };
+        return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored, shadow: None };
     }
     let Some(flag) = counted_flag(verdict.flag, status.history_ms, meta) else {
         let reason = Reason::History(status.history_ms, meta.min_history_ms);
-        return Assessment { state: State::Warming, reason, flag: None, scored };
+        return Assessment { state: State::Warming, reason, flag: None, scored, shadow: None };
     };
     let flagged_ms = verdict.flagged_since_ms.map(|since| row.t_ms.saturating_sub(since));
     let (state, reason) = match (flag, flagged_ms) {
@@ -121,13 +123,29 @@ pub fn assess<'a>(
         (true, None) => (State::Anomalous, Reason::None),
         (true, Some(for_ms)) => (State::Anomalous, Reason::Flagged(for_ms)),
     };
-    Assessment { state, reason, flag: Some(flag), scored }
+    Assessment { state, reason, flag: Some(flag), scored, shadow: None }
 }
 
 /// What `flag`, as the model raised it, counts for a host with so much history: nothing where there is too little of it.
 #[must_use]
 pub fn counted_flag(flag: bool, history_ms: i64, meta: &Meta) -> Option<bool> {
     (history_ms >= meta.min_history_ms).then_some(flag)
+}
+
+/// The newest verdict of the shadow, if it is not out of date. Whether the live model can judge the host is no matter.
+#[must_use]
+pub fn of_shadow<'a>(
+    status: &HostStatus,
+    arrived_ms: TimestampMs,
+    row: Option<&'a ScoredRow>,
+    meta: &Meta,
+    now_ms: TimestampMs,
+) -> Option<(&'a ScoredRow, &'a Verdict)> {
+    let row = row?;
+    let is_silent = now_ms.saturating_sub(arrived_ms) > meta.stale_after_ms || status.up == Some(false);
+    let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
+    let is_old = behind_ms > meta.stale_after_ms.saturating_add(meta.step_ms);
+    if is_silent || is_old { None } else { Some((row, row.shadow.as_ref()?)) }
 }
 
 impl State {

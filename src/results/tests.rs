@@ -18,6 +18,8 @@ fn meta() -> Meta {
         selectors: Vec::new(),
         scored: vec![0, 2],
         model_alias: "default".into(),
+        bundle: 0,
+        shadow: None,
         window: 60,
         step_ms: MINUTE_MS,
         min_history_ms: 6 * HOUR_MS,
@@ -56,23 +58,29 @@ fn scored(name: &str, t_ms: i64, flag: bool) -> ScoredRow {
         expected: [0.25, f64::NAN].into(),
         contributions: [1.0, 0.0].into(),
     };
-    ScoredRow { host: host(name), t_ms, values: [0.75, 4e9, f64::NAN, 0.0].into(), verdict: Some(verdict) }
+    ScoredRow {
+        host: host(name),
+        t_ms,
+        values: [0.75, 4e9, f64::NAN, 0.0].into(),
+        verdict: Some(verdict),
+        shadow: None,
+    }
 }
 
 #[test]
 fn the_lag_is_that_of_the_latest_host_that_is_heard() {
     let results = Results::new(Arc::new(meta()));
-    assert_eq!(results.lag_ms(NOW_MS), 0);
+    assert_eq!(results.table().lag_ms(NOW_MS), 0);
     let record = |name: &str, last_sample_ms: i64, arrived_ms: i64| {
         let status = HostStatus { last_sample_ms, ..status(name) };
         results.record_status(&status, arrived_ms);
     };
     record("ahead", NOW_MS + 5_000, NOW_MS);
-    assert_eq!(results.lag_ms(NOW_MS), 0);
+    assert_eq!(results.table().lag_ms(NOW_MS), 0);
     record("a", NOW_MS - 90_000, NOW_MS - 60_000);
     record("b", NOW_MS - 10_000, NOW_MS);
     record("silent", NOW_MS - 86_400_000, NOW_MS - 3_600_000);
-    assert_eq!(results.lag_ms(NOW_MS), 30_000);
+    assert_eq!(results.table().lag_ms(NOW_MS), 30_000);
 }
 
 #[test]
@@ -122,22 +130,22 @@ fn states_with_reasons() {
 fn the_table() {
     let results = Results::new(Arc::new(meta()));
     results.record_row(scored("a", 0, false), 60);
-    assert!(results.is_empty(), "a row alone makes no host");
+    assert!(results.table().is_empty(), "a row alone makes no host");
     results.record_status(&status("b"), 5);
     results.record_status(&status("a"), 5);
     results.record_status(&status("a"), 9);
-    let names = || results.hosts().iter().map(|h| h.status.host.name.to_string()).collect::<Vec<_>>();
+    let names = || results.table().hosts().iter().map(|h| h.status.host.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(), ["a", "b"]);
-    assert_eq!(results.hosts()[0].arrived_ms, 5, "the same frame again is no arrival");
+    assert_eq!(results.table().hosts()[0].arrived_ms, 5, "the same frame again is no arrival");
     results.record_status(&HostStatus { last_sample_ms: NOW_MS, ..status("a") }, 11);
-    assert_eq!(results.hosts()[0].arrived_ms, 11);
+    assert_eq!(results.table().hosts()[0].arrived_ms, 11);
     for t_ms in 0..5 {
         results.record_row(scored("a", t_ms, false), 3);
     }
     results.record_row(ScoredRow { verdict: None, ..scored("a", 5, false) }, 3);
-    let (view, rows) = results.host("a").unwrap();
+    let (view, rows) = results.table().host("a").unwrap();
     assert_eq!(rows.iter().map(|row| row.t_ms).collect::<Vec<_>>(), [3, 4, 5]);
     assert_eq!(view.scored.map(|row| row.t_ms), Some(4));
     results.forget("a");
-    assert_eq!((results.host("a").is_none(), results.len()), (true, 1));
+    assert_eq!((results.table().host("a").is_none(), results.table().len()), (true, 1));
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Silence;
 use super::store::{Asked, InForce, Refused, Store, Wish};
 use crate::series::TimestampMs;
 use crate::shard::Shards;
@@ -58,6 +59,15 @@ impl Silences {
     /// See [`Refused`].
     pub async fn end(&self, id: String) -> Result<Option<Asked>, Refused> {
         self.change(move |store| store.end(&id).transpose()).await
+    }
+
+    /// Other maintenance windows from now on; gives all that is in force then.
+    #[must_use]
+    pub fn set_maintenance(&self, maintenance: Vec<Arc<Silence>>) -> Vec<Arc<Silence>> {
+        self.with(|store| {
+            store.set_maintenance(maintenance);
+            store.in_force().0.to_vec()
+        })
     }
 
     /// Tells the shards what is in force: at the start, and after every change.

@@ -261,11 +261,30 @@ fn sigterm_lets_a_request_finish() {
 }
 
 #[test]
-fn sighup_changes_nothing_and_says_so() {
+fn sighup_reloads_the_file() {
+    let folder = folder("detection: {limit: 2}\n");
+    let file = folder.path().join("o.yaml");
+    let mut command = outlierd(&["serve", "--config.file", file.to_str().unwrap()]);
+    let mut process = Process::start(command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))));
+    process.address();
+    fs::write(&file, "detection: {limit: 3}\n").unwrap();
+    process.signal("-HUP");
+    process.until("reloaded the configuration");
+    fs::write(&file, "detection: {limt: 3}\n").unwrap();
+    process.signal("-HUP");
+    let line = process.until("cannot reload, the old configuration stays; mend the file and reload again");
+    assert!(line.contains("unknown key `detection.limt`; did you mean `limit`?"), "{line}");
+    process.terminate();
+    let (code, _, log) = process.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn sighup_without_a_file_lets_a_request_finish() {
     let body = body();
     let (mut process, mut stream) = with_half_a_request(&body);
     process.signal("-HUP");
-    process.until("SIGHUP: the configuration cannot be reloaded yet");
+    process.until("it runs without a configuration file: start it with --config.file to have one");
     stream.write_all(&body[body.len() / 2..]).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();

@@ -11,6 +11,7 @@ mod feedback;
 mod node;
 mod pages;
 mod push;
+mod reload;
 mod scrapes;
 mod verdicts;
 mod webhook;

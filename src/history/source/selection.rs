@@ -3,7 +3,7 @@
 //! By names alone, not by the features' selectors: these overlap, and what overlaps comes twice from some servers.
 
 use crate::expr::Plan;
-use crate::expr::plan::UP;
+use crate::expr::plan::{UP, UP_NAME};
 use crate::series::{METRIC_NAME, Quoted};
 
 /// What is asked for.
@@ -23,7 +23,7 @@ impl Selection {
     /// What the features of `plan` read.
     #[must_use]
     pub fn new(plan: &Plan, identity: &str) -> Self {
-        let is_read = |metric: &usize| *metric != usize::from(UP) || plan.candidates(UP).next().is_some();
+        let is_read = |metric: &usize| *metric != usize::from(UP) || plan.candidates(UP_NAME).next().is_some();
         let names: Vec<String> = (0..plan.metrics.len()).filter(is_read).map(|i| plan.metrics[i].clone()).collect();
         let any_of = |names: &mut dyn Iterator<Item = &String>| {
             let escaped: Vec<String> = names.map(|name| regex::escape(name)).collect();

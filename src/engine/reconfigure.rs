@@ -1,0 +1,211 @@
+//! Another configuration for a running engine: what still fits is kept, what is new begins as missing.
+//!
+//! Never closes a step and never gives anything out. A feature is the same where its name and its expression are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::discovery::{reach_ms, select, selection_class};
+use super::host::Host;
+use super::layout::{Layout, Series};
+use super::windows::{WindowConfig, Windows};
+use super::wiring::Wiring;
+use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
+use crate::expr::Plan;
+use crate::expr::labelset::{LabelSets, SHARED};
+use crate::expr::plan::{Leaf, UP_NAME};
+use crate::expr::program::LeafId;
+use crate::series::{Labels, METRIC_NAME, TimestampMs};
+use crate::silence::Calendar;
+
+impl Engine {
+    /// Runs with `config` from now on. Identity and dropped labels must be as they were.
+    ///
+    /// Per host stay: the samples of selectors that stay; the statistics and the window's column of each feature that stays and is
+    /// still scored, by either model; of the window the newest rows that fit. A selector that is new, or keeps its samples in
+    /// another way at another step, is missing until all that it reads has been seen; windows start over where the step changes.
+    pub fn reconfigure(&mut self, config: EngineConfig) {
+        let old = std::mem::replace(&mut self.shared.config, config);
+        self.rewire(&old);
+        self.shared.calendar = Calendar::new(&self.shared.config.silences);
+        self.hosts.iter_mut().for_each(|host| host.match_silences(&self.shared));
+        let change = Change::new(&old, &self.shared.config);
+        for host in &mut self.hosts {
+            host.reconfigure(&change);
+        }
+    }
+
+    /// Moves every host to the leaves of the new plan.
+    fn rewire(&mut self, old: &EngineConfig) {
+        let Shared { config, wiring, sets, layouts, ignored, .. } = &mut self.shared;
+        let (plan, old_plan) = (&config.plan, &old.plan);
+        let new_wiring = Wiring::new(plan, config.step_ms, config.limits.series_per_host);
+        if plan.ids == old_plan.ids && plan.lookback_ms == old_plan.lookback_ms && *wiring == new_wiring {
+            return;
+        }
+        let old_wiring = std::mem::replace(wiring, new_wiring);
+        let old_sets = std::mem::replace(sets, LabelSets::new(Arc::clone(&plan.groupings)));
+        layouts.clear();
+        ignored.clear();
+        let moved = moved_leaves(old_plan, plan);
+        let stays = |new: u16| {
+            let old = (0..).zip(&moved).find(|(_, moved)| **moved == Some(new));
+            old.is_some_and(|(old, _)| old_wiring.reads_same(old, wiring, new))
+        };
+        let begins: Vec<(u16, i64)> = (0..)
+            .zip(&plan.leaves)
+            .filter(|(new, _)| !stays(*new))
+            .map(|(new, leaf)| (new, leaf.reach_ms(plan.lookback_ms)))
+            .collect();
+        // What becomes of a layout depends beside itself on the labels that selectors read and a host's series share.
+        let mut known: HashMap<(*const Layout, u64), Reselected> = HashMap::new();
+        for host in &mut self.hosts {
+            let class = selection_class(plan, &host.shared_labels);
+            let (layout, new_slots) = known.entry((Arc::as_ptr(&host.slots.layout), class)).or_insert_with(|| {
+                let (series, new_slots) = reselected(host, (old_plan, plan), (&old_sets, sets));
+                (layouts.intern(series, wiring), new_slots)
+            });
+            host.selection_class = class;
+            host.rewire((&old_wiring, wiring), (Arc::clone(layout), new_slots), &moved, (&begins, config.step_ms));
+        }
+        self.label_bytes_max = LABEL_BYTES_MIN.max(2 * sets.bytes());
+    }
+}
+
+/// For each leaf of the old plan the same one of the new.
+fn moved_leaves(old: &Plan, new: &Plan) -> Vec<Option<u16>> {
+    let ids: HashMap<String, u16> = new.leaves.iter().map(Leaf::key).zip(0..).collect();
+    old.leaves.iter().map(|leaf| ids.get(&leaf.key()).copied()).collect()
+}
+
+/// A layout after the change, and the new slot of each old one.
+type Reselected = (Arc<Layout>, Vec<Option<u32>>);
+
+/// The host's series that the new plan reads, and the new slot of each old one. The metric name of a series is known by an old leaf
+/// that names it; one that was selected by other labels alone is dropped, and found anew by its next sample.
+fn reselected(
+    host: &Host,
+    (old_plan, plan): (&Plan, &Plan),
+    (old_sets, sets): (&LabelSets, &mut LabelSets),
+) -> (Vec<Series>, Vec<Option<u32>>) {
+    let mut kept = Vec::new();
+    let mut new_slots = Vec::new();
+    for series in &host.slots.layout.series {
+        let named = series.leaves.iter().find_map(|leaf| old_plan.leaves[*leaf as usize].selector.metric.as_deref());
+        let name = if series.is_up { Some(UP_NAME) } else { named };
+        let own = old_sets.get(series.labels);
+        let leaves = name.map_or_else(Vec::new, |name| {
+            let value =
+                |label: &str, own| if own == SHARED { host.shared_labels.get(label).unwrap_or(own) } else { own };
+            let mut labels: Vec<(&str, &str)> = own.iter().map(|(label, own)| (label, value(label, own))).collect();
+            labels.push((METRIC_NAME, name));
+            labels.sort_unstable();
+            select(plan, name, &labels)
+        });
+        let is_kept = !leaves.is_empty() || series.is_up;
+        new_slots.push(is_kept.then_some(kept.len() as u32));
+        if is_kept {
+            let labels = sets.intern(Labels::clone(own));
+            kept.push(Series { labels, reach_ms: reach_ms(plan, &leaves), leaves: leaves.into(), ..series.clone() });
+        }
+    }
+    (kept, new_slots)
+}
+
+/// Where a column of a window comes from: which of the old models' windows (0 the live one's, 1 the shadow's), and its column.
+pub(super) type Column = Option<(usize, usize)>;
+
+/// What becomes of every host's windows.
+#[derive(Debug)]
+pub(super) struct Change<'a> {
+    old: &'a EngineConfig,
+    new: &'a EngineConfig,
+    /// For each configured feature of before its new index.
+    features: Vec<Option<u16>>,
+    /// By model, the live one and the shadow; `None` where there is no such model now, or nothing changes for it.
+    columns: [Option<Vec<Column>>; 2],
+}
+
+impl<'a> Change<'a> {
+    fn new(old: &'a EngineConfig, new: &'a EngineConfig) -> Self {
+        let (ids, old_ids) = (&new.plan.ids, &old.plan.ids);
+        let index = |id| ids.iter().position(|new| new == id).and_then(|i| u16::try_from(i).ok());
+        let mut change = Self { old, new, features: old_ids.iter().map(index).collect(), columns: [None, None] };
+        for role in [0, 1] {
+            let config = models(new)[role];
+            change.columns[role] = config.and_then(|config| change.columns(role, config));
+        }
+        change
+    }
+
+    /// Where the windows of the model in this role take their columns from; `None` if they stay as they are.
+    fn columns(&self, role: usize, config: &WindowConfig) -> Option<Vec<Column>> {
+        if self.new.step_ms != self.old.step_ms {
+            return Some(vec![None; config.scored.len()]);
+        }
+        let same_columns = |old: &WindowConfig| {
+            let moved = old.scored.iter().map(|s| self.features[usize::from(s.feature)]);
+            moved.eq(config.scored.iter().map(|s| Some(s.feature)))
+                && (old.window_rows, old.input_clip.to_bits()) == (config.window_rows, config.input_clip.to_bits())
+                && old.statistics == config.statistics
+        };
+        let old = models(self.old);
+        if old[role].is_some_and(same_columns) {
+            return None;
+        }
+        // Of both models those of the one that is most like it, so that a shadow takes its windows along when it goes live.
+        let like = (0..old.len()).find(|model| old[*model].is_some_and(same_columns)).unwrap_or(role);
+        let column = |feature: u16, model: usize| {
+            let is_it = |old: &super::ScoredFeature| self.features[usize::from(old.feature)] == Some(feature);
+            old[model]?.scored.iter().position(is_it).map(|column| (model, column))
+        };
+        let scored = config.scored.iter().map(|s| s.feature);
+        Some(scored.map(|feature| column(feature, like).or_else(|| column(feature, 1 - like))).collect())
+    }
+
+    /// The new index of configured features.
+    pub(super) fn feature(&self, old: u16) -> Option<u16> {
+        self.features.get(usize::from(old)).copied().flatten()
+    }
+
+    /// A configured feature with one of its leaves, by their new indices: the same expression has its leaves in the same order.
+    pub(super) fn leaf(&self, feature: u16, leaf: LeafId) -> Option<(u16, LeafId)> {
+        let new = self.feature(feature)?;
+        let leaves = self.old.plan.leaves_of.get(usize::from(feature))?;
+        let place = leaves.iter().position(|other| *other == leaf)?;
+        Some((new, *self.new.plan.leaves_of.get(usize::from(new))?.get(place)?))
+    }
+
+    /// The first step at or after `t_ms`, which was one by the old distance; `grid_ms` is any step.
+    pub(super) fn step_from(&self, t_ms: TimestampMs, grid_ms: TimestampMs) -> TimestampMs {
+        t_ms.saturating_add(grid_ms.saturating_sub(t_ms).rem_euclid(self.new.step_ms))
+    }
+
+    /// Whether the distance of steps is another.
+    pub(super) fn is_step_new(&self) -> bool {
+        self.new.step_ms != self.old.step_ms
+    }
+
+    /// New windows of the live model and of the shadow, where they are other ones; those there were are `live` and `shadow`. The
+    /// inner `None` is no shadow. `t_ms` is the time of the newest row.
+    pub(super) fn windows(
+        &self,
+        (live, shadow): (&Windows, Option<&Windows>),
+        t_ms: TimestampMs,
+    ) -> (Option<Windows>, Option<Option<Windows>>) {
+        let old_configs = models(self.old);
+        let old = [old_configs[0].map(|config| (live, config)), shadow.zip(old_configs[1])];
+        let assembled = |role: usize| {
+            let columns = self.columns[role].as_ref()?;
+            let config = models(self.new)[role]?;
+            Some(Windows::assembled(old, columns, t_ms, config))
+        };
+        let no_shadow = models(self.new)[1].is_none();
+        (assembled(0), if no_shadow { Some(None) } else { assembled(1).map(Some) })
+    }
+}
+
+/// What windows are made with, of the live model and of the shadow.
+fn models(config: &EngineConfig) -> [Option<&WindowConfig>; 2] {
+    [Some(&config.windows), config.shadow.as_ref()]
+}
