@@ -11,12 +11,13 @@ use clap::{Subcommand, ValueEnum};
 use ndarray::{Array3, Axis, Slice};
 
 use super::output::OutputFile;
-use crate::config::{duration_text, manifest};
+use crate::config::{self, duration_text, manifest};
 use crate::engine::standardise::Constants;
 use crate::model::bundle::Bundle;
 use crate::model::manifest::{Detection, Kind, Losses, Manifest, ManifestFeature, Training};
 use crate::model::onnx::with_manifest;
 use crate::model::session::{Runtime, Session};
+use crate::service::Plans;
 
 /// Windows of the batch that an imported model is tried with.
 const TRIED_WINDOWS: usize = 5;
@@ -30,6 +31,16 @@ pub enum Action {
     Show(ShowFlags),
     /// Make a bundle of a model trained elsewhere (PyTorch, Keras): check it, try it, add the manifest.
     Import(ImportFlags),
+    /// Exchange `model` and `shadow` in a configuration file: the shadow goes live, and the live one can come back the same way.
+    Promote(PromoteFlags),
+}
+
+/// Flags of `model promote`.
+#[derive(Debug, clap::Args)]
+pub struct PromoteFlags {
+    /// The configuration file. The service takes it with the next reload.
+    #[arg(long = "config.file", value_name = "FILE")]
+    pub config_file: PathBuf,
 }
 
 /// Flags of `model show`.
@@ -77,6 +88,7 @@ pub fn run(action: &Action) -> anyhow::Result<()> {
     match action {
         Action::Show(flags) => show(flags),
         Action::Import(flags) => import(flags),
+        Action::Promote(flags) => promote(flags),
     }
 }
 
@@ -87,6 +99,22 @@ fn show(flags: &ShowFlags) -> anyhow::Result<()> {
         Format::Text => text(&bundle.manifest),
     };
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+/// The file is what counts at every start, so it is what changes; nothing is written that could not run.
+fn promote(flags: &PromoteFlags) -> anyhow::Result<()> {
+    let file = &flags.config_file;
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
+    let promoted = config::promoted(&text).map_err(anyhow::Error::msg).with_context(|| format!("cannot use {name}"))?;
+    let plans = Plans::new(config::parse(&name, &promoted)?)
+        .with_context(|| format!("{name} is left as it is, since with `model` and `shadow` exchanged it cannot run"))?;
+    OutputFile::new(file)?.write(promoted.as_bytes())?;
+    let shadow = plans.shadow.as_ref().map_or("none", |shadow| &shadow.bundle.source);
+    let (live, alias) = (&plans.bundle.source, &plans.config.model.alias);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "live: {live} (as {alias})\nshadow: {shadow}\nreload to let it run: SIGHUP, or POST /-/reload")?;
+    Ok(())
 }
 
 fn import(flags: &ImportFlags) -> anyhow::Result<()> {

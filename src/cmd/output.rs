@@ -47,7 +47,7 @@ impl OutputFile {
         let written = match &self.partial {
             None => fs::write(&self.path, bytes),
             Some(partial) => {
-                let written = write_to_disk(partial, bytes).and_then(|()| fs::rename(partial, &self.path));
+                let written = write_to_disk(partial, &self.path, bytes).and_then(|()| fs::rename(partial, &self.path));
                 if written.is_err() {
                     drop(fs::remove_file(partial));
                 }
@@ -67,8 +67,13 @@ fn try_beside(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(partial)
 }
 
-fn write_to_disk(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+/// Writes the file at `path` that is to take the place of `old`.
+fn write_to_disk(path: &Path, old: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut file = File::create(path)?;
+    // Before anything is in it: what only some may read stays so.
+    if let Ok(old) = fs::metadata(old) {
+        file.set_permissions(old.permissions())?;
+    }
     file.write_all(bytes)?;
     // Before the name: a machine that goes down leaves the old file or the new one.
     file.sync_all()

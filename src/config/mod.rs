@@ -7,6 +7,7 @@ mod defaults;
 mod errors;
 pub mod manifest;
 mod overrides;
+mod promote;
 pub mod push;
 mod read;
 mod reader;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 pub use crate::expr::duration::{duration_ms, duration_text};
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
+pub use promote::promoted;
 #[cfg(feature = "train")]
 pub(crate) use reader::is_name;
 pub use secret::Secret;
