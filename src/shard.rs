@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::decode::{self, InvalidSeries, SampleBatch};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::expr::Plan;
+use crate::expr::eval::EvalError;
 use crate::model::scorer::{Message, ScorerQueue};
 use crate::results::Results;
 use crate::series::TimestampMs;
@@ -341,7 +342,8 @@ impl Metrics {
         for (feature, error) in &out.feature_errors {
             let name = plan.ids.get(*feature as usize).map_or("", |id| id.name.as_ref());
             let counter = self.feature_errors.with_label_values(&[name, error.as_str()]);
-            if counter.get() == 0 {
+            // What has just begun comes by itself.
+            if counter.get() == 0 && *error != EvalError::JustBegun {
                 tracing::warn!(feature = name, "a feature has no value on some host: {}", error.advice());
             }
             counter.inc();
