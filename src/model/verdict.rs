@@ -421,6 +421,38 @@ mod tests {
     }
 
     #[test]
+    fn another_model_knows_what_it_shares_with_the_one_before() {
+        let relative = Decision { residual: Some(Default::default()), ..decision(2.0) };
+        let mut state = VerdictState::default();
+        let mut last = None;
+        for k in 0..500 {
+            let swing = if k % 2 == 0 { 1.0 } else { -1.0 };
+            let row = [swing, 0.0, if k < 490 { 0.0 } else { 9.0 }];
+            last = state.judge(&window(&row), &[0.0, 0.0, 0.0], (k * 60_000, FULL), &relative);
+        }
+        let last = last.unwrap();
+        assert!(last.flag);
+        // The same columns: as if nothing had happened.
+        let next = |state: &VerdictState, row: &[f32]| {
+            let expected = vec![0.0; row.len()];
+            state.clone().judge(&window(row), &expected, (500 * 60_000, FULL), &relative).unwrap()
+        };
+        let same = state.moved(&[Some(0), Some(1), Some(2)]);
+        let (a, b) = (next(&state, &[1.0, 0.0, 9.0]), next(&same, &[1.0, 0.0, 9.0]));
+        assert_eq!((a.mse, a.flagged_since_ms, a.contributions), (b.mse, b.flagged_since_ms, b.contributions));
+        // In another order, with one that is new and one that is gone.
+        let other = next(&state.moved(&[Some(2), None, Some(0)]), &[9.0, 0.0, 1.0]);
+        assert_eq!(other.flagged_since_ms, last.flagged_since_ms, "a new model doesn't clear a flag by coming");
+        assert!(other.contributions[0] > 0.9 && other.contributions[1] == 0.0, "{:?}", other.contributions);
+        // For a shadow the levels alone.
+        let shadow = next(&state.levels_of(&[Some(0), Some(2)]), &[0.9, 9.0]);
+        let fresh = next(&VerdictState::default(), &[0.9, 9.0]);
+        // What was forecast well until now counts more.
+        assert!(shadow.flagged_since_ms.is_none() && shadow.mse > 2.0 * fresh.mse, "{} {}", shadow.mse, fresh.mse);
+        assert_eq!(next(&state.levels_of(&[None, None]), &[0.9, 9.0]).mse, fresh.mse);
+    }
+
+    #[test]
     fn nothing_to_compare_is_no_verdict() {
         let mut state = VerdictState::default();
         assert!(state.judge(&window(&[f32::NAN]), &[0.0], (0, FULL), &decision(2.0)).is_none());

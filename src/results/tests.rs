@@ -149,3 +149,36 @@ fn the_table() {
     results.forget("a");
     assert_eq!((results.table().host("a").is_none(), results.table().len()), (true, 1));
 }
+
+#[test]
+fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
+    let results = Results::new(Arc::new(meta()));
+    results.record_status(&HostStatus { missing: [2, 3].into(), ..status("a") }, 5);
+    results.record_row(scored("a", 1, true), 60);
+    let before = results.table();
+    // cpu is gone, net first, one new; the model sees disk and net.
+    let mut new = meta();
+    new.features.rotate_right(1);
+    new.features.remove(1);
+    new.features.push(FeatureInfo { name: "new".into(), ..new.features[0].clone() });
+    new.model_alias = "b".into();
+    new.scored = vec![2, 0];
+    results.reconfigure(Arc::new(new.clone()));
+    let table = results.table();
+    let names: Vec<&str> = table.meta().features.iter().map(|feature| feature.name.as_str()).collect();
+    assert_eq!(names, ["net", "mem", "disk", "new"]);
+    let (view, rows) = table.host("a").unwrap();
+    assert_eq!(view.status.missing.as_ref(), [2, 0]);
+    assert!(view.labels_text.ends_with("model=\"b\""), "{}", view.labels_text);
+    assert_eq!(format!("{:?}", rows[0].values), "[0.0, 4000000000.0, NaN, NaN]");
+    let verdict = view.scored.as_ref().unwrap().verdict.as_ref().unwrap();
+    assert_eq!(
+        (format!("{:?}", verdict.expected), verdict.contributions.as_ref()),
+        ("[NaN, NaN]".into(), &[0.0, 0.0][..])
+    );
+    assert_eq!((verdict.mse, verdict.flagged_since_ms), (1.5, Some(1 - 2 * MINUTE_MS)));
+    // Who reads the old one goes on with it, and the same again shares everything.
+    assert_eq!((before.meta().features.len(), before.host("a").unwrap().1[0].values[0]), (4, 0.75));
+    results.reconfigure(Arc::new(new));
+    assert!(Arc::ptr_eq(&results.table().host("a").unwrap().1[0], &rows[0]));
+}

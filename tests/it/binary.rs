@@ -5,6 +5,7 @@ mod record;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -277,6 +278,36 @@ fn sighup_reloads_the_file() {
     process.terminate();
     let (code, _, log) = process.end();
     assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn promote_exchanges_model_and_shadow_or_nothing() {
+    let text = "# live\nmodel: {alias: a}\nshadow: # new\n  alias: b\n  bundle: SHADOW\n";
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/node-exporter.onnx");
+    let text = text.replace("SHADOW", &shipped.display().to_string());
+    let folder = folder(&text);
+    let file = folder.path().join("o.yaml");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    let promote = || outlierd(&["model", "promote", "--config.file", file.to_str().unwrap()]);
+    let (code, out, log) = Process::start(&mut promote()).end();
+    let expected = format!(
+        "live: {} (as b)\nshadow: the built-in bundle\nreload to let it run: SIGHUP, or POST /-/reload\n",
+        shipped.display()
+    );
+    assert_eq!((code, out), (Some(0), expected), "{log}");
+    let exchanged = text.replace("shadow:", "other:").replace("model:", "shadow:").replace("other:", "model:");
+    assert_eq!(fs::read_to_string(&file).unwrap(), exchanged);
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+    let (code, _, log) = Process::start(&mut promote()).end();
+    assert_eq!((code, fs::read_to_string(&file).unwrap()), (Some(0), text.clone()), "{log}");
+
+    let gone = text.replace(&shipped.display().to_string(), "no/such.onnx");
+    fs::write(&file, &gone).unwrap();
+    let log = fails(&mut promote());
+    assert!(log.contains("is left as it is") && log.contains("cannot read the bundle no/such.onnx"), "{log}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), gone);
+    fs::write(&file, "step: 60s\n").unwrap();
+    assert!(fails(&mut promote()).contains("it has no `shadow`"));
 }
 
 #[test]

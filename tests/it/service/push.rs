@@ -1,7 +1,7 @@
 //! The push: real databases answer queries for every row of a run at the row's own time, and a receiver in trouble costs samples,
 //! counted, but neither memory nor ingest.
 
-mod receiver;
+pub mod receiver;
 
 use std::collections::BTreeMap;
 

@@ -5,7 +5,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::node::{CONFIG, FEATURES, HOUR, Node};
+use super::node::{CONFIG, FEATURES, HOUR, Node, START_MS};
+use super::push::receiver::{Receiver, Request, TAKEN};
 use super::*;
 
 const HOST: &str = "a:9100";
@@ -347,4 +348,96 @@ async fn a_shadow_is_exported_and_never_flags_and_goes_live_and_back() {
     assert!(!world.metrics().await.contains("wrong"));
     assert_eq!(brief(&world.host(HOST).await), "ok |  | false | 10");
     service.world.stop().await;
+}
+
+#[tokio::test]
+async fn overrides_and_maintenance_follow_and_silences_stay() {
+    let service = Reloading::start().await;
+    let world = &service.world;
+    let nodes = ["a:9100", "b:9100"].map(Node::calm);
+    let write = async |scrapes: std::ops::Range<usize>| {
+        for node in nodes {
+            world.write(node.series(scrapes.clone())).await;
+        }
+    };
+    write(0..60).await;
+    // Of the samples' time, which is long over, until an hour from now.
+    let until_s = outlierd::clock::now_ms() / 1_000 + 3_600;
+    let wish =
+        format!(r#"{{"match": "{{instance=\"b:9100\"}}", "starts_at": {}, "ends_at": {until_s}}}"#, START_MS / 1_000);
+    let url = format!("http://{}/api/v1/silences", world.address);
+    let asked = world.client.post(url).header("content-type", "application/json").body(wish).send().await.unwrap();
+    assert!(asked.status().is_success(), "{}", asked.text().await.unwrap());
+
+    let overrides = "overrides: [{match: '{instance=\"a:9100\"}', limit: 9}]";
+    service.reload(&[("threads:", &format!("{overrides}\nthreads:"))]).await;
+    write(60..62).await;
+    let (a, b) = (world.host("a:9100").await, world.host("b:9100").await);
+    assert_eq!((&a["threshold"], &b["threshold"]), (&9.0.into(), &4.0.into()));
+    assert_eq!(brief(&a), "ok |  | false | 10");
+    let silenced = |host: &Value| host["flag"].is_null() && host["reason"].as_str().unwrap().starts_with("silenced");
+    assert!(silenced(&b) && !silenced(&a), "{b}");
+
+    let maintenance = "maintenance: [{name: nightly, match: '{}', schedule: '* * * * *', duration: 1h}]";
+    service.reload(&[("threads:", &format!("{maintenance}\nthreads:"))]).await;
+    write(62..64).await;
+    let a = world.host("a:9100").await;
+    assert!(silenced(&a) && a["reason"].as_str().unwrap().contains("nightly"), "{a}");
+    assert_eq!(a["threshold"], 4.0);
+    service.reload(&[]).await;
+    write(64..66).await;
+    let (a, b) = (world.host("a:9100").await, world.host("b:9100").await);
+    assert!(silenced(&b) && !silenced(&a), "what was asked for outlives every reload: {a} {b}");
+    service.world.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_pushed_follows_without_a_gap() {
+    let mut receiver = Receiver::start(&[], TAKEN);
+    let service = Reloading::start().await;
+    let world = &service.world;
+    let node = Node::calm(HOST);
+    // As scrapes come: what lies far behind the newest sample is not judged.
+    let write = async |scrapes: std::ops::Range<usize>| {
+        for k in scrapes {
+            world.write(node.scrape(k)).await;
+        }
+        world.service.settle().await;
+    };
+    write(0..40).await;
+    // Nothing is sent before a push is over.
+    let push = format!("push: {{url: 'http://{}/api/v1/write', interval: 10m, series: host}}", receiver.address);
+    let with = |alias: &str| {
+        let model = format!("{{window: 10, bundle: small.onnx, alias: {alias}}}");
+        (model, format!("{push}\nthreads:"))
+    };
+    let (model, threads) = with("one");
+    service.reload(&[("{window: 10}", &model), ("threads:", &threads)]).await;
+    write(40..60).await;
+    // The same again changes nothing.
+    service.reload(&[("{window: 10}", &model), ("threads:", &threads), ("limit: 4", "limit: 5")]).await;
+    write(60..80).await;
+    let (model, threads) = with("two");
+    service.reload(&[("{window: 10}", &model), ("threads:", &threads)]).await;
+    write(80..100).await;
+    let scores = |request: &Request| -> Vec<(String, i64)> {
+        let series = request.body.timeseries.iter();
+        series
+            .flat_map(|series| {
+                let alias = series.labels.iter().find(|label| label.name == "model_alias").unwrap().value.clone();
+                series.samples.iter().map(move |sample| (alias.clone(), sample.timestamp))
+            })
+            .collect()
+    };
+    let of_one = scores(&receiver.next().await);
+    service.reload(&[]).await;
+    write(100..HOUR).await;
+    let of_two = scores(&receiver.next().await);
+    service.world.stop().await;
+    assert!(of_one.iter().all(|(alias, _)| alias == "one") && of_two.iter().all(|(alias, _)| alias == "two"));
+    let times: Vec<i64> = of_one.iter().chain(&of_two).map(|(_, t_ms)| *t_ms).collect();
+    let expected: Vec<i64> = (times[0]..=*times.last().unwrap()).step_by(60_000).collect();
+    assert_eq!(times, expected, "every row once, with the name that its model had");
+    assert_eq!(times.len(), 30);
+    assert_eq!(receiver.rest().len(), 0, "nothing is pushed any more");
 }
