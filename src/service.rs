@@ -408,8 +408,7 @@ impl Service {
             |webhook| Notifier::start(webhook, Arc::clone(&events), &registry, clock::now_ms().unsigned_abs());
         let webhook = config.webhook.as_ref().map(notifier).transpose()?;
         let mut pushes = reload::Pushes::new(registry.clone());
-        let push = config.push.as_ref();
-        let push = push.map(|push| pushes.start(push, results.table().meta())).transpose()?;
+        let push = config.push.as_ref().map(|push| pushes.start(push, results.table().meta())).transpose()?;
         let Scorers { queues, senders, threads: scorer_threads } =
             start_scorers(plans, runtime, (&results, &events, &feedback), &registry, push.as_ref())?;
         let push = Arc::new(Mutex::new(push));
@@ -445,9 +444,7 @@ impl Service {
             let ingest = Arc::clone(&ingest);
             async move { ingest.write(&body, encoding).await }
         };
-        let help = "How long after their time the newest samples came, of the host where that is most.";
-        let lag = Gauge::new("outlierd_ingest_lag_seconds", help)?;
-        registry.register(Box::new(lag.clone()))?;
+        let lag = lag_gauge(&registry)?;
         let ready = Arc::new(AtomicBool::new(false));
         let deps = http::Deps {
             silences,
@@ -521,6 +518,14 @@ impl Service {
         }
         joined.map_err(|_| anyhow::anyhow!("a thread panicked"))
     }
+}
+
+/// What the ticker tells of the age of samples.
+fn lag_gauge(registry: &Registry) -> prometheus::Result<Gauge> {
+    let help = "How long after their time the newest samples came, of the host where that is most.";
+    let lag = Gauge::new("outlierd_ingest_lag_seconds", help)?;
+    registry.register(Box::new(lag.clone()))?;
+    Ok(lag)
 }
 
 /// How far what people say may move a limit.

@@ -145,7 +145,7 @@ impl Scorer {
         let n_windows = rows.iter().filter(|row| row.window.is_some()).count();
         let has_features = self.outbox.as_ref().is_some_and(Outbox::has_features);
         let verdicts =
-            judged(&mut self.live, &rows, (&self.factors, |row| row.window.as_ref(), has_features), &self.metrics);
+            judged(&mut self.live, &rows, &self.factors, (|row| row.window.as_ref(), has_features), &self.metrics);
         if n_windows > 0 && verdicts.is_some() {
             self.metrics.scored.inc_by(n_windows as u64);
             self.metrics.batch.observe(n_windows as f64);
@@ -153,7 +153,7 @@ impl Scorer {
         }
         let shadow = self.shadow.as_mut();
         let shadows = shadow
-            .map(|shadow| judged(shadow, &rows, (&self.factors, |row| row.shadow.as_ref(), false), &self.metrics));
+            .map(|shadow| judged(shadow, &rows, &self.factors, (|row| row.shadow.as_ref(), false), &self.metrics));
         let mut verdicts = verdicts.unwrap_or_default().into_iter();
         let mut shadows = shadows.flatten().unwrap_or_default().into_iter();
         let (keep_rows, table) = (self.live.window_rows(), self.results.table());
@@ -182,7 +182,8 @@ impl Scorer {
 fn judged(
     judge: &mut Judge,
     rows: &[Row],
-    (factors, window, with_alone): (&Factors, fn(&Row) -> Option<&Window>, bool),
+    factors: &Factors,
+    (window, with_alone): (fn(&Row) -> Option<&Window>, bool),
     metrics: &Metrics,
 ) -> Option<Vec<Option<Judged>>> {
     let error = match judge.judge(rows, factors, window, with_alone) {
