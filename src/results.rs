@@ -217,15 +217,6 @@ impl Results {
         }
     }
 
-    /// The flag that a row that has just been scored comes to, as [`HostView::assess`] would say it of the newest; `None` where the
-    /// host can't be judged.
-    #[must_use]
-    pub fn flag(&self, row: &ScoredRow, now_ms: TimestampMs) -> Option<bool> {
-        let table = self.table();
-        let entry = table.hosts.get(row.host.name.as_ref())?;
-        state::assess(&entry.status, entry.arrived_ms, Some(row), &table.meta, now_ms).flag
-    }
-
     /// Called by the host's scoring thread, after all its rows, when the shard has dropped the host.
     pub fn forget(&self, host: &str) {
         self.table().hosts.remove(host);

@@ -17,6 +17,7 @@ use crate::engine::row::{HostId, Row, Treatment, Window};
 use crate::events::Events;
 use crate::feedback::{Factors, Feedback};
 use crate::push::queue::Outbox;
+use crate::results::state::counted_flag;
 use crate::results::{Results, ScoredRow};
 
 /// Rows per message from a shard: what makes the queue's limit in rows one in messages.
@@ -163,11 +164,10 @@ impl Scorer {
             let (shadow, treatment) = (shadows.next().flatten().map(|(verdict, _)| verdict), row.treatment);
             let history_ms = row.history_ms;
             let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict, shadow };
-            if let Some(outbox) = self.outbox.as_mut().filter(|_| scored.verdict.is_some()) {
-                // Of this row's moment, and of the host's: with a body of many rows its status is ahead of most of them.
-                let may_flag = treatment == Treatment::Full && history_ms >= table.meta().min_history_ms;
-                let flag = may_flag.then(|| self.results.flag(&scored, clock::now_ms()));
-                outbox.add(&scored, &alone, flag.flatten());
+            if let (Some(outbox), Some(verdict)) = (&mut self.outbox, &scored.verdict) {
+                // Of this row's moment: with a body of many rows the host's status is ahead of most of them.
+                let flag = counted_flag(verdict.flag, history_ms, table.meta());
+                outbox.add(&scored, &alone, flag.filter(|_| treatment == Treatment::Full));
             }
             self.events.observe(&scored, (history_ms, treatment), table.meta());
             self.results.record_row(scored, keep_rows);
