@@ -4,6 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::series::TimestampMs;
 
+/// Where a service has the time from: [`now_ms`], or one that runs through days in seconds.
+pub type Clock = fn() -> TimestampMs;
+
 /// Now, in milliseconds since the Unix epoch.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the wall clock")]

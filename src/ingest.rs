@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use crate::clock;
+use crate::clock::{self, Clock};
 use crate::config::Ingest as Bounds;
 use crate::decode::{self, Decoder, Encoding, TimeBounds, Wanted};
 use crate::shard::{PushError, Shards};
@@ -31,6 +31,7 @@ pub struct Ingest {
     /// Decoders with their buffers; as many as requests were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
     metrics: Arc<decode::Metrics>,
+    now_ms: Clock,
 }
 
 /// What of a body is taken.
@@ -46,7 +47,15 @@ impl Ingest {
     /// Takes what decode keeps to `shards`.
     #[must_use]
     pub fn new(intake: Intake, shards: Shards, metrics: Arc<decode::Metrics>) -> Self {
-        Self { intake: RwLock::new(Arc::new(intake)), shards, decoders: Mutex::default(), metrics }
+        let (intake, decoders) = (RwLock::new(Arc::new(intake)), Mutex::default());
+        Self { intake, shards, decoders, metrics, now_ms: clock::now_ms }
+    }
+
+    /// Asks `now_ms` for the time instead of the wall clock.
+    #[must_use]
+    pub fn with_clock(mut self, now_ms: Clock) -> Self {
+        self.now_ms = now_ms;
+        self
     }
 
     /// Takes something else of bodies from now on. The number of shards must be as it was.
@@ -59,7 +68,7 @@ impl Ingest {
     /// # Errors
     /// The body is malformed, or a queue is full; nothing was applied.
     pub async fn write(&self, body: &[u8], encoding: Encoding) -> Result<(), WriteError> {
-        let now_ms = clock::now_ms();
+        let now_ms = (self.now_ms)();
         let intake = Arc::clone(&self.intake.read().unwrap_or_else(PoisonError::into_inner));
         let bounds = TimeBounds {
             min_ms: now_ms.saturating_sub(intake.bounds.max_age_ms),

@@ -15,6 +15,7 @@ use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock::Clock;
 use crate::config::{self, Config, Limit, Scale};
 use crate::decode::Wanted;
 use crate::engine::standardise::Constants;
@@ -69,6 +70,8 @@ pub struct Plans {
     pub scored: Vec<u16>,
     /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
     pub storage: Option<PathBuf>,
+    /// Our clock.
+    pub now_ms: Clock,
     /// Changes to the detection for some hosts.
     overrides: Vec<Override>,
     /// The maintenance windows.
@@ -98,8 +101,8 @@ impl Plans {
         let shadow = shadow.map(|(bundle, model)| ShadowPlan::new(&config, bundle, model)).transpose()?;
         let overrides = overrides(&config, &scored)?;
         let maintenance = maintenance(&config)?;
-        let plans =
-            Self { config, bundle, plan: Arc::new(plan), scored, overrides, maintenance, shadow, storage: None };
+        let (plan, storage, now_ms) = (Arc::new(plan), None, clock::now_ms as Clock);
+        let plans = Self { config, bundle, plan, scored, overrides, maintenance, shadow, storage, now_ms };
         plans.check_shadows_step()?;
         Ok(plans)
     }
@@ -423,7 +426,7 @@ impl Service {
         threads.extend(events_thread);
 
         let intake = Intake { wanted: plans.wanted()?, bounds: config.ingest.clone() };
-        let ingest = Arc::new(Ingest::new(intake, shards.clone(), decode_metrics));
+        let ingest = Arc::new(Ingest::new(intake, shards.clone(), decode_metrics).with_clock(plans.now_ms));
         let silences = Silences::new(store, shards.clone());
         let (reloads, reload_requests) = mpsc::channel(RELOADS_WAITING);
         let reloader = Reloader {
@@ -453,7 +456,7 @@ impl Service {
             feedback,
             registry,
             ready: Arc::clone(&ready),
-            now_ms: clock::now_ms,
+            now_ms: plans.now_ms,
             write,
             limits: config.limits.clone(),
             metrics: config.metrics.clone(),
@@ -463,7 +466,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let connections = config.limits.connections;
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
-        let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, stopped.clone()));
+        let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, (plans.now_ms, stopped.clone())));
         let reloader = tokio::spawn(reloader.run(reload_requests, until(stopped)));
         ready.store(true, Ordering::Release);
         Ok(Self { shards, stop, ready, server, ticker, reloader, reloads, threads, push, webhook })
@@ -543,7 +546,7 @@ fn start_events(plans: &Plans, registry: &Registry) -> anyhow::Result<(Arc<Event
         log_bytes: config.limits.event_log_bytes as u64,
     };
     let Some(dir) = &plans.storage else { return Ok((Arc::new(Events::new(&bounds, registry)?), None)) };
-    let (events, thread) = Events::stored(&bounds, registry, dir, clock::now_ms())?;
+    let (events, thread) = Events::stored(&bounds, registry, dir, (plans.now_ms)())?;
     Ok((Arc::new(events), Some(thread)))
 }
 
@@ -551,16 +554,22 @@ async fn serve(listener: TcpListener, routes: http::Routes, connections: usize, 
     http::serve(listener, routes, connections, until(stopped), DRAIN_MS).await;
 }
 
-async fn tick(shards: Shards, results: Arc<Results>, events: Arc<Events>, lag: Gauge, stopped: watch::Receiver<bool>) {
+async fn tick(
+    shards: Shards,
+    results: Arc<Results>,
+    events: Arc<Events>,
+    lag: Gauge,
+    (now_ms, stopped): (Clock, watch::Receiver<bool>),
+) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stopped = std::pin::pin!(until(stopped));
     loop {
         tokio::select! {
             _ = interval.tick() => {
-                shards.tick(clock::now_ms());
-                events.sweep(&results, clock::now_ms());
-                lag.set(results.table().lag_ms(clock::now_ms()) as f64 / 1_000.0);
+                shards.tick(now_ms());
+                events.sweep(&results, now_ms());
+                lag.set(results.table().lag_ms(now_ms()) as f64 / 1_000.0);
             }
             () = &mut stopped => return,
         }
