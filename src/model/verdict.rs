@@ -42,6 +42,8 @@ pub struct Alone {
 pub struct VerdictState {
     /// The mse by the long and by the short smoothing; `None` before the first row.
     smoothed: Option<[f64; 2]>,
+    /// The same since the running silence began; `None` outside of one.
+    silenced: Option<[f64; 2]>,
     /// How wrong the model usually is. Outlives silences.
     levels: ResidualLevels,
     /// What the host's own limit follows; `None` where it has none or before the first row.
@@ -91,14 +93,11 @@ impl VerdictState {
             self.n_over = 0;
         }
         self.last_ms = Some(t_ms);
-        let before = self.smoothed;
-        let smoothed = self.smooth(mse, decision);
+        let smoothed = self.smooth(mse, learns, decision);
         let limit = self.limit(decision);
         let score = smoothed / limit;
         if learns {
             self.quantile = decision.own_limit.map(|own| own.next(self.quantile, smoothed));
-        } else {
-            self.smoothed = before;
         }
         self.decide((score, treatment), t_ms, &errors, decision);
         let total: f64 = self.error_sums.iter().sum();
@@ -200,12 +199,22 @@ impl VerdictState {
         errors
     }
 
-    fn smooth(&mut self, mse: f64, decision: &Decision) -> f64 {
+    /// A silence is smoothed apart. After it the lower of both counts: neither what was wrong in the silence nor what was wrong
+    /// before it, and is over, is to be flagged when it ends.
+    fn smooth(&mut self, mse: f64, learns: bool, decision: &Decision) -> f64 {
         let (long_rows, short_rows) = (decision.smoothing_rows.max(1.0), decision.short_smoothing_rows.max(1.0));
-        let [long, short] = self
-            .smoothed
-            .map_or([mse; 2], |[long, short]| [long + (mse - long) / long_rows, short + (mse - short) / short_rows]);
-        self.smoothed = Some([long, short]);
+        let next = |before: Option<[f64; 2]>| {
+            before
+                .map_or([mse; 2], |[long, short]| [long + (mse - long) / long_rows, short + (mse - short) / short_rows])
+        };
+        let [long, short] = if learns {
+            if let (Some(before), Some(silenced)) = (&mut self.smoothed, self.silenced.take()) {
+                *before = [before[0].min(silenced[0]), before[1].min(silenced[1])];
+            }
+            *self.smoothed.insert(next(self.smoothed))
+        } else {
+            *self.silenced.insert(next(self.silenced.or(self.smoothed)))
+        };
         if short_rows < long_rows { long.max(short * decision.short_weight) } else { long }
     }
 
@@ -400,10 +409,29 @@ mod tests {
             };
             (0..).zip(rows).map(judge).map(|verdict| (verdict.score, verdict.flag)).collect::<Vec<_>>()
         };
-        let (quiet, loud) = (run(&[0.1; 5]), run(&[20.0; 5]));
+        let (none, loud) = (run(&[]), run(&[20.0; 5]));
         assert!(loud[5].0 > 1.0, "the score is shown: {loud:?}");
         assert!(loud.iter().all(|(_, flag)| !flag));
-        assert_eq!(quiet.last(), loud.last());
+        assert_eq!(none.last(), loud.last());
+    }
+
+    #[test]
+    fn what_ends_within_a_silence_is_over() {
+        let decision = Decision { smoothing_rows: 5.0, ..decision(2.0) };
+        let last = |silenced: f32, after: f32| {
+            let mut state = VerdictState::default();
+            let rows =
+                [(9.0, FULL); 5].into_iter().chain([(silenced, Treatment::Silenced); 25]).chain([(after, FULL); 3]);
+            let judge = |(k, (z, treatment)): (i64, (f32, Treatment))| {
+                state.judge(&window(&[z]), &[0.0], (k * 60_000, treatment), &decision).unwrap()
+            };
+            let verdicts: Vec<Verdict> = (0..).zip(rows).map(judge).collect();
+            assert!(verdicts[4].flag && verdicts[5..30].iter().all(|verdict| !verdict.flag));
+            ((verdicts[29].score > 1.0, verdicts[30].score > 1.0), verdicts[32].flag)
+        };
+        assert_eq!(last(0.1, 0.1), ((false, false), false), "not shown, and not flagged again");
+        assert_eq!(last(9.0, 9.0), ((true, true), true), "it goes on");
+        assert_eq!(last(9.0, 0.1), ((true, true), true), "it has just ended: as without a silence");
     }
 
     #[test]
