@@ -343,11 +343,15 @@ impl Host {
 
     /// What is known of the host now.
     pub(super) fn status(&self, shared: &Shared) -> HostStatus {
+        let window_rows = match self.not_scored {
+            Some(NotScored::TooFewRows) => self.windows.n_present(),
+            _ => self.windows.len(),
+        };
         HostStatus {
             host: Arc::clone(&self.id),
             last_sample_ms: self.newest_ms,
             up: self.slots.up(self.newest_ms, shared.config.plan.lookback_ms),
-            window_rows: u32::try_from(self.windows.len()).unwrap_or(u32::MAX),
+            window_rows: u32::try_from(window_rows).unwrap_or(u32::MAX),
             history_ms: self.history_ms(shared),
             missing: self.missing.clone(),
             errors: self.errors.clone(),

@@ -68,7 +68,7 @@ pub struct HostStatus {
     pub last_sample_ms: TimestampMs,
     /// The newest `up`: `Some(false)` where every live `up` series of the host is 0, `None` where there is none.
     pub up: Option<bool>,
-    /// Rows in its window, at most T.
+    /// Rows in its window, at most T. Where they are too few, those of a gap don't count.
     pub window_rows: u32,
     /// Event time from its first to its newest closed row, less the gaps that emptied the window.
     pub history_ms: i64,
@@ -87,7 +87,7 @@ pub struct HostStatus {
 /// Why a row without a window has none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotScored {
-    /// Fewer than T rows so far.
+    /// Fewer than T rows so far, or most of them lie in a gap.
     TooFewRows,
     /// More of the window, or of its newest row, is missing than configured.
     TooMuchMissing,

@@ -83,6 +83,16 @@ impl WindowRing {
         self.n_rows
     }
 
+    /// Whether there are T rows.
+    pub(super) fn is_full(&self) -> bool {
+        self.n_rows == self.n_rows_max
+    }
+
+    /// Rows held in which some cell is not missing.
+    pub(super) fn n_present(&self) -> usize {
+        self.rows().filter(|row| row.iter().any(|cell| *cell != MISSING)).count()
+    }
+
     /// The rows from the oldest to the newest.
     fn rows(&self) -> impl Iterator<Item = &[i16]> {
         let first = (self.next + self.n_rows_max - self.n_rows) % self.n_rows_max;

@@ -183,11 +183,18 @@ impl Windows {
         }
         // A young host's window has rows from before its statistics were warm: that is no fault of the host.
         let n_rows_young = config.statistics.warmup_rows().saturating_add(config.window_rows as u32);
-        let why = if self.n_rows < n_rows_young { NotScored::StatisticsWarmingUp } else { NotScored::TooMuchMissing };
         if row.z.iter().filter(|z| z.is_nan()).count() as f64 > n_missing_max {
             return Err(NotScored::StatisticsWarmingUp);
         }
-        let input = self.ring.filled(config.max_missing).ok_or(why)?;
+        let input = self.ring.filled(config.max_missing).ok_or_else(|| {
+            let n_present_min = (1.0 - config.max_missing) * config.window_rows as f64;
+            match self.n_rows {
+                n_rows if n_rows < n_rows_young => NotScored::StatisticsWarmingUp,
+                // The host was away for a while.
+                _ if (self.n_present() as f64) < n_present_min => NotScored::TooFewRows,
+                _ => NotScored::TooMuchMissing,
+            }
+        })?;
         Ok(Window { input, target: row.z, mean: row.mean, deviation: row.deviation })
     }
 
@@ -200,6 +207,12 @@ impl Windows {
     #[must_use]
     pub fn len(&self) -> usize {
         self.ring.len()
+    }
+
+    /// Rows in the window; once there are T, those without any value don't count.
+    #[must_use]
+    pub fn n_present(&self) -> usize {
+        if self.ring.is_full() { self.ring.n_present() } else { self.len() }
     }
 
     /// Whether the window has no row.
