@@ -60,11 +60,18 @@ impl fmt::Display for Matcher {
         let (operator, value) = match &self.comparison {
             Comparison::Equal(value) => ("=", value.as_ref()),
             Comparison::NotEqual(value) => ("!=", value.as_ref()),
-            Comparison::Matches(regex) => ("=~", regex.as_str()),
-            Comparison::MatchesNot(regex) => ("!~", regex.as_str()),
+            Comparison::Matches(regex) => ("=~", as_written(regex)),
+            Comparison::MatchesNot(regex) => ("!~", as_written(regex)),
         };
         write!(f, "{}{operator}{value:?}", self.label)
     }
+}
+
+/// The pattern without its anchors: ours, and within them those of the parser.
+fn as_written(regex: &Regex) -> &str {
+    ["^(?s:", "^(?:"].iter().fold(regex.as_str(), |text, start| {
+        text.strip_prefix(start).and_then(|text| text.strip_suffix(")$")).unwrap_or(text)
+    })
 }
 
 /// All conditions that a series must meet.
@@ -139,6 +146,13 @@ mod tests {
         check(Matcher::pattern("mode", "dle", false).unwrap(), false); // anchored
         check(Matcher::pattern("mode", "user|system", true).unwrap(), true);
         check(Matcher::pattern("mode", "idle|system", true).unwrap(), false);
+    }
+
+    #[test]
+    fn it_is_shown_as_it_was_written() {
+        let pattern = |pattern: &str| Matcher::pattern("mode", pattern, false).unwrap().to_string();
+        assert_eq!(pattern("id.*|(user)"), r#"mode=~"id.*|(user)""#);
+        assert_eq!(pattern("^(?:id.*)$"), r#"mode=~"id.*""#, "as the parser gives it");
     }
 
     #[test]
