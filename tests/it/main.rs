@@ -13,6 +13,7 @@ mod playback;
 mod preset;
 mod promql;
 mod proto;
+mod scenarios;
 mod servers;
 mod service;
 mod tidy;
