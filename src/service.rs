@@ -37,7 +37,6 @@ use crate::shard::{self, Shards};
 use crate::silence::control::Silences;
 use crate::silence::store::Store;
 use crate::silence::{Schedule, Silence, When};
-use crate::webhook::Notifier;
 use crate::{clock, decode};
 
 use reload::Reloader;
@@ -389,7 +388,7 @@ pub struct Service {
     /// Where results are pushed; ends after the scorers.
     push: reload::PushCell,
     /// Who tells others of events.
-    webhook: Option<Notifier>,
+    webhook: reload::WebhookCell,
 }
 
 impl Service {
@@ -407,9 +406,9 @@ impl Service {
 
         let (events, events_thread) = start_events(plans, &registry)?;
         let feedback = Arc::new(Feedback::open(plans.storage.as_deref(), feedback_bounds(config), &registry)?);
-        let notifier =
-            |webhook| Notifier::start(webhook, Arc::clone(&events), &registry, clock::now_ms().unsigned_abs());
-        let webhook = config.webhook.as_ref().map(notifier).transpose()?;
+        let mut webhooks = reload::Webhooks::new(registry.clone(), Arc::clone(&events));
+        let webhook = config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
+        let webhook = Arc::new(Mutex::new(webhook));
         let mut pushes = reload::Pushes::new(registry.clone());
         let push = config.push.as_ref().map(|push| pushes.start(push, results.table().meta())).transpose()?;
         let Scorers { queues, senders, threads: scorer_threads } =
@@ -441,6 +440,8 @@ impl Service {
             events: Arc::clone(&events),
             metrics: reload::Metrics::new(&registry)?,
             pushes,
+            webhooks,
+            webhook: Arc::clone(&webhook),
             push: Arc::clone(&push),
         };
         let write = move |body: bytes::Bytes, encoding| {
@@ -504,7 +505,8 @@ impl Service {
         self.ticker.await.context("the ticker failed")?;
         self.reloader.await.context("the reloader failed")?;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "requests are done");
-        if let Some(webhook) = self.webhook {
+        let webhook = self.webhook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(webhook) = webhook {
             webhook.stop().await;
         }
         // The last senders go here: each thread ends when nobody can send to it any more.

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use super::Plans;
 use crate::clock;
 use crate::config::push::Push;
+use crate::config::webhook::Webhook;
 use crate::config::{self, Config};
 use crate::decode::Wanted;
 use crate::engine::EngineConfig;
@@ -28,6 +29,7 @@ use crate::push::{self, Pusher};
 use crate::results::{Meta, Results};
 use crate::shard::{Paused, Shards};
 use crate::silence::control::Silences;
+use crate::webhook::{self, Notifier};
 
 /// How long a push that was replaced may take for what it still has.
 const OLD_PUSH: Duration = Duration::from_secs(60);
@@ -49,10 +51,42 @@ pub(super) struct Reloader {
     pub(super) metrics: Metrics,
     pub(super) pushes: Pushes,
     pub(super) push: PushCell,
+    pub(super) webhooks: Webhooks,
+    pub(super) webhook: WebhookCell,
 }
 
 /// Where the results are pushed now, if anywhere.
 pub(super) type PushCell = Arc<Mutex<Option<Pusher>>>;
+
+/// Who is told of events now, if anybody.
+pub(super) type WebhookCell = Arc<Mutex<Option<Notifier>>>;
+
+/// Starts webhooks one after the other; their counters go on.
+pub(super) struct Webhooks {
+    registry: Registry,
+    events: Arc<Events>,
+    /// Registered by the first.
+    metrics: Option<webhook::Metrics>,
+}
+
+impl Webhooks {
+    pub(super) fn new(registry: Registry, events: Arc<Events>) -> Self {
+        Self { registry, events, metrics: None }
+    }
+
+    /// Starts one. It tells of every event that is open; alerts that an earlier one sent elsewhere end by themselves.
+    ///
+    /// # Errors
+    /// As [`Notifier::start`].
+    pub(super) fn start(&mut self, webhook: &Webhook) -> anyhow::Result<Notifier> {
+        let metrics = match &self.metrics {
+            Some(metrics) => metrics.clone(),
+            None => webhook::Metrics::new(&self.registry)?,
+        };
+        self.metrics = Some(metrics.clone());
+        Notifier::start(webhook, Arc::clone(&self.events), metrics, clock::now_ms().unsigned_abs())
+    }
+}
 
 /// Starts pushes one after the other; their counters go on.
 #[derive(Clone)]
@@ -131,7 +165,14 @@ impl Reloader {
         if prepared.plans.step_ms() != self.step_ms {
             tracing::warn!("`step` has changed: windows and statistics of every host start over");
         }
+        let new_webhook = self.new_webhook(&prepared)?;
         (self.running, self.step_ms) = self.hand_over(prepared).await?;
+        if let Some(new) = new_webhook {
+            let old = std::mem::replace(&mut *self.webhook.lock().unwrap_or_else(PoisonError::into_inner), new);
+            if let Some(old) = old {
+                old.stop().await;
+            }
+        }
         Ok(())
     }
 
@@ -146,6 +187,15 @@ impl Reloader {
             return Ok(None);
         }
         Ok(Some(push.map(|push| self.pushes.start(push, new)).transpose()?))
+    }
+
+    /// The webhook of the new configuration, where it is another.
+    fn new_webhook(&mut self, prepared: &Prepared) -> anyhow::Result<Option<Option<Notifier>>> {
+        let webhook = prepared.plans.config.webhook.as_ref();
+        if webhook == self.running.webhook.as_ref() {
+            return Ok(None);
+        }
+        Ok(Some(webhook.map(|webhook| self.webhooks.start(webhook)).transpose()?))
     }
 
     /// Gives what is prepared to every stage. Gives back what runs then.
@@ -202,7 +252,6 @@ fn check_fixed(running: &Config, new: &Config) -> anyhow::Result<()> {
         ("limits.event_log", a.event_log_bytes == b.event_log_bytes),
         ("limits.feedback", a.feedback == b.feedback),
         ("feedback", running.feedback == new.feedback),
-        ("webhook", running.webhook == new.webhook),
         ("metrics", running.metrics == new.metrics),
     ];
     let changed: Vec<String> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| format!("`{key}`")).collect();

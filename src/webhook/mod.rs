@@ -33,8 +33,8 @@ impl Notifier {
     /// Starts the task that tells `webhook` of `events`. The jitter of its pauses comes from `seed`.
     ///
     /// # Errors
-    /// There is no client, or the registry has one of the metrics already.
-    pub fn start(webhook: &Webhook, events: Arc<Events>, registry: &Registry, seed: u64) -> anyhow::Result<Self> {
+    /// There is no client.
+    pub fn start(webhook: &Webhook, events: Arc<Events>, metrics: Metrics, seed: u64) -> anyhow::Result<Self> {
         let timeout = Duration::from_millis(webhook.timeout_ms);
         // A redirect would turn the POST into a GET, and lose the credentials.
         let client = outbound::client().timeout(timeout).redirect(Policy::none());
@@ -52,7 +52,7 @@ impl Notifier {
             ledger,
             backoff: Backoff::new(webhook.retry_min_ms, webhook.retry_max_ms, seed),
             paused_until_ms: TimestampMs::MIN,
-            metrics: Metrics::new(registry)?,
+            metrics,
         };
         Ok(Self { task: tokio::spawn(sender.run()) })
     }
@@ -159,9 +159,9 @@ impl Sender {
     }
 }
 
-/// Counters of alerts.
+/// Counters of alerts; clones share them.
 #[derive(Debug, Clone)]
-struct Metrics {
+pub struct Metrics {
     sent: IntCounterVec,
     dropped: IntCounterVec,
     failed: IntCounterVec,
@@ -177,7 +177,11 @@ impl Metrics {
         self.sent.with_label_values(&["firing"]).inc_by((batch.len() - n_over) as u64);
     }
 
-    fn new(registry: &Registry) -> prometheus::Result<Self> {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// They are registered already.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
         let metrics = Self {
             sent: IntCounterVec::new(
                 Opts::new(

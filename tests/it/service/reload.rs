@@ -12,12 +12,12 @@ use super::*;
 const HOST: &str = "a:9100";
 
 /// A service that was started with a file.
-struct Reloading {
-    world: World,
+pub(super) struct Reloading {
+    pub(super) world: World,
 }
 
 impl Reloading {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, bytes: Vec<u8>| fs::write(folder.path().join(name), bytes).unwrap();
         write("small.onnx", bundle(&FEATURES));
@@ -54,7 +54,7 @@ impl Reloading {
     }
 
     /// Runs [`CONFIG`] with these changes from now on.
-    async fn reload(&self, changes: &[(&str, &str)]) {
+    pub(super) async fn reload(&self, changes: &[(&str, &str)]) {
         self.write_file(changes);
         assert_eq!(self.post().await, (200, "reloaded".to_owned()), "{changes:?}");
     }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::node::{CONFIG, FEATURES, HOUR, Node};
+use super::reload::Reloading;
 use super::{World, pages};
 use crate::servers::{Program, Server};
 
@@ -103,6 +104,28 @@ async fn an_alertmanager_that_comes_late_is_told_what_is_open() {
     late.answer(Answer::Forward(server.url().trim_start_matches("http://").parse().unwrap()));
     assert_eq!(alerts(&server, 1).await[0]["labels"]["instance"], "a:9100");
     world.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_changes_who_is_told() {
+    let (mut first, mut second) = (Receiver::start(Answer::Status(200)), Receiver::start(Answer::Status(200)));
+    let service = Reloading::start().await;
+    let to = |receiver: &Receiver| format!("webhook: {{url: '{}'}}\nthreads:", receiver.url());
+    service.world.write(jumping().series(0..92)).await;
+    assert_eq!(counter(&service.world, "alerts_total", "firing").await, 0.0);
+    // Each is told of what is open, and the counters go on.
+    service.reload(&[("threads:", &to(&first))]).await;
+    assert_eq!(first.next().await[0]["labels"]["instance"], "a:9100");
+    service.reload(&[("threads:", &to(&second))]).await;
+    assert_eq!(second.next().await[0]["labels"]["instance"], "a:9100");
+    until(async || (counter(&service.world, "alerts_total", "firing").await == 2.0).then_some(())).await;
+    service.reload(&[]).await;
+    first.rest();
+    second.rest();
+    service.world.write(Node { jumps_at: 80, ..Node::calm("b:9100") }.series(0..92)).await;
+    assert!(service.world.get("/api/v1/events").await.contains("b:9100"));
+    service.world.stop().await;
+    assert_eq!((first.rest(), second.rest()), (0, 0), "nobody is told any more");
 }
 
 #[tokio::test]
