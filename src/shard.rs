@@ -312,7 +312,24 @@ impl Metrics {
         for counters in [&metrics.dropped, &metrics.frames_early, &metrics.feature_errors] {
             registry.register(Box::new(counters.clone()))?;
         }
+        // From the beginning, or the first of a kind would be no increase to who scrapes them.
+        for event in EVENTS {
+            metrics.of(event);
+        }
         Ok(metrics)
+    }
+
+    /// What counts `event`.
+    fn of(&self, event: Event) -> IntCounter {
+        match event {
+            Event::RowClosed => self.rows.clone(),
+            Event::StepSkipped => self.steps_skipped.clone(),
+            Event::Duplicate => self.duplicates.clone(),
+            Event::Late | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
+                self.dropped.with_label_values(&[event.as_str()])
+            }
+            Event::FramesPerHost | Event::SamplesPerHost => self.frames_early.with_label_values(&[event.as_str()]),
+        }
     }
 
     fn observe(&self, out: &Output, plan: &Plan) {
@@ -321,17 +338,7 @@ impl Metrics {
             if n == 0 {
                 continue;
             }
-            match event {
-                Event::RowClosed => self.rows.inc_by(n),
-                Event::StepSkipped => self.steps_skipped.inc_by(n),
-                Event::Duplicate => self.duplicates.inc_by(n),
-                Event::Late | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
-                    self.dropped.with_label_values(&[event.as_str()]).inc_by(n);
-                }
-                Event::FramesPerHost | Event::SamplesPerHost => {
-                    self.frames_early.with_label_values(&[event.as_str()]).inc_by(n);
-                }
-            }
+            self.of(event).inc_by(n);
         }
         for reason in InvalidSeries::ALL {
             let n = out.invalid_series[reason as usize];
