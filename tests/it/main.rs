@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // a test that cannot go on says why by panicking
 mod binary;
 mod decode;
+mod deploy;
 mod e2e;
 mod evaluate;
 mod features;

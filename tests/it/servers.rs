@@ -26,6 +26,9 @@ impl Program {
     }
 }
 
+/// The least that Alertmanager starts with.
+pub const ALERTMANAGER: &str = "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n";
+
 /// A running database without data; it ends when dropped.
 pub struct Server {
     program: Program,
@@ -37,7 +40,8 @@ pub struct Server {
 impl Server {
     /// Returns once it answers; `None` where the program is missing.
     pub fn start(program: Program) -> Option<Self> {
-        Self::start_with(program, "{}\n")
+        let is_alertmanager = program == Program::Alertmanager;
+        Self::start_with(program, if is_alertmanager { ALERTMANAGER } else { "{}\n" })
     }
 
     /// As [`Server::start`]; it scrapes `target` every second.
@@ -50,13 +54,13 @@ impl Server {
         Self::start_with(program, &config)
     }
 
-    /// With the configuration `config`, as Prometheus has it.
-    fn start_with(program: Program, config: &str) -> Option<Self> {
+    /// With the configuration `config`, as Prometheus has it, or Alertmanager.
+    pub fn start_with(program: Program, config: &str) -> Option<Self> {
         let path = peers::folder(&[program.file()], "what reads or writes a database")?.join(program.file());
         let folder = tempfile::tempdir().unwrap();
         let address = peers::free_address();
         let data = folder.path().join("data");
-        let file = folder.path().join("prometheus.yml");
+        let file = folder.path().join("config.yml");
         std::fs::write(&file, config).unwrap();
         let mut command = Command::new(path);
         match program {
@@ -77,9 +81,7 @@ impl Server {
                 command.args(["--storage.tsdb.retention.time=100y", "--storage.remote.read-max-bytes-in-frame=2000"]);
             }
             Program::Alertmanager => {
-                let config = folder.path().join("alertmanager.yml");
-                std::fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n").unwrap();
-                command.arg(format!("--config.file={}", config.display()));
+                command.arg(format!("--config.file={}", file.display()));
                 command.arg(format!("--storage.path={}", data.display()));
                 // Without the gossip of a cluster.
                 command.args([&format!("--web.listen-address={address}"), "--cluster.listen-address="]);
@@ -120,6 +122,12 @@ impl Server {
         if self.program != Program::Prometheus {
             assert_eq!(self.ask("GET", "/internal/force_flush", "", &[]).0, 200);
         }
+    }
+
+    /// Takes a body of JSON.
+    pub fn post(&self, path: &str, body: &str) {
+        let (status, answer) = self.ask("POST", path, "Content-Type: application/json\r\n", body.as_bytes());
+        assert_eq!(status, 200, "{:?}: {path}: {answer}", self.program);
     }
 
     /// What it answers to a query, which must be 200.

@@ -11,6 +11,7 @@ mod feedback;
 mod node;
 mod pages;
 mod push;
+mod queries;
 mod reload;
 mod scrapes;
 mod verdicts;
