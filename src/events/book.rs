@@ -78,7 +78,7 @@ pub struct Filter {
 }
 
 impl Book {
-    /// See [`Book::merge_ms`].
+    /// See `merge_ms`.
     pub fn set_merge(&mut self, merge_ms: i64) {
         self.merge_ms = merge_ms;
     }
