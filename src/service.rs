@@ -406,9 +406,7 @@ impl Service {
 
         let (events, events_thread) = start_events(plans, &registry)?;
         let feedback = Arc::new(Feedback::open(plans.storage.as_deref(), feedback_bounds(config), &registry)?);
-        let mut webhooks = reload::Webhooks::new(registry.clone(), Arc::clone(&events));
-        let webhook = config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
-        let webhook = Arc::new(Mutex::new(webhook));
+        let (webhooks, webhook) = start_webhook(config, &registry, &events)?;
         let mut pushes = reload::Pushes::new(registry.clone());
         let push = config.push.as_ref().map(|push| pushes.start(push, results.table().meta())).transpose()?;
         let Scorers { queues, senders, threads: scorer_threads } =
@@ -526,6 +524,17 @@ impl Service {
 }
 
 /// What the ticker tells of the age of samples.
+/// What starts webhooks, and the first one, where there is one.
+fn start_webhook(
+    config: &Config,
+    registry: &Registry,
+    events: &Arc<Events>,
+) -> anyhow::Result<(reload::Webhooks, reload::WebhookCell)> {
+    let mut webhooks = reload::Webhooks::new(registry.clone(), Arc::clone(events));
+    let webhook = config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
+    Ok((webhooks, Arc::new(Mutex::new(webhook))))
+}
+
 fn lag_gauge(registry: &Registry) -> prometheus::Result<Gauge> {
     let help = "How long after their time the newest samples came, of the host where that is most.";
     let lag = Gauge::new("outlierd_ingest_lag_seconds", help)?;
