@@ -223,23 +223,6 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds { step: 2.0, min: 0.5, max: 3.0, opinions: 4 };
 
-    fn event(host: &str, id: &str) -> Event {
-        Event {
-            id: id.into(),
-            host: host.into(),
-            labels: [].into(),
-            model: String::new(),
-            start_ms: 0,
-            end_ms: None,
-            ended: None,
-            last_ms: 0,
-            score: 2.0,
-            peak_score: 2.0,
-            peak_ms: 0,
-            features: Vec::new(),
-        }
-    }
-
     fn open(storage: Option<&Path>) -> Feedback {
         Feedback::open(storage, BOUNDS, &Registry::new()).unwrap()
     }
@@ -249,7 +232,7 @@ mod tests {
         let feedback = open(None);
         for (i, one) in said.chars().enumerate() {
             let verdict = if one == '+' { Opinion::Expected } else { Opinion::Useful };
-            assert!(feedback.give(&event("a", &i.to_string()), verdict, 0).is_ok());
+            assert!(feedback.give(&Event::of("a", &i.to_string()), verdict, 0).is_ok());
         }
         assert_eq!(feedback.factors().get("a").copied().unwrap_or(1.0), expected, "{said}");
         assert_eq!(feedback.factors().get("b"), None);
@@ -269,11 +252,11 @@ mod tests {
     #[test]
     fn the_last_word_on_an_event_counts_and_can_be_taken_back() {
         let feedback = open(None);
-        feedback.give(&event("a", "1"), Opinion::Expected, 5).unwrap();
-        let now = feedback.give(&event("a", "1"), Opinion::Useful, 6).unwrap();
+        feedback.give(&Event::of("a", "1"), Opinion::Expected, 5).unwrap();
+        let now = feedback.give(&Event::of("a", "1"), Opinion::Useful, 6).unwrap();
         let given = Given { event: "1".into(), host: "a".into(), verdict: Opinion::Useful, given_ms: 6 };
         assert_eq!(now, HostFeedback { host: "a".into(), factor: 0.5, feedback: vec![given] });
-        feedback.give(&event("b", "2"), Opinion::Expected, 7).unwrap();
+        feedback.give(&Event::of("b", "2"), Opinion::Expected, 7).unwrap();
         let hosts: Vec<(String, f64)> = feedback.list().into_iter().map(|one| (one.host, one.factor)).collect();
         assert_eq!(hosts, [("a".to_owned(), 0.5), ("b".to_owned(), 2.0)]);
         assert_eq!(feedback.undo("3"), Ok(None));
@@ -285,17 +268,17 @@ mod tests {
     fn they_are_bounded() {
         let feedback = open(None);
         for i in 0..4 {
-            feedback.give(&event("a", &i.to_string()), Opinion::Expected, 0).unwrap();
+            feedback.give(&Event::of("a", &i.to_string()), Opinion::Expected, 0).unwrap();
         }
-        assert_eq!(feedback.give(&event("a", "4"), Opinion::Expected, 0), Err(Refused::Full(4)));
-        assert!(feedback.give(&event("a", "3"), Opinion::Useful, 0).is_ok(), "another word on the same");
+        assert_eq!(feedback.give(&Event::of("a", "4"), Opinion::Expected, 0), Err(Refused::Full(4)));
+        assert!(feedback.give(&Event::of("a", "3"), Opinion::Useful, 0).is_ok(), "another word on the same");
     }
 
     #[test]
     fn they_outlive_the_service() {
         let folder = tempfile::tempdir().unwrap();
         let feedback = open(Some(folder.path()));
-        feedback.give(&event("a", "1"), Opinion::Expected, 5).unwrap();
+        feedback.give(&Event::of("a", "1"), Opinion::Expected, 5).unwrap();
         let again = open(Some(folder.path()));
         assert_eq!((again.list(), again.factors().get("a")), (feedback.list(), Some(&2.0)));
         for text in ["", "{", "[{\"event\": 1}]"] {
@@ -307,7 +290,7 @@ mod tests {
         // What is not kept is not in force.
         std::fs::create_dir(folder.path().join("feedback.json.new")).unwrap();
         let feedback = open(Some(folder.path()));
-        assert!(matches!(feedback.give(&event("a", "1"), Opinion::Expected, 5), Err(Refused::NotKept(_))));
+        assert!(matches!(feedback.give(&Event::of("a", "1"), Opinion::Expected, 5), Err(Refused::NotKept(_))));
         assert!(feedback.list().is_empty() && feedback.factors().is_empty());
     }
 }

@@ -121,3 +121,24 @@ pub fn top_features(row: &ScoredRow, verdict: &Verdict, meta: &Meta) -> Vec<TopF
     top.truncate(FEATURES_NAMED);
     top
 }
+
+#[cfg(test)]
+impl Event {
+    /// One that is open, for tests that look at nothing else of it.
+    pub(crate) fn of(host: &str, id: &str) -> Self {
+        Self {
+            id: id.into(),
+            host: host.into(),
+            labels: [].into(),
+            model: String::new(),
+            start_ms: 0,
+            end_ms: None,
+            ended: None,
+            last_ms: 0,
+            score: 2.0,
+            peak_score: 2.0,
+            peak_ms: 0,
+            features: Vec::new(),
+        }
+    }
+}

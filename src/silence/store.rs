@@ -27,6 +27,14 @@ const AGE_MS_MAX: i64 = 10 * 366 * 86_400_000;
 pub struct Asked {
     /// Ours.
     pub id: String,
+    /// What was asked for.
+    #[serde(flatten)]
+    pub wish: Wish,
+}
+
+/// What somebody asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
     /// Which hosts: label matchers in braces.
     #[serde(rename = "match")]
     pub hosts: String,
@@ -37,21 +45,6 @@ pub struct Asked {
     /// Why; may be empty.
     pub comment: String,
     /// Who; may be empty.
-    pub created_by: String,
-}
-
-/// What somebody asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
-    /// See [`Asked::hosts`].
-    pub hosts: String,
-    /// See [`Asked::starts_ms`].
-    pub starts_ms: TimestampMs,
-    /// See [`Asked::ends_ms`].
-    pub ends_ms: TimestampMs,
-    /// See [`Asked::comment`].
-    pub comment: String,
-    /// See [`Asked::created_by`].
     pub created_by: String,
 }
 
@@ -113,8 +106,8 @@ impl Store {
     #[must_use]
     pub fn list(&self, now_ms: TimestampMs) -> Vec<&Asked> {
         let mut list: Vec<&Asked> = self.asked.iter().map(|(asked, _)| asked).collect();
-        list.retain(|asked| asked.ends_ms > now_ms);
-        list.sort_by(|a, b| (a.ends_ms, &a.id).cmp(&(b.ends_ms, &b.id)));
+        list.retain(|asked| asked.wish.ends_ms > now_ms);
+        list.sort_by(|a, b| (a.wish.ends_ms, &a.id).cmp(&(b.wish.ends_ms, &b.id)));
         list
     }
 
@@ -141,14 +134,14 @@ impl Store {
                 return bad(format!("`{key}` has {} bytes; at most {TEXT_BYTES_MAX} are kept", text.len()));
             }
         }
-        self.asked.retain(|(asked, _)| asked.ends_ms > now_ms);
+        self.asked.retain(|(asked, _)| asked.wish.ends_ms > now_ms);
         if self.asked.len() >= self.n_max {
             return Err(Refused::Full(self.n_max));
         }
         let id = self.new_id(now_ms);
-        let Wish { hosts: text, starts_ms, ends_ms, comment, created_by } = wish;
-        let asked = Asked { id, hosts: text, starts_ms, ends_ms, comment, created_by };
-        let silence = Silence { name: asked.id.as_str().into(), hosts, when: When::Once(starts_ms, ends_ms) };
+        let when = When::Once(wish.starts_ms, wish.ends_ms);
+        let silence = Silence { name: id.as_str().into(), hosts, when };
+        let asked = Asked { id, wish };
         self.asked.push((asked.clone(), Arc::new(silence)));
         if let Err(error) = self.keep() {
             self.asked.pop();
@@ -231,8 +224,8 @@ fn kept(path: &Path) -> Vec<(Asked, Arc<Silence>)> {
 }
 
 fn silence(asked: Asked) -> anyhow::Result<(Asked, Arc<Silence>)> {
-    let hosts = host_selector(&asked.hosts).map_err(anyhow::Error::msg)?;
-    let when = When::Once(asked.starts_ms, asked.ends_ms);
+    let hosts = host_selector(&asked.wish.hosts).map_err(anyhow::Error::msg)?;
+    let when = When::Once(asked.wish.starts_ms, asked.wish.ends_ms);
     let silence = Arc::new(Silence { name: asked.id.as_str().into(), hosts, when });
     Ok((asked, silence))
 }

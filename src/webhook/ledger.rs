@@ -97,27 +97,10 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    fn event(host: &str, id: &str) -> Arc<Event> {
-        Arc::new(Event {
-            id: id.into(),
-            host: host.into(),
-            labels: [].into(),
-            model: String::new(),
-            start_ms: 0,
-            end_ms: None,
-            ended: None,
-            last_ms: 0,
-            score: 2.0,
-            peak_score: 2.0,
-            peak_ms: 0,
-            features: Vec::new(),
-        })
-    }
-
     /// What is due of `open` (`host/id`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
     fn due(ledger: &mut Ledger, open: &str, now_ms: i64, is_taken: bool) -> String {
         let open: Vec<_> = open.split_whitespace().filter_map(|one| one.split_once('/')).collect();
-        let open: Vec<_> = open.into_iter().map(|(host, id)| event(host, id)).collect();
+        let open: Vec<_> = open.into_iter().map(|(host, id)| Arc::new(Event::of(host, id))).collect();
         let due = ledger.due(&open, now_ms);
         if is_taken {
             due.iter().for_each(|due| ledger.told(due, now_ms));
