@@ -7,7 +7,7 @@ use super::discovery::selection_class;
 use super::frames::{self, Frames, Inserted};
 use super::layout::Layout;
 use super::reconfigure::Change;
-use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
+use super::row::{HostId, HostStatus, Missing, NotScored, Row, Treatment, Why};
 use super::slots::Slots;
 use super::windows::Windows;
 use super::wiring::Wiring;
@@ -40,17 +40,13 @@ pub(super) struct Host {
     windows: Windows,
     /// Those of the shadow's model.
     shadow: Option<Box<Windows>>,
-    /// Configured features that the newest row lacks.
-    missing: Box<[u16]>,
-    /// See [`HostStatus::errors`].
-    errors: Box<[(u16, EvalError)]>,
-    /// See [`HostStatus::unmatched`].
-    unmatched: Box<[(u16, LeafId)]>,
+    /// See [`HostStatus::missing`].
+    missing: Box<[Missing]>,
     not_scored: Option<NotScored>,
     /// Places in the calendar of the silences that are for this host.
     silences: Box<[u16]>,
     /// The silence that the newest closed row fell into.
-    silenced: Option<Silenced>,
+    silenced: Option<Arc<Silenced>>,
     /// Steps closed since series were last looked through for silent ones.
     steps_since_expiry: i64,
     /// Whether the running `apply` has met this host already.
@@ -77,8 +73,6 @@ impl Host {
             silenced: None,
             shadow: config.shadow.as_ref().map(|config| Box::new(Windows::new(config))),
             missing: Box::default(),
-            errors: Box::default(),
-            unmatched: Box::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
             steps_since_expiry: 0,
@@ -116,9 +110,7 @@ impl Host {
 
     /// Keeps of its windows what fits the new configuration.
     pub(super) fn reconfigure(&mut self, change: &Change<'_>) {
-        self.missing = self.missing.iter().filter_map(|feature| change.feature(*feature)).collect();
-        self.errors = self.errors.iter().filter_map(|(f, why)| Some((change.feature(*f)?, *why))).collect();
-        self.unmatched = self.unmatched.iter().filter_map(|(f, leaf)| change.leaf(*f, *leaf)).collect();
+        self.missing = self.missing.iter().filter_map(|missing| change.missing(*missing)).collect();
         if change.is_step_new() {
             self.next_step_ms = self.next_step_ms.map(|next_ms| change.step_from(next_ms, self.slots.grid_ms));
         }
@@ -264,11 +256,9 @@ impl Host {
     fn close_step(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         let n_errors = out.feature_errors.len();
         let values = self.evaluate(t_ms, shared, out);
-        self.errors = out.feature_errors[n_errors..].into();
         let treatment = self.treatment(t_ms, shared);
         let window = self.windows.push_as(treatment, t_ms, &values, &shared.config.windows);
-        self.missing = (0..).zip(&values).filter(|(_, v)| v.is_nan()).map(|(i, _)| i).collect();
-        self.unmatched = unmatched(&self.missing, shared);
+        self.missing = missing(&values, &out.feature_errors[n_errors..], shared);
         self.not_scored = window.as_ref().err().copied();
         let shadow = self.shadow.as_mut().zip(shared.config.shadow.as_ref());
         let shadow = shadow.and_then(|(windows, config)| windows.push_as(treatment, t_ms, &values, config).ok());
@@ -280,7 +270,7 @@ impl Host {
 
     /// What the row of the step may cause.
     fn treatment(&mut self, t_ms: TimestampMs, shared: &mut Shared) -> Treatment {
-        self.silenced = shared.calendar.active(&self.silences, t_ms);
+        self.silenced = shared.calendar.active(&self.silences, t_ms).map(Arc::new);
         if self.silenced.is_some() {
             Treatment::Silenced
         } else if shared.now_ms.saturating_sub(t_ms) > shared.config.max_lag_ms {
@@ -354,20 +344,22 @@ impl Host {
             window_rows: u32::try_from(window_rows).unwrap_or(u32::MAX),
             history_ms: self.history_ms(shared),
             missing: self.missing.clone(),
-            errors: self.errors.clone(),
-            unmatched: self.unmatched.clone(),
             not_scored: self.not_scored,
             silenced: self.silenced.clone(),
         }
     }
 }
 
-/// Of the features that the row just evaluated lacks, those with a leaf that has nothing, and the first such leaf.
-fn unmatched(missing: &[u16], shared: &Shared) -> Box<[(u16, LeafId)]> {
+/// The features without a value in the row just evaluated.
+fn missing(values: &[f64], errors: &[(u16, EvalError)], shared: &Shared) -> Box<[Missing]> {
     let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
-    let first_empty = |feature: &u16| {
-        let leaves = shared.config.plan.leaves_of.get(usize::from(*feature))?;
-        Some((*feature, *leaves.iter().find(is_empty)?))
+    let why = |feature: u16| {
+        if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
+            return Why::Error(*error);
+        }
+        let leaves = shared.config.plan.leaves_of.get(usize::from(feature));
+        leaves.and_then(|leaves| leaves.iter().find(is_empty)).map_or(Why::NoValue, |leaf| Why::Unmatched(*leaf))
     };
-    missing.iter().filter_map(first_empty).collect()
+    let without = (0..).zip(values).filter(|(_, value)| value.is_nan());
+    without.map(|(feature, _)| Missing { feature, why: why(feature) }).collect()
 }

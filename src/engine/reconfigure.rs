@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::discovery::{reach_ms, select, selection_class};
 use super::host::Host;
 use super::layout::{Layout, Series};
+use super::row::{Missing, Why};
 use super::windows::{WindowConfig, Windows};
 use super::wiring::Wiring;
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
@@ -168,12 +169,19 @@ impl<'a> Change<'a> {
         self.features.get(usize::from(old)).copied().flatten()
     }
 
-    /// A configured feature with one of its leaves, by their new indices: the same expression has its leaves in the same order.
-    pub(super) fn leaf(&self, feature: u16, leaf: LeafId) -> Option<(u16, LeafId)> {
-        let new = self.feature(feature)?;
-        let leaves = self.old.plan.leaves_of.get(usize::from(feature))?;
-        let place = leaves.iter().position(|other| *other == leaf)?;
-        Some((new, *self.new.plan.leaves_of.get(usize::from(new))?.get(place)?))
+    /// What is missing, by its new indices: the same expression has its leaves in the same order.
+    pub(super) fn missing(&self, old: Missing) -> Option<Missing> {
+        let feature = self.feature(old.feature)?;
+        let new_leaf = |leaf: LeafId| {
+            let leaves = self.old.plan.leaves_of.get(usize::from(old.feature))?;
+            let place = leaves.iter().position(|other| *other == leaf)?;
+            self.new.plan.leaves_of.get(usize::from(feature))?.get(place).copied()
+        };
+        let why = match old.why {
+            Why::Unmatched(leaf) => Why::Unmatched(new_leaf(leaf)?),
+            why @ (Why::Error(_) | Why::NoValue) => why,
+        };
+        Some(Missing { feature, why })
     }
 
     /// The first step at or after `t_ms`, which was one by the old distance; `grid_ms` is any step.

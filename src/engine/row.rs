@@ -72,16 +72,32 @@ pub struct HostStatus {
     pub window_rows: u32,
     /// Event time from its first to its newest closed row, less the gaps that emptied the window.
     pub history_ms: i64,
-    /// Indices of the configured features that the newest closed row lacks.
-    pub missing: Box<[u16]>,
-    /// Those of them whose series are there and whose expression had no single value, and why.
-    pub errors: Box<[(u16, EvalError)]>,
-    /// Those of them that read a selector which matched nothing, and the leaf of the first such.
-    pub unmatched: Box<[(u16, LeafId)]>,
+    /// The configured features that the newest closed row lacks, in their order.
+    pub missing: Box<[Missing]>,
     /// Why the newest row completed no window; `None` where it did.
     pub not_scored: Option<NotScored>,
     /// The silence that the newest closed row fell into.
-    pub silenced: Option<Silenced>,
+    pub silenced: Option<Arc<Silenced>>,
+}
+
+/// A feature that a row lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Missing {
+    /// Index of the configured feature.
+    pub feature: u16,
+    /// Why it has no value.
+    pub why: Why,
+}
+
+/// Why a feature has no value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// Its expression has no single value.
+    Error(EvalError),
+    /// It reads a selector that matched nothing: the first such leaf.
+    Unmatched(LeafId),
+    /// Its series are there, and its expression gives nothing of them.
+    NoValue,
 }
 
 /// Why a row without a window has none.

@@ -110,8 +110,6 @@ fn states_that_end_events() {
             window_rows: 2,
             history_ms: 20 * MINUTE_MS,
             missing: Box::default(),
-            errors: Box::default(),
-            unmatched: Box::default(),
             not_scored: None,
             silenced: None,
         };

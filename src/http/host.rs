@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use warp::reply::Response;
 
+use crate::engine::row::{self, Why};
 use crate::results::state::counted_flag;
 use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
 
@@ -170,22 +171,20 @@ fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a Meta) -> Vec<
 }
 
 fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
-    let unmatched = |i: &u16| {
-        let (_, leaf) = view.status.unmatched.iter().find(|(feature, _)| feature == i)?;
-        meta.selectors.get(usize::from(*leaf))
-    };
-    let reason = |i: &u16| -> Cow<'a, str> {
-        if let Some((_, error)) = view.status.errors.iter().find(|(feature, _)| feature == i) {
-            return error.advice().into();
-        }
-        match unmatched(i) {
-            Some(selector) => {
+    let reason = |why: Why| -> Option<Cow<'a, str>> {
+        Some(match why {
+            Why::Error(error) => error.advice().into(),
+            Why::Unmatched(leaf) => {
+                let selector = meta.selectors.get(usize::from(leaf))?;
                 format!("{selector} has no value in the newest row: nothing that it selects arrives").into()
             }
-            None => "its series are there, but the expression has no value in the newest row".into(),
-        }
+            Why::NoValue => "its series are there, but the expression has no value in the newest row".into(),
+        })
     };
-    let of_feature = |i: &u16| Some(Missing { feature: &meta.features.get(usize::from(*i))?.name, reason: reason(i) });
+    let of_feature = |missing: &row::Missing| {
+        let feature = &meta.features.get(usize::from(missing.feature))?.name;
+        Some(Missing { feature, reason: reason(missing.why)? })
+    };
     view.status.missing.iter().filter_map(of_feature).collect()
 }
 

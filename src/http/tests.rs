@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use warp::test::RequestBuilder;
 
 use super::*;
-use crate::engine::row::{HostId, HostStatus, NotScored};
+use crate::engine::row::{HostId, HostStatus, Missing, NotScored, Why};
 use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
 use crate::series::Labels;
 use crate::shard::Shards;
@@ -51,9 +51,7 @@ fn add(results: &Results, name: &str, score: f64) {
         up: None,
         window_rows: 2,
         history_ms: 3 * MINUTE_MS,
-        missing: [1].into(),
-        errors: Box::default(),
-        unmatched: Box::default(),
+        missing: [Missing { feature: 1, why: Why::NoValue }].into(),
         not_scored: None,
         silenced: None,
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Entry, LabelsText, Meta, PastRow, PastVerdict, ScoredRow, Verdict};
-use crate::engine::row::HostStatus;
+use crate::engine::row::{HostStatus, Missing, Why};
 use crate::expr::program::LeafId;
 
 /// What becomes of every host's entry.
@@ -80,12 +80,14 @@ impl<'a> Change<'a> {
             let text = self.old.selectors.get(usize::from(old))?;
             LeafId::try_from(self.new.selectors.iter().position(|new| new == text)?).ok()
         };
-        HostStatus {
-            missing: old.missing.iter().filter_map(|feature| index(*feature)).collect(),
-            errors: old.errors.iter().filter_map(|(feature, why)| Some((index(*feature)?, *why))).collect(),
-            unmatched: old.unmatched.iter().filter_map(|(f, leaf)| Some((index(*f)?, selector(*leaf)?))).collect(),
-            ..old.clone()
-        }
+        let missing = |old: &Missing| {
+            let why = match old.why {
+                Why::Unmatched(leaf) => Why::Unmatched(selector(leaf)?),
+                why @ (Why::Error(_) | Why::NoValue) => why,
+            };
+            Some(Missing { feature: index(old.feature)?, why })
+        };
+        HostStatus { missing: old.missing.iter().filter_map(missing).collect(), ..old.clone() }
     }
 
     fn scored_row(&self, old: &ScoredRow) -> ScoredRow {

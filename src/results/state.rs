@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::engine::row::{HostStatus, NotScored};
+use crate::engine::row::{HostStatus, Missing, NotScored};
 use crate::series::TimestampMs;
 
 use super::{Meta, ScoredRow, Verdict};
@@ -57,7 +57,7 @@ pub enum Reason<'a> {
     /// The running statistics have just begun.
     Statistics,
     /// Too much is missing: indices of features, and what they are called.
-    Missing(&'a [u16], &'a Meta),
+    Missing(&'a [Missing], &'a Meta),
     /// A window is there, its verdict isn't yet.
     NoVerdict,
     /// The newest verdict is older than a host may be silent: by so many milliseconds of event time.
@@ -193,13 +193,13 @@ impl fmt::Display for Reason<'_> {
     }
 }
 
-fn write_missing(f: &mut fmt::Formatter<'_>, missing: &[u16], meta: &Meta) -> fmt::Result {
+fn write_missing(f: &mut fmt::Formatter<'_>, missing: &[Missing], meta: &Meta) -> fmt::Result {
     if missing.is_empty() {
         return f.write_str("too much of its window is missing");
     }
     write!(f, "{} of {} features missing: ", missing.len(), meta.features.len())?;
-    for (i, index) in missing.iter().take(FEATURES_NAMED).enumerate() {
-        let name = meta.features.get(usize::from(*index)).map_or("?", |feature| feature.name.as_str());
+    for (i, missing) in missing.iter().take(FEATURES_NAMED).enumerate() {
+        let name = meta.features.get(usize::from(missing.feature)).map_or("?", |feature| feature.name.as_str());
         write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;
     }
     match missing.len().saturating_sub(FEATURES_NAMED) {

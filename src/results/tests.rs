@@ -3,7 +3,7 @@
 mod page;
 
 use super::*;
-use crate::engine::row::NotScored;
+use crate::engine::row::{Missing, NotScored, Why};
 use crate::series::Labels;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -32,6 +32,10 @@ fn host(name: &str) -> Arc<HostId> {
     Arc::new(HostId { name: name.into(), labels: Labels::from_pairs([("instance", name), ("job", "node")]) })
 }
 
+fn without_value(feature: u16) -> Missing {
+    Missing { feature, why: Why::NoValue }
+}
+
 /// A host that can be judged.
 fn status(name: &str) -> HostStatus {
     HostStatus {
@@ -41,8 +45,6 @@ fn status(name: &str) -> HostStatus {
         window_rows: 60,
         history_ms: 7 * HOUR_MS,
         missing: Box::default(),
-        errors: Box::default(),
-        unmatched: Box::default(),
         not_scored: None,
         silenced: None,
     }
@@ -91,7 +93,8 @@ fn states_with_reasons() {
     let flagged = scored("a", NOW_MS - MINUTE_MS, true);
     let old = scored("a", NOW_MS - 10 * MINUTE_MS, true);
     let ok = || status("a");
-    let missing = |n: u16| HostStatus { missing: (0..n).collect(), not_scored: Some(TooMuchMissing), ..ok() };
+    let missing =
+        |n: u16| HostStatus { missing: (0..n).map(without_value).collect(), not_scored: Some(TooMuchMissing), ..ok() };
     // State, reason, flag, and whether the verdict is shown.
     #[track_caller]
     fn check(meta: &Meta, status: &HostStatus, silent_ms: i64, scored: Option<&ScoredRow>, expected: &str) {
@@ -153,7 +156,7 @@ fn the_table() {
 #[test]
 fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     let results = Results::new(Arc::new(meta()));
-    results.record_status(&HostStatus { missing: [2, 3].into(), ..status("a") }, 5);
+    results.record_status(&HostStatus { missing: [2, 3].map(without_value).into(), ..status("a") }, 5);
     results.record_row(scored("a", 1, true), 60);
     let before = results.table();
     // cpu is gone, net first, one new; the model sees disk and net.
@@ -168,7 +171,7 @@ fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     let names: Vec<&str> = table.meta().features.iter().map(|feature| feature.name.as_str()).collect();
     assert_eq!(names, ["net", "mem", "disk", "new"]);
     let (view, rows) = table.host("a").unwrap();
-    assert_eq!(view.status.missing.as_ref(), [2, 0]);
+    assert_eq!(view.status.missing.as_ref(), [2, 0].map(without_value));
     assert!(view.labels_text.ends_with("model=\"b\""), "{}", view.labels_text);
     assert_eq!(format!("{:?}", rows[0].values), "[0.0, 4000000000.0, NaN, NaN]");
     let verdict = view.scored.as_ref().unwrap().verdict.as_ref().unwrap();
