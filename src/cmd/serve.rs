@@ -1,5 +1,6 @@
 //! `outlierd serve`: the service, until a signal.
 
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -8,6 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
 use crate::service::{Plans, Service};
+
+/// The file in the storage folder that one service at a time holds.
+const LOCK: &str = "lock";
 
 /// Flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -37,6 +41,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut plans = Plans::new(load(flags.config_file.as_deref())?)?;
     plans.storage = flags.storage_path;
+    let _held = plans.storage.as_deref().map(hold).transpose()?;
     let listener = listen(&flags.listen_address).await?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let service = Service::start(&plans, listener, flags.onnxruntime_path.as_deref())?;
@@ -71,6 +76,29 @@ pub fn load(file: Option<&Path>) -> anyhow::Result<Config> {
     match file {
         Some(file) => Ok(config::load(file)?),
         None => Ok(Config::default()),
+    }
+}
+
+/// Keeps other services out of the folder `storage`, which is made where it is missing, until the file is dropped or the process
+/// ends: two would write over each other's events, feedback and silences. `None` where the file system cannot do it.
+///
+/// # Errors
+/// The folder can't be made, or another service holds it.
+fn hold(storage: &Path) -> anyhow::Result<Option<File>> {
+    let shown = storage.display();
+    std::fs::create_dir_all(storage)
+        .with_context(|| format!("cannot make {shown}: choose another with --storage.path"))?;
+    let lock = storage.join(LOCK);
+    let held = File::options().create(true).append(true).open(&lock).map_err(TryLockError::Error);
+    match held.and_then(|file| file.try_lock().map(|()| file)) {
+        Ok(file) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another outlierd stores in {shown}: stop it, or give each a --storage.path of its own")
+        }
+        Err(TryLockError::Error(error)) => {
+            tracing::warn!(%error, file = %lock.display(), "cannot lock the storage; see that nobody else writes to it");
+            Ok(None)
+        }
     }
 }
 

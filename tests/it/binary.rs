@@ -227,6 +227,30 @@ fn an_address_that_is_taken_or_none() {
     assert!(none.starts_with(&format!("outlierd: cannot listen on localhost: {advice}: ")), "{none}");
 }
 
+#[test]
+fn a_storage_folder_is_for_one_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = folder.path().join("new/storage");
+    let serve = || {
+        let mut command = outlierd(&["serve", "--storage.path", storage.to_str().unwrap()]);
+        command.current_dir(env!("CARGO_MANIFEST_DIR"));
+        command
+    };
+    let mut first = Process::start(&mut serve());
+    first.address();
+    let advice = "stop it, or give each a --storage.path of its own";
+    let expected = format!("outlierd: another outlierd stores in {}: {advice}\n", storage.display());
+    assert_eq!(fails(&mut serve()), expected);
+    // Whatever ends it, the next one starts.
+    first.signal("-KILL");
+    first.end();
+    let mut next = Process::start(&mut serve());
+    next.address();
+    next.terminate();
+    let (code, _, log) = next.end();
+    assert_eq!(code, Some(0), "{log}");
+}
+
 /// A service in the repository, where it finds the library that tests use, with half a request in it.
 fn with_half_a_request(body: &[u8]) -> (Process, TcpStream) {
     let mut process = Process::start(outlierd(&["serve"]).current_dir(Path::new(env!("CARGO_MANIFEST_DIR"))));
