@@ -45,7 +45,12 @@ impl Schedule {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::UTC;
-        parse_crontab_with(text, options).map(Self).map_err(|error| error.to_string())
+        let schedule = parse_crontab_with(text, options).map(Self).map_err(|error| error.to_string())?;
+        // From a fixed time on: what a text is does not depend on when it is read. The search goes no further than four years.
+        if schedule.next(0).is_none() {
+            return Err("it does not start within four years: is there such a day?".to_owned());
+        }
+        Ok(schedule)
     }
 
     /// The first start after `t_ms`; `None` where there is none, or none that can be told.
@@ -226,12 +231,12 @@ mod tests {
 
     #[test]
     fn what_is_no_schedule() {
-        for text in ["", "* * *", "61 * * * *", "* * * * * Moon/Base", "\u{0}", "* * * * * *"] {
+        for text in ["", "* * *", "61 * * * *", "* * * * * Moon/Base", "\u{0}", "* * * * * *", "0 0 30 2 *"] {
             assert!(Schedule::parse(text).is_err(), "{text}");
         }
-        // A day that never comes has no start, and silences nothing.
-        if let Ok(never) = Schedule::parse("0 0 30 2 *") {
-            check(&mut calendar(When::Each(never, HOUR_MS)), 0, None);
+        // Days that are rare.
+        for text in ["0 0 29 2 *", "0 0 29 2 SUN", "0 0 31 12 *", "0 0 * 5 MON#5"] {
+            assert!(Schedule::parse(text).is_ok(), "{text}");
         }
     }
 }
