@@ -36,7 +36,7 @@ pub struct Book {
     n_turns: u64,
     /// Begun since this was made.
     n_begun: u64,
-    /// Given up for others since this was made.
+    /// Given up for others, or not begun for want of room, since this was made.
     n_dropped: u64,
 }
 
@@ -112,7 +112,7 @@ impl Book {
     pub fn flagged(&mut self, row: Flagged<'_>, features: impl FnOnce() -> Vec<TopFeature>) {
         // Beyond what JSON can hold; a score is a ratio, so such a one says nothing but "very".
         let row = Flagged { score: if row.score.is_finite() { row.score } else { f64::MAX }, ..row };
-        let Some(key) = self.continued_by(&row) else { return self.begin(&row, features()) };
+        let Some(key) = self.continued_by(&row) else { return self.begin(&row, features) };
         let Some(entry) = self.entries.get_mut(&key) else { return };
         entry.restored_ms = None;
         let event = Arc::make_mut(&mut entry.event);
@@ -199,7 +199,7 @@ impl Book {
         self.open.len()
     }
 
-    /// Begun, and dropped because there were too many, since this was made.
+    /// Begun, and dropped or not begun because there were too many, since this was made.
     #[must_use]
     pub fn counts(&self) -> (u64, u64) {
         (self.n_begun, self.n_dropped)
@@ -249,7 +249,14 @@ impl Book {
         self.newest.get(host).copied().filter(|key| self.open.contains(key))
     }
 
-    fn begin(&mut self, row: &Flagged<'_>, features: Vec<TopFeature>) {
+    /// Not where every event that may be kept is open: they would take each other's place row by row, each time an end and a new
+    /// alert. The flag begins one as soon as another's ends.
+    fn begin(&mut self, row: &Flagged<'_>, features: impl FnOnce() -> Vec<TopFeature>) {
+        if self.open.len() >= self.max {
+            // Once per flag, not with each of its rows.
+            self.n_dropped += u64::from(row.since_ms == row.t_ms);
+            return;
+        }
         self.n_begun += 1;
         self.n_turns += 1;
         let event = Event {
@@ -264,7 +271,7 @@ impl Book {
             score: row.score,
             peak_score: row.score,
             peak_ms: row.t_ms,
-            features,
+            features: features(),
         };
         let key = self.insert(event, None);
         self.unsaved.insert(key);

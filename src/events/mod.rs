@@ -207,7 +207,10 @@ impl Metrics {
             begun: IntCounter::new("outlierd_events_total", "Events that began.")?,
             open: IntGauge::new("outlierd_events_open", "Events that are not over.")?,
             dropped: IntCounterVec::new(
-                Opts::new("outlierd_events_dropped_total", "Events dropped from the history, or from its file."),
+                Opts::new(
+                    "outlierd_events_dropped_total",
+                    "Events dropped from the history or its file, or not begun while as many as are kept are open.",
+                ),
                 &["reason"],
             )?,
             failures: IntCounter::new(

@@ -101,18 +101,26 @@ fn the_peak_is_kept_with_its_features() {
 }
 
 #[test]
-fn the_oldest_closed_are_dropped_then_the_oldest() {
+fn the_oldest_closed_are_dropped() {
     let mut book = Book::new(0, 2);
     flag(&mut book, "open", 0, 0, 2.0);
     play(&mut book, 1, "!.!.!.");
     assert_eq!((brief(&book).as_str(), book.counts()), ("0-, 5-6 Cleared", (4, 2)));
     flag(&mut book, "b", 7, 7, 2.0);
-    flag(&mut book, "c", 8, 8, 2.0);
-    assert_eq!((brief(&book).as_str(), book.counts(), book.n_open()), ("7-, 8-", (6, 4), 2));
+    assert_eq!((brief(&book).as_str(), book.counts(), book.n_open()), ("0-, 7-", (5, 3), 2));
     assert!(book.take_unsaved().len() == 2 && !book.has_unsaved());
-    // Its event is gone: the flag that is still up begins another.
-    flag(&mut book, "open", 9, 0, 2.0);
-    assert_eq!(brief(&book), "8-, 9-");
+}
+
+#[test]
+fn open_events_do_not_drop_each_other() {
+    let mut book = Book::new(0, 2);
+    let rows = |book: &mut Book, t| ["b", "c", "d", "e"].map(|name| flag(book, name, t, 7, 2.0));
+    (7..20).for_each(|t| drop(rows(&mut book, t)));
+    assert_eq!((brief(&book).as_str(), book.counts(), book.n_turns()), ("7-, 7-", (2, 2), 2));
+    // The flag of another is still up when one ends: there is room for it.
+    book.not_flagged("c", 20 * MINUTE_MS, 0.5);
+    flag(&mut book, "d", 20, 7, 2.0);
+    assert_eq!((brief(&book).as_str(), book.counts()), ("7-, 20-", (3, 3)));
 }
 
 #[test]
