@@ -18,6 +18,7 @@ mod reload;
 mod reply;
 mod serve;
 mod silences;
+mod turns;
 mod write;
 
 #[cfg(test)]
@@ -43,6 +44,7 @@ use crate::series::TimestampMs;
 use crate::silence::control::Silences;
 
 use meter::Meter;
+use turns::Turns;
 
 pub use crate::ingest::WriteError;
 pub use reload::ReloadRequest;
@@ -93,6 +95,8 @@ struct Read {
     metrics: Metrics,
     counts: metrics::Counts,
     meter: Meter,
+    /// Of everything that is read and may take long.
+    turns: Turns,
 }
 
 /// Remote write alone, for who has nothing to read.
@@ -126,6 +130,7 @@ where
     let gate = Arc::new(write::Gate::new(deps.write, &deps.limits, &deps.registry)?);
     let counts = metrics::Counts::new(&deps.registry)?;
     let read = Arc::new(Read {
+        turns: Turns::new(),
         results: deps.results,
         events: deps.events,
         feedback: deps.feedback,
@@ -207,8 +212,8 @@ fn read_route(
         .and(warp::query::<Query>())
         .then(move |method: Method, query: Query| {
             let read = Arc::clone(&read);
-            let meter = read.meter.clone();
-            async move { meter.observe(name, blocking(method, move || answer(read, query))).await }
+            let (meter, turns) = (read.meter.clone(), read.turns.clone());
+            async move { meter.observe(name, blocking(turns, method, move || answer(read, query))).await }
         })
         .boxed()
 }
@@ -219,8 +224,9 @@ fn metrics_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .then(move |method: Method, headers: HeaderMap| {
             let read = Arc::clone(&read);
-            let meter = read.meter.clone();
-            async move { meter.observe("metrics", blocking(method, move || metrics::page(&read, &headers))).await }
+            let (meter, turns) = (read.meter.clone(), read.turns.clone());
+            let page = move || metrics::page(&read, &headers);
+            async move { meter.observe("metrics", blocking(turns, method, page)).await }
         })
         .boxed()
 }
@@ -231,8 +237,9 @@ fn host_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
         .and(warp::query::<Query>())
         .then(move |name: String, method: Method, query: Query| {
             let read = Arc::clone(&read);
-            let meter = read.meter.clone();
-            async move { meter.observe("host", blocking(method, move || host::show(&read, &name, &query))).await }
+            let (meter, turns) = (read.meter.clone(), read.turns.clone());
+            let show = move || host::show(&read, &name, &query);
+            async move { meter.observe("host", blocking(turns, method, show)).await }
         })
         .boxed()
 }
@@ -339,16 +346,20 @@ fn unknown_route(meter: Meter) -> BoxedFilter<(Response,)> {
 }
 
 /// The answer to GET and HEAD (hyper leaves the body of the latter away), 405 to anything else.
-async fn blocking(method: Method, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+async fn blocking(turns: Turns, method: Method, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return reply::method_not_allowed("GET, HEAD");
     }
-    beside(answer).await
+    made(turns.make(answer).await)
 }
 
 /// An answer that may take long, made beside the reactor.
 async fn beside(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
-    match tokio::task::spawn_blocking(answer).await {
+    made(tokio::task::spawn_blocking(answer).await)
+}
+
+fn made(answer: Result<Response, tokio::task::JoinError>) -> Response {
+    match answer {
         Ok(response) => response,
         Err(error) => {
             tracing::error!(%error, "an answer could not be made; this is a defect, please report it");

@@ -4,25 +4,30 @@
 
 use std::io::Write as _;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle};
+
+use super::turns::Turns;
 
 /// Compressed bytes that make a piece.
 const GZIP_PIECE_BYTES: usize = 16 << 10;
 
-/// The pieces of an iterator, each made beside the reactor when the one before it is sent.
+/// The pieces of an iterator, each made beside the reactor in its turn, once the one before it is sent.
 pub(super) enum Pieces<I> {
     /// Waits to be asked for the next one.
-    Idle(I),
-    /// It is being made.
-    Busy(JoinHandle<(I, Option<Bytes>)>),
+    Idle(I, Turns),
+    /// It is being made, or waits for its turn.
+    Busy(Making<I>, Turns),
     /// There are no more.
     Done,
 }
+
+/// A piece to come, and the iterator.
+type Making<I> = JoinHandle<Result<(I, Option<Bytes>), JoinError>>;
 
 impl<I: Iterator<Item = Bytes> + Send + Unpin + 'static> warp::Stream for Pieces<I> {
     type Item = Result<Bytes, JoinError>;
@@ -31,20 +36,21 @@ impl<I: Iterator<Item = Bytes> + Send + Unpin + 'static> warp::Stream for Pieces
         loop {
             match std::mem::replace(&mut *self, Self::Done) {
                 Self::Done => return Poll::Ready(None),
-                Self::Idle(mut pieces) => {
-                    *self = Self::Busy(spawn_blocking(move || {
+                Self::Idle(mut pieces, turns) => {
+                    let making = turns.clone().make(move || {
                         let piece = pieces.next();
                         (pieces, piece)
-                    }));
+                    });
+                    *self = Self::Busy(tokio::spawn(making), turns);
                 }
-                Self::Busy(mut making) => {
-                    let made = Pin::new(&mut making).poll(context);
-                    if made.is_pending() {
-                        *self = Self::Busy(making);
-                    }
-                    match ready!(made) {
+                Self::Busy(mut making, turns) => {
+                    let Poll::Ready(made) = Pin::new(&mut making).poll(context) else {
+                        *self = Self::Busy(making, turns);
+                        return Poll::Pending;
+                    };
+                    match made.and_then(|made| made) {
                         Ok((pieces, Some(piece))) => {
-                            *self = Self::Idle(pieces);
+                            *self = Self::Idle(pieces, turns);
                             return Poll::Ready(Some(Ok(piece)));
                         }
                         Ok((_, None)) => return Poll::Ready(None),
@@ -111,7 +117,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Bytes::from_static(b"x")
         });
-        let mut pieces = Pieces::Idle(endless.take(3));
+        let mut pieces = Pieces::Idle(endless.take(3), Turns::new());
         for asked in 1..=3 {
             assert_eq!(next(&mut pieces).await.unwrap().unwrap(), "x");
             assert_eq!(made.load(Ordering::Relaxed), asked);
@@ -123,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_that_breaks_off_is_an_error() {
         let broken = std::iter::repeat_with(|| -> Bytes { panic!("on purpose") });
-        let mut pieces = Pieces::Idle(broken);
+        let mut pieces = Pieces::Idle(broken, Turns::new());
         assert!(next(&mut pieces).await.unwrap().is_err());
         assert!(next(&mut pieces).await.is_none());
     }
