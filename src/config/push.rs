@@ -58,11 +58,12 @@ pub enum Credentials {
 }
 
 impl Credentials {
-    /// `request` with them.
-    pub fn sign(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::Bearer(token) => request.bearer_auth(token.reveal()),
-            Self::Basic(username, password) => request.basic_auth(username, Some(password.reveal())),
+    /// `request` with them, as it is where there are none.
+    pub fn sign(credentials: Option<&Self>, request: RequestBuilder) -> RequestBuilder {
+        match credentials {
+            Some(Self::Bearer(token)) => request.bearer_auth(token.reveal()),
+            Some(Self::Basic(username, password)) => request.basic_auth(username, Some(password.reveal())),
+            None => request,
         }
     }
 }

@@ -120,7 +120,7 @@ impl Windows {
     ///
     /// # Errors
     /// Why it completes no window.
-    pub fn push_unlearnt(&mut self, values: &[f64], config: &WindowConfig) -> Result<Window, NotScored> {
+    fn push_unlearnt(&mut self, values: &[f64], config: &WindowConfig) -> Result<Window, NotScored> {
         let row =
             self.standardised(values, config, |statistics, x, floor| statistics.peek(x, floor, &config.statistics));
         self.complete(row, config)

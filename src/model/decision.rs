@@ -166,12 +166,6 @@ impl Decisions {
         Self { base: Arc::new(base), overrides: overrides.into(), known: HashMap::new() }
     }
 
-    /// The decision of hosts without overrides.
-    #[must_use]
-    pub fn base(&self) -> &Arc<Decision> {
-        &self.base
-    }
-
     /// The decision of the host with these labels.
     pub fn of(&mut self, labels: &Labels) -> Arc<Decision> {
         if self.overrides.is_empty() {

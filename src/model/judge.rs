@@ -64,8 +64,7 @@ impl Judge {
     }
 
     /// The verdicts of at most a batch of rows, by row; `None` where `window` gives none or it can't be judged. `factors` are what
-    /// people's opinions multiply limits with. `with_alone` asks
-    /// for what each feature alone comes to.
+    /// people's opinions multiply limits with. `with_alone` asks for what each feature alone comes to.
     ///
     /// # Errors
     /// As [`Batch::expect`]; no state has changed.

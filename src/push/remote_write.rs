@@ -174,10 +174,7 @@ impl Sender {
 
     async fn attempt(&self, body: Bytes) -> Fate {
         let request = self.client.post(self.url.clone()).body(body);
-        let request = match &self.credentials {
-            Some(credentials) => credentials.sign(request),
-            None => request,
-        };
+        let request = Credentials::sign(self.credentials.as_ref(), request);
         let started = clock::monotonic();
         let fate = outbound::deliver(request).await;
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use self::alert::{Alert, Form};
 use self::ledger::{Due, Ledger};
 use crate::clock;
+use crate::config::push::Credentials;
 use crate::config::webhook::Webhook;
 use crate::events::Events;
 use crate::outbound::{self, Fate};
@@ -139,10 +140,7 @@ impl Sender {
             Err(error) => return Fate::Refused { code: "encoding".to_owned(), said: error.to_string() },
         };
         let request = self.client.post(self.webhook.url.clone()).header("content-type", "application/json").body(body);
-        let request = match &self.webhook.credentials {
-            Some(credentials) => credentials.sign(request),
-            None => request,
-        };
+        let request = Credentials::sign(self.webhook.credentials.as_ref(), request);
         let started = clock::monotonic();
         let fate = outbound::deliver(request).await;
         self.metrics.seconds.observe(started.elapsed().as_secs_f64());
