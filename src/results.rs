@@ -252,8 +252,9 @@ impl Table {
     /// count.
     #[must_use]
     pub fn lag_ms(&self, now_ms: TimestampMs) -> i64 {
-        let silent_since_ms = now_ms.saturating_sub(self.meta.stale_after_ms);
-        let heard = self.hosts.iter().filter(|entry| entry.arrived_ms >= silent_since_ms);
+        let is_heard =
+            |entry: &Entry| now_ms.saturating_sub(entry.arrived_ms) <= state::stale_after_ms(&entry.status, &self.meta);
+        let heard = self.hosts.iter().filter(|entry| is_heard(entry));
         heard.map(|entry| entry.arrived_ms.saturating_sub(entry.status.last_sample_ms).max(0)).max().unwrap_or(0)
     }
 

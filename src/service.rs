@@ -1,5 +1,7 @@
 //! The running service: every stage, wired from back to front since each needs the next one's queue.
 
+mod advice;
+mod matching;
 mod reload;
 mod scorers;
 mod shadow;
@@ -10,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -22,7 +24,7 @@ use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
 use crate::events::{self, Events};
-use crate::expr::{ExprError, FeatureSource, Plan, host_selector};
+use crate::expr::{FeatureSource, Plan, host_selector};
 use crate::feedback::{self, Feedback};
 use crate::http;
 use crate::ingest::{Ingest, Intake};
@@ -39,6 +41,7 @@ use crate::silence::store::Store;
 use crate::silence::{Schedule, Silence, When};
 use crate::{clock, decode};
 
+use matching::{add_from_preset, in_file, load_bundle, match_features};
 use reload::Reloader;
 use scorers::{Scorers, start_scorers};
 pub use shadow::ShadowPlan;
@@ -96,6 +99,8 @@ impl Plans {
             let lines: Vec<String> = errors.into_iter().map(|error| in_file(error, &config).to_string()).collect();
             anyhow::anyhow!("{}", lines.join("\n"))
         })?;
+        advice::check_ranges(&config, &plan)?;
+        advice::keep_labels_that_are_read(&mut config, &plan);
         let scored = match_features(&config, &bundle)?;
         let shadow = shadow.map(|(bundle, model)| ShadowPlan::new(&config, bundle, model)).transpose()?;
         let overrides = overrides(&config, &scored)?;
@@ -104,6 +109,12 @@ impl Plans {
         let plans = Self { config, bundle, plan, scored, overrides, maintenance, shadow, storage, now_ms };
         plans.check_shadows_step()?;
         Ok(plans)
+    }
+
+    /// What may not work as it was meant, and what to write instead.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        advice::warnings(&self.config, &self.plan, self.step_ms())
     }
 
     /// T.
@@ -161,6 +172,7 @@ impl Plans {
             drop: config.identity.drop.clone(),
             keep: config.identity.keep.clone(),
             step_ms: self.step_ms(),
+            interval_ms: config.ingest.interval_ms,
             lateness_ms: config.ingest.lateness_ms,
             max_lag_ms: config.detection.max_lag_ms,
             silences: self.maintenance.clone(),
@@ -315,59 +327,6 @@ fn maintenance(config: &Config) -> anyhow::Result<Vec<Arc<Silence>>> {
         }))
     };
     config.maintenance.iter().map(one).collect()
-}
-
-fn load_bundle(model: &config::Model) -> anyhow::Result<Bundle> {
-    match &model.bundle {
-        Some(path) => Bundle::load(path),
-        None => Bundle::built_in(),
-    }
-}
-
-/// `error` at the place of the construct in the file, where that can be told.
-fn in_file(mut error: ExprError, config: &Config) -> ExprError {
-    let feature = config.features.iter().find(|feature| feature.name == error.feature);
-    let at = error.character.and_then(|character| feature?.at_character(character));
-    if let Some(at) = at {
-        (error.at, error.character) = (at, None);
-    }
-    error
-}
-
-/// Adds the preset's features that the bundle scores and the file doesn't define, so that one more feature, or another
-/// expression for one, doesn't mean to write out all of them.
-fn add_from_preset(config: &mut Config, bundle: &Bundle) {
-    for feature in Config::default().features {
-        let is_scored = bundle.manifest.features.iter().any(|wanted| wanted.name == feature.name);
-        if is_scored && config.features.iter().all(|f| f.name != feature.name) {
-            config.features.push(feature);
-        }
-    }
-}
-
-/// For each feature of the bundle the configured one of the same name.
-fn match_features(config: &Config, bundle: &Bundle) -> anyhow::Result<Vec<u16>> {
-    let mut scored = Vec::new();
-    let mut missing = Vec::new();
-    for wanted in &bundle.manifest.features {
-        let Some(index) = config.features.iter().position(|f| f.name == wanted.name) else {
-            missing.push(wanted.name.as_str());
-            continue;
-        };
-        scored.push(u16::try_from(index).context("more than 65535 features are configured")?);
-        let expr = &config.features[index].expr;
-        if let Some(trained_with) = wanted.expr.as_ref().filter(|trained_with| *trained_with != expr) {
-            tracing::warn!(feature = wanted.name, expr, trained_with, "the bundle was trained with another expression");
-        }
-    }
-    if !missing.is_empty() {
-        bail!(
-            "{} scores features that are neither configured nor in the preset: {}; add them to `features`",
-            bundle.source,
-            missing.join(", ")
-        );
-    }
-    Ok(scored)
 }
 
 /// A running service.

@@ -2,6 +2,7 @@
 //!
 //! A push is applied to every shard that it concerns or to none: room is reserved everywhere before anything is sent.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::decode::{self, InvalidSeries, SampleBatch};
+use crate::engine::row::{HostStatus, twins_advice};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::expr::Plan;
 use crate::expr::eval::EvalError;
@@ -102,6 +104,7 @@ impl Shards {
                 out: Output::default(),
                 n_hosts: 0,
                 silences_version: 0,
+                twins_told: HashSet::new(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{i}"))
@@ -203,7 +206,12 @@ struct Shard {
     n_hosts: i64,
     /// Of the silences in force; 0 for those of the configuration.
     silences_version: u64,
+    /// Labels of twins that were logged.
+    twins_told: HashSet<Arc<str>>,
 }
+
+/// Labels of twins that are logged, per shard.
+const TWINS_TOLD_MAX: usize = 20;
 
 impl Shard {
     fn run(&mut self, mut commands: mpsc::Receiver<Command>) {
@@ -244,7 +252,18 @@ impl Shard {
         }
     }
 
+    /// Says once per labels that two senders write hosts at once.
+    fn warn_of_twins(&mut self) {
+        for HostStatus { host, twin_labels, .. } in &self.out.statuses {
+            let Some(labels) = twin_labels else { continue };
+            if self.twins_told.len() < TWINS_TOLD_MAX && self.twins_told.insert(Arc::clone(labels)) {
+                tracing::warn!(host = %host.name, "{}", twins_advice(labels));
+            }
+        }
+    }
+
     fn publish(&mut self, now_ms: TimestampMs) {
+        self.warn_of_twins();
         for status in &self.out.statuses {
             self.results.record_status(status, now_ms);
         }
@@ -267,6 +286,7 @@ pub struct Metrics {
     rows: IntCounter,
     steps_skipped: IntCounter,
     duplicates: IntCounter,
+    sender_changes: IntCounter,
     dropped: IntCounterVec,
     frames_early: IntCounterVec,
     feature_errors: IntCounterVec,
@@ -291,6 +311,10 @@ impl Metrics {
                 "outlierd_samples_duplicate_total",
                 "Samples whose series had one at that time already.",
             )?,
+            sender_changes: IntCounter::new(
+                "outlierd_host_sender_changes_total",
+                "How often another replica began to speak for a host, because the one before was silent.",
+            )?,
             dropped: IntCounterVec::new(
                 Opts::new("outlierd_samples_dropped_total", "Wanted samples that were not used."),
                 &["reason"],
@@ -306,7 +330,7 @@ impl Metrics {
             decode,
         };
         registry.register(Box::new(metrics.hosts.clone()))?;
-        for counter in [&metrics.rows, &metrics.steps_skipped, &metrics.duplicates] {
+        for counter in [&metrics.rows, &metrics.steps_skipped, &metrics.duplicates, &metrics.sender_changes] {
             registry.register(Box::new(counter.clone()))?;
         }
         for counters in [&metrics.dropped, &metrics.frames_early, &metrics.feature_errors] {
@@ -325,7 +349,8 @@ impl Metrics {
             Event::RowClosed => self.rows.clone(),
             Event::StepSkipped => self.steps_skipped.clone(),
             Event::Duplicate => self.duplicates.clone(),
-            Event::Late | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
+            Event::SenderChange => self.sender_changes.clone(),
+            Event::Late | Event::Replica | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
                 self.dropped.with_label_values(&[event.as_str()])
             }
             Event::FramesPerHost | Event::SamplesPerHost => self.frames_early.with_label_values(&[event.as_str()]),

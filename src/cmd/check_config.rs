@@ -36,6 +36,9 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let file = flags.file.as_deref().or(flags.config_file.as_deref());
     let plans = Plans::new(super::serve::load(file)?)?;
     let mut out = std::io::stdout().lock();
+    for warning in plans.warnings() {
+        writeln!(out, "warning: {warning}")?;
+    }
     if flags.show_features || flags.show_expressions {
         let table = table(&plans, flags.show_expressions, out.is_terminal());
         out.write_all(table.as_bytes())?;

@@ -191,6 +191,7 @@ mod tests {
             let row = Row {
                 host,
                 t_ms: 60_000,
+                step_ms: 60_000,
                 values: values.into(),
                 history_ms: 0,
                 window: None,

@@ -40,6 +40,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut plans = Plans::new(load(flags.config_file.as_deref())?)?;
+    plans.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     plans.storage = flags.storage_path;
     let _held = plans.storage.as_deref().map(hold).transpose()?;
     let listener = listen(&flags.listen_address).await?;

@@ -11,6 +11,10 @@ const PRESET: &str = include_str!("presets/node-exporter.yaml");
 /// The name under which messages speak of [`PRESET`].
 const PRESET_NAME: &str = "node-exporter.yaml (built in)";
 
+/// The labels by which replicas of a sender tell themselves apart, unless somebody chose others: those of the Prometheus operator, of
+/// Mimir and Cortex, of Thanos and VictoriaMetrics' examples, and of Thanos' receivers.
+const REPLICA_LABELS: [&str; 4] = ["prometheus_replica", "__replica__", "replica", "receive_replica"];
+
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -61,7 +65,8 @@ impl Config {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { label: "instance".to_owned(), drop: Vec::new(), keep: vec!["job".to_owned()] }
+        let drop = REPLICA_LABELS.map(str::to_owned).to_vec();
+        Self { label: "instance".to_owned(), drop, is_drop_default: true, keep: vec!["job".to_owned()] }
     }
 }
 
@@ -91,6 +96,7 @@ impl Default for Detection {
 impl Default for Ingest {
     fn default() -> Self {
         Self {
+            interval_ms: None,
             lateness_ms: 10 * SECOND_MS,
             lookback_ms: 5 * MINUTE_MS,
             max_future_ms: 10 * MINUTE_MS,

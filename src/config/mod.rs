@@ -107,8 +107,11 @@ pub struct Config {
 pub struct Identity {
     /// The label whose values are the hosts. Default `instance`.
     pub label: String,
-    /// Labels that replicas of one sender differ in; dropped before anything else. Default none.
+    /// Labels that replicas of one sender differ in; dropped before anything else, and one replica at a time is heard. Default
+    /// `prometheus_replica`, `__replica__`, `replica`, `receive_replica`, but for those that are kept or that a feature reads.
     pub drop: Vec<String>,
+    /// Whether nobody chose them.
+    pub is_drop_default: bool,
     /// Further labels of a host that its results carry. Default `job`.
     pub keep: Vec<String>,
 }
@@ -214,6 +217,8 @@ impl Feature {
 /// Event time: lateness and bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingest {
+    /// How often hosts are scraped; by each host's own samples where `None`.
+    pub interval_ms: Option<i64>,
     /// How long a step waits for late samples. Default 10 s.
     pub lateness_ms: i64,
     /// How far an instant selector looks back. Default 5 min.

@@ -103,14 +103,19 @@ fn identity(mut map: Map<'_>, identity: &mut Identity) {
     let expected = "a label name, such as instance";
     set(&mut identity.label, map.parsed("label", expected, |text| is_host_label(text).then(|| text.to_owned())));
     let label = identity.label.clone();
-    set(&mut identity.drop, label_list(&mut map, "drop", |name| (name == label).then_some("it names the hosts")));
-    let dropped = identity.drop.clone();
+    let explicit = label_list(&mut map, "drop", |name| (name == label).then_some("it names the hosts"));
+    let dropped = explicit.clone().unwrap_or_default();
     let refused = |name: &str| {
         let own = OWN_LABELS.contains(&name).then_some("the results have a label of their own with that name");
         own.or(dropped.iter().any(|d| d == name).then_some("`identity.drop` removes it"))
     };
     set(&mut identity.keep, label_list(&mut map, "keep", refused));
     identity.keep.retain(|name| *name != identity.label);
+    identity.is_drop_default = explicit.is_none();
+    set(&mut identity.drop, explicit);
+    if identity.is_drop_default {
+        identity.drop.retain(|name| *name != identity.label && !identity.keep.contains(name));
+    }
     map.finish();
 }
 
@@ -263,6 +268,7 @@ fn feature<'a>(
 }
 
 fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {
+    ingest.interval_ms = map.duration("interval", 1..=HOUR_MS, "60s");
     set(&mut ingest.lateness_ms, map.duration("lateness", 0..=HOUR_MS, "10s"));
     set(&mut ingest.lookback_ms, map.duration("lookback", 1..=DAY_MS, "5m"));
     set(&mut ingest.max_future_ms, map.duration("max_future", 0..=YEAR_MS, "10m"));

@@ -62,7 +62,7 @@ fn everything_written_arrives() {
     assert_eq!((maintenance.name.as_str(), maintenance.duration_ms), ("backup", 2 * 3_600_000));
     assert_eq!(config.features[1].floor, 0.01);
     assert!(config.features[1].expr.starts_with("1 - node_memory_MemAvailable_bytes\n"));
-    assert_eq!(config.ingest, Ingest::default());
+    assert_eq!(config.ingest, Ingest { interval_ms: Some(60_000), ..Ingest::default() });
     let push = config.push.unwrap();
     assert_eq!(push.url.as_str(), "http://victoriametrics:8428/api/v1/write");
     assert_eq!((push.batch_samples, push.queue_samples, push.interval_ms), (10_000, 1_000_000, 5_000));

@@ -15,6 +15,10 @@ pub enum Event {
     FramesPerHost,
     /// A frame was kept from range selectors because they held `limits.samples_per_host` samples.
     SamplesPerHost,
+    /// A sample of a replica while another one speaks for the host: dropped.
+    Replica,
+    /// Another replica speaks for a host.
+    SenderChange,
     /// A series whose labels are not valid: dropped.
     InvalidLabels,
     /// A step was closed.
@@ -24,13 +28,15 @@ pub enum Event {
 }
 
 /// Every [`Event`], by its discriminant.
-pub const EVENTS: [Event; 9] = [
+pub const EVENTS: [Event; 11] = [
     Event::Late,
     Event::Duplicate,
     Event::Hosts,
     Event::SeriesPerHost,
     Event::FramesPerHost,
     Event::SamplesPerHost,
+    Event::Replica,
+    Event::SenderChange,
     Event::InvalidLabels,
     Event::RowClosed,
     Event::StepSkipped,
@@ -47,6 +53,8 @@ impl Event {
             Self::SeriesPerHost => "series_per_host",
             Self::FramesPerHost => "frames_per_host",
             Self::SamplesPerHost => "samples_per_host",
+            Self::Replica => "replica",
+            Self::SenderChange => "sender_change",
             Self::InvalidLabels => "invalid_labels",
             Self::RowClosed => "row_closed",
             Self::StepSkipped => "step_skipped",

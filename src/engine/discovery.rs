@@ -5,11 +5,12 @@ use std::sync::Arc;
 use super::counts::Event;
 use super::host::Host;
 use super::layout::Series;
+use super::senders::{SenderKey, key_of};
 use super::{Output, Shared};
 use crate::decode::{InvalidSeries, SeriesView, label_hash, parse_labels};
 use crate::expr::Plan;
 use crate::expr::labelset::SHARED;
-use crate::expr::plan::UP_NAME;
+use crate::expr::plan::{Spans, UP_NAME};
 use crate::series::{Labels, METRIC_NAME, Sample};
 
 /// Series that no feature reads are remembered up to this many per shard; then all are looked at again.
@@ -24,10 +25,16 @@ pub(super) struct Found<'a> {
     own_hash: u64,
     /// Its labels, sorted, without the dropped ones.
     pub(super) labels: Vec<(&'a str, &'a str)>,
+    /// The dropped ones, sorted.
+    dropped: Vec<(&'a str, &'a str)>,
+    /// What they come to.
+    pub(super) sender: SenderKey,
+    /// Whether its sender speaks for the host; set by [`hear`].
+    is_heard: bool,
     /// The leaves that select it.
     pub(super) leaves: Vec<u16>,
     /// Whether it is an `up`.
-    is_up: bool,
+    pub(super) is_up: bool,
     /// The samples that it came with.
     pub(super) samples: &'a [Sample],
 }
@@ -46,12 +53,12 @@ impl Found<'_> {
     /// Its slot, once it was added; `None` where it is ignored or beyond the limit.
     pub(super) fn slot(&self, host: &Host) -> Option<u32> {
         // Not by the hash as it came: more spellings may have come at once than are remembered.
-        if self.is_wanted() { host.slots.layout.find(self.own_hash) } else { None }
+        if self.is_wanted() && self.is_heard { host.slots.layout.find(self.own_hash) } else { None }
     }
 }
 
 /// Reads a series; `None` where its labels are not valid.
-pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &Shared, out: &mut Output) -> Option<Found<'a>> {
+pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &mut Shared, out: &mut Output) -> Option<Found<'a>> {
     let config = &shared.config;
     let mut labels = Vec::new();
     let parsed = parse_labels([series.labels, series.tail], config.limits.labels, &mut labels);
@@ -61,11 +68,43 @@ pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &Shared, out: &mut Outpu
         out.counts.add(Event::InvalidLabels, series.samples.len() as u64);
         return None;
     }
-    labels.retain(|(name, _)| !config.drop.iter().any(|dropped| dropped == name));
+    let is_dropped = |(name, _): &(&str, &str)| config.drop.iter().any(|dropped| dropped == name);
+    let (dropped, labels): (Vec<_>, Vec<_>) = labels.into_iter().partition(is_dropped);
+    let sender = key_of(&dropped);
+    shared.sender_names.add(sender, &dropped);
     let name = labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
     let leaves = select(&config.plan, name, &labels);
     let is_up = name == UP_NAME;
-    Some(Found { labels_hash: series.labels_hash, own_hash: 0, labels, leaves, is_up, samples: series.samples })
+    let (labels_hash, samples) = (series.labels_hash, series.samples);
+    Some(Found { labels_hash, own_hash: 0, labels, dropped, sender, is_heard: true, leaves, is_up, samples })
+}
+
+/// Settles which of `found` are heard, the series of one run that their host doesn't know.
+pub(super) fn hear(host: &mut Host, found: &mut [Found<'_>], shared: &Shared, out: &mut Output) {
+    let own_labels: Vec<usize> = (0..found.len())
+        .filter(|i| host.senders.is_own_label(&found[*i], found))
+        .filter(|i| host.slots.layout.find(own_hash(host, &found[*i].labels)).is_none())
+        .collect();
+    for i in own_labels {
+        let found = &mut found[i];
+        found.labels.append(&mut found.dropped);
+        found.labels.sort_unstable();
+        found.sender = 0;
+        let name = found.labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
+        found.leaves = select(&shared.config.plan, name, &found.labels);
+    }
+    for found in found.iter_mut().filter(|found| found.is_wanted()) {
+        found.is_heard = host.hear(found.sender, found.samples, shared, out);
+        if found.is_heard {
+            // Another sender's series in the same run are compared with it.
+            host.is_heard_at(found.samples);
+        }
+    }
+}
+
+/// The hash of those of `labels` that the host's series don't all share.
+fn own_hash(host: &Host, labels: &[(&str, &str)]) -> u64 {
+    hash_of(labels.iter().copied().filter(|(name, value)| host.shared_labels.get(name) != Some(*value)))
 }
 
 /// The leaves that select a series called `name` with `labels`, `__name__` and the identity label among them.
@@ -118,41 +157,46 @@ pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared,
             let class = class_of(&shared.config.plan, common.iter().copied());
             shared.ignored.insert(hash.wrapping_add(class));
             if common.len() == host.shared_labels.iter().count() {
-                host.slots.add_offset(offset);
+                host.slots.add_offset(offset, found.sender);
             } else {
                 host.slots.add_partial_offset(offset, class);
             }
             continue;
         }
         let is_known = host.slots.layout.find(hash).is_some() || series[n_before..].iter().any(|s| s.hash == hash);
+        if !is_known && !found.is_heard {
+            continue;
+        }
         if !is_known && series.len() >= n_max {
             out.counts.add(Event::SeriesPerHost, found.n_samples());
             continue;
         }
-        host.slots.add_offset(offset);
+        host.slots.add_offset(offset, found.sender);
         if !is_known {
             let own = own.into_iter().filter(|(name, _)| *name != METRIC_NAME);
             let placeholders = host.shared_labels.iter().map(|(name, _)| (name, SHARED));
             let labels = shared.sets.intern(Labels::from_pairs(own.chain(placeholders)));
-            let reach_ms = reach_ms(&shared.config.plan, &found.leaves);
+            let reach_ms = reach_ms(&shared.config.plan, &found.leaves, shared.paces[host.pace].pace.spans);
             series.push(Series { reach_ms, hash, labels, leaves: found.leaves.clone().into(), is_up: found.is_up });
         }
     }
     if series.len() > n_before {
         let same: Vec<Option<u32>> = (0..n_before as u32).map(Some).collect();
-        host.move_to(shared.layouts.intern(series, &shared.wiring), &same);
+        host.move_to(shared.paces[host.pace].layout(series), &same);
+        host.find_twins(shared);
     }
 }
 
 /// How far back `leaves` read: at least the lookback, else a series that is scraped less often than its range would come and go.
-pub(super) fn reach_ms(plan: &Plan, leaves: &[u16]) -> i64 {
-    let reaches = leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(plan.lookback_ms));
-    reaches.fold(plan.lookback_ms, i64::max)
+pub(super) fn reach_ms(plan: &Plan, leaves: &[u16], spans: Spans) -> i64 {
+    let reaches = leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(spans));
+    reaches.fold(spans.lookback_ms, i64::max)
 }
 
 /// Gives labels that some of `found` lack back to the series that have them.
 fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
-    let is_lacking = |label: &(&str, &str)| found.iter().any(|f| f.is_wanted() && !f.labels.contains(label));
+    let is_lacking =
+        |label: &(&str, &str)| found.iter().any(|f| f.is_wanted() && f.is_heard && !f.labels.contains(label));
     let lacking: Vec<(Box<str>, Box<str>)> =
         host.shared_labels.iter().filter(is_lacking).map(|(name, value)| (name.into(), value.into())).collect();
     if lacking.is_empty() {
@@ -169,7 +213,7 @@ fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
     };
     let series: Vec<Series> = host.slots.layout.series.iter().map(&mut changed).collect();
     let same: Vec<Option<u32>> = (0..series.len() as u32).map(Some).collect();
-    host.move_to(shared.layouts.intern(series, &shared.wiring), &same);
+    host.move_to(shared.paces[host.pace].layout(series), &same);
     host.slots.shrink_offsets(hash);
     let rest = host.shared_labels.iter().filter(|label| !lacking.contains(label));
     host.shared_labels = Labels::from_pairs(rest);

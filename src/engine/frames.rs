@@ -6,7 +6,7 @@ use crate::expr::rollup::{ABSENT, FrameView, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// Samples of one host with one timestamp.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Frame {
     /// The timestamp.
     t_ms: TimestampMs,
@@ -30,6 +30,21 @@ impl Frame {
     /// What is in it.
     pub(super) fn view(&self) -> FrameView<'_> {
         FrameView { t_ms: self.t_ms, first_place: self.first_slot, values: &self.values }
+    }
+
+    /// The timestamp.
+    pub(super) fn t_ms(&self) -> TimestampMs {
+        self.t_ms
+    }
+
+    /// Its first slot, where it has most of the `n_slots` series of its host.
+    pub(super) fn whole_from(&self, n_slots: usize) -> Option<u32> {
+        (2 * self.values.len() >= n_slots).then_some(self.first_slot)
+    }
+
+    /// Whether it has a sample of `slot`.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        !is_absent(self.view().get(slot))
     }
 
     fn insert(&mut self, slot: u32, value: f64) -> Inserted {
@@ -56,7 +71,7 @@ impl Frame {
     }
 
     /// Renumbers the slots; samples of slots that are gone are dropped. `new_slots` keeps the order of slots.
-    fn renumber(&mut self, new_slots: &[Option<u32>]) {
+    pub(super) fn renumber(&mut self, new_slots: &[Option<u32>]) {
         let values = std::mem::take(&mut self.values);
         for (slot, value) in (self.first_slot..).zip(values) {
             if let Some(new) = new_slots.get(slot as usize).copied().flatten().filter(|_| !is_absent(value)) {
@@ -156,7 +171,7 @@ impl Frames {
 
     /// Whether a sample of `slot` is pending.
     pub(super) fn has(&self, slot: u32) -> bool {
-        self.pending.iter().any(|frame| !is_absent(frame.view().get(slot)))
+        self.pending.iter().any(|frame| frame.has(slot))
     }
 
     /// Cells of all pending frames, those without a sample included.

@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use super::counts::Event;
-use super::discovery::selection_class;
-use super::frames::{self, Frames, Inserted};
-use super::layout::Layout;
+use super::discovery::{reach_ms, selection_class};
+use super::frames::{self, Frame, Frames, Inserted};
+use super::interval::{FirstFrames, Told, Watch};
+use super::layout::{Layout, Series};
+use super::pace::Paced;
 use super::reconfigure::Change;
 use super::row::{HostId, HostStatus, Missing, NotScored, Row, Treatment, Why};
+use super::senders::{Hearing, SenderKey, Senders};
 use super::slots::Slots;
+use super::twins::Twins;
 use super::windows::Windows;
 use super::wiring::Wiring;
 use super::{Output, Shared};
 use crate::expr::eval::{EvalError, Evaluation, Vector};
+use crate::expr::plan::{Range, Rollup};
 use crate::expr::program::LeafId;
 use crate::series::{Labels, Sample, TimestampMs};
 use crate::silence::Silenced;
@@ -26,6 +31,18 @@ pub(super) struct Host {
     /// See [`super::discovery::selection_class`].
     pub(super) selection_class: u64,
     pub(super) slots: Slots,
+    /// How often it is scraped; `None` where its samples don't tell yet, or the configuration says it.
+    pub(super) interval_ms: Option<i64>,
+    /// The number of its pace.
+    pub(super) pace: usize,
+    /// Until they tell the interval.
+    first_frames: Option<Box<FirstFrames>>,
+    /// From then on; `None` where the configuration says the interval.
+    watch: Option<Watch>,
+    /// Who writes it.
+    pub(super) senders: Senders,
+    /// Series that two senders write at once.
+    twins: Option<Twins>,
     frames: Frames,
     /// Newest timestamp of any sample.
     newest_ms: TimestampMs,
@@ -54,24 +71,32 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// A host without series; `shared_labels` are those that all its series are expected to have.
-    pub(super) fn new(id: Arc<HostId>, shared_labels: Labels, shared: &mut Shared) -> Self {
-        let empty = shared.layouts.intern(Vec::new(), &shared.wiring);
+    /// A host without series; `shared_labels` are those that all its series are expected to have, `sender` is who speaks for it.
+    pub(super) fn new(id: Arc<HostId>, shared_labels: Labels, sender: SenderKey, shared: &mut Shared) -> Self {
+        let pace = shared.paces.number(None, &shared.config);
+        let paced = &mut shared.paces[pace];
+        let empty = paced.layout(Vec::new());
         let config = &shared.config;
         Self {
             selection_class: selection_class(&config.plan, &shared_labels),
             shared_labels,
-            slots: Slots::new(empty, &shared.wiring),
+            slots: Slots::new(empty, &paced.wiring),
+            interval_ms: None,
+            pace,
+            first_frames: config.interval_ms.is_none().then(Box::default),
+            watch: None,
+            senders: Senders::new(sender),
+            twins: None,
             frames: Frames::default(),
             newest_ms: TimestampMs::MIN,
             arrived_ms: TimestampMs::MIN,
             watermark_ms: TimestampMs::MIN,
             applied_ms: TimestampMs::MIN,
             next_step_ms: None,
-            windows: Windows::new(&config.windows),
+            windows: Windows::new(&paced.windows),
             silences: shared.calendar.matching(&id.labels),
             silenced: None,
-            shadow: config.shadow.as_ref().map(|config| Box::new(Windows::new(config))),
+            shadow: paced.shadow.as_ref().map(|config| Box::new(Windows::new(config))),
             missing: Box::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
@@ -83,6 +108,31 @@ impl Host {
     /// When its newest sample came, on the caller's clock.
     pub(super) fn arrived_ms(&self) -> TimestampMs {
         self.arrived_ms
+    }
+
+    /// Renumbers the slots of all frames that it holds, and of the series that it watches.
+    fn renumber_frames(&mut self, new_slots: &[Option<u32>]) {
+        self.frames.renumber(new_slots);
+        for frame in self.first_frames.iter_mut().flat_map(|first| &mut first.0) {
+            frame.renumber(new_slots);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.slot = watch.slot.and_then(|slot| new_slots.get(slot as usize).copied().flatten());
+        }
+    }
+
+    /// Looks for series of two senders, once its series have changed.
+    pub(super) fn find_twins(&mut self, shared: &Shared) {
+        self.twins = Twins::find(&self.slots.layout, &shared.sets);
+    }
+
+    /// The labels in which senders differ of which both were heard since two scrapes.
+    fn live_twins(&self, shared: &Shared) -> Option<Arc<str>> {
+        let twins = self.twins.as_ref()?;
+        let interval_ms = shared.config.interval_ms.or(self.interval_ms)?;
+        let age_ms = interval_ms.saturating_mul(2);
+        let is_live = |slot: &u32| self.slots.is_live(*slot, self.newest_ms, age_ms);
+        twins.slots.iter().all(is_live).then(|| Arc::clone(&twins.labels))
     }
 
     /// Has other series from now on; `new_slots` has the new slot of each old one.
@@ -103,13 +153,20 @@ impl Host {
     ) {
         let since_ms = self.newest_ms.saturating_add(step_ms);
         let young = begins.iter().map(|(leaf, reach_ms)| (*leaf, since_ms.saturating_add(*reach_ms)));
-        self.frames.renumber(new_slots);
+        self.renumber_frames(new_slots);
         self.frames.expect(layout.len());
         self.slots.rewire(wirings, (layout, new_slots), moved, young);
     }
 
-    /// Keeps of its windows what fits the new configuration.
-    pub(super) fn reconfigure(&mut self, change: &Change<'_>) {
+    /// Goes on at the pace with the number `pace`, and keeps of its windows what fits the new configuration, which says how often
+    /// hosts are scraped with `interval_ms`.
+    pub(super) fn reconfigure(&mut self, change: &Change<'_>, pace: usize, interval_ms: Option<i64>) {
+        self.pace = pace;
+        if interval_ms.is_some() {
+            (self.first_frames, self.watch) = (None, None);
+        } else if self.first_frames.is_none() && self.watch.is_none() {
+            self.watch = Some(Watch::new(None));
+        }
         self.missing = self.missing.iter().filter_map(|missing| change.missing(*missing)).collect();
         if change.is_step_new() {
             self.next_step_ms = self.next_step_ms.map(|next_ms| change.step_from(next_ms, self.slots.grid_ms));
@@ -133,6 +190,29 @@ impl Host {
     /// Whether every one of `samples` would come too late.
     pub(super) fn is_late(&self, samples: &[Sample]) -> bool {
         samples.iter().all(|sample| sample.t_ms <= self.watermark_ms)
+    }
+
+    /// Whether `sender` speaks for the host, which says `samples` of one series.
+    #[inline]
+    pub(super) fn hear(&mut self, sender: SenderKey, samples: &[Sample], shared: &Shared, out: &mut Output) -> bool {
+        let t_ms = samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms);
+        let interval_ms = shared.config.interval_ms.or(self.interval_ms).unwrap_or(shared.config.step_ms);
+        match self.senders.hear(sender, (t_ms, self.newest_ms), interval_ms, &shared.sender_names) {
+            Hearing::Heard => true,
+            Hearing::Elected => {
+                out.counts.add(Event::SenderChange, 1);
+                true
+            }
+            Hearing::Refused => {
+                out.counts.add(Event::Replica, samples.len() as u64);
+                false
+            }
+        }
+    }
+
+    /// The sender that speaks for the host has said `samples`.
+    pub(super) fn is_heard_at(&mut self, samples: &[Sample]) {
+        self.newest_ms = samples.iter().map(|sample| sample.t_ms).fold(self.newest_ms, TimestampMs::max);
     }
 
     /// Puts a sample into its frame, where it waits for its lateness to pass.
@@ -195,7 +275,9 @@ impl Host {
             if !may_grow {
                 out.counts.add(Event::SamplesPerHost, 1);
             }
-            self.slots.apply(frame.view(), &shared.wiring, may_grow, &mut shared.clock_scratch);
+            let wiring = &shared.paces[self.pace].wiring;
+            self.slots.apply(frame.view(), wiring, may_grow, &mut shared.clock_scratch);
+            self.measure(&frame, shared);
             frames::recycle(frame, &mut shared.spare_frames);
             self.close_before(self.applied_ms.saturating_add(1), shared, out);
         }
@@ -211,33 +293,96 @@ impl Host {
     /// Whether a frame at `t_ms` would come so late that nothing of the window is left.
     fn is_long_gap(&self, t_ms: TimestampMs, shared: &Shared) -> bool {
         self.next_step_ms
-            .is_some_and(|next| self.gap_rows(next, t_ms, shared) > shared.config.windows.window_rows as i64)
+            .is_some_and(|next| self.gap_rows(next, t_ms, shared) > self.paced(shared).windows.window_rows as i64)
     }
 
     fn gap_rows(&self, next_step_ms: TimestampMs, t_ms: TimestampMs, shared: &Shared) -> i64 {
-        t_ms.saturating_sub(next_step_ms) / shared.config.step_ms
+        t_ms.saturating_sub(next_step_ms) / self.step_ms(shared)
+    }
+
+    fn paced<'a>(&self, shared: &'a Shared) -> &'a Paced {
+        &shared.paces[self.pace]
+    }
+
+    fn step_ms(&self, shared: &Shared) -> i64 {
+        self.paced(shared).pace.step_ms
+    }
+
+    /// Takes what a frame that was just applied tells of the host's scrape interval.
+    fn measure(&mut self, frame: &Frame, shared: &mut Shared) {
+        if let Some(first) = &mut self.first_frames {
+            first.0.push(frame.clone());
+            if let Told::Interval(told) = first.told(self.slots.layout.len()) {
+                self.interval_ms = told.map(|(interval_ms, _)| interval_ms);
+                self.watch = Some(Watch::new(told.map(|(_, slot)| slot)));
+                let frames = self.first_frames.take().map_or_else(Vec::new, |first| first.0);
+                self.change_pace(&frames, shared);
+            }
+        } else if let Some(watch) = &mut self.watch {
+            if watch.slot.is_none() {
+                *watch = Watch::new(frame.whole_from(self.slots.layout.len()));
+            }
+            let has_sample = watch.slot.is_some_and(|slot| frame.has(slot));
+            if has_sample && let Some(interval_ms) = watch.see(frame.t_ms(), self.interval_ms) {
+                self.interval_ms = Some(interval_ms);
+                self.change_pace(&[], shared);
+            }
+        }
+    }
+
+    /// Goes on at the pace of its interval. `frames` are all that it ever had, or none: then what is read in another way from
+    /// now on has no value until all of it has been seen.
+    fn change_pace(&mut self, frames: &[Frame], shared: &mut Shared) {
+        let pace = shared.paces.number(self.interval_ms, &shared.config);
+        if pace == self.pace {
+            return;
+        }
+        let old = std::mem::replace(&mut self.pace, pace);
+        let (plan, spans) = (Arc::clone(&shared.config.plan), shared.paces[pace].pace.spans);
+        let series = self.slots.layout.series.iter();
+        let series = series
+            .map(|series| Series { reach_ms: reach_ms(&plan, &series.leaves, spans), ..series.clone() })
+            .collect();
+        let layout = shared.paces[pace].layout(series);
+        let (from, to) = (&shared.paces[old], &shared.paces[pace]);
+        if frames.is_empty() {
+            let same_slots: Vec<Option<u32>> = (0..layout.len() as u32).map(Some).collect();
+            let same_leaves: Vec<Option<u16>> = (0..plan.leaves.len() as u16).map(Some).collect();
+            let begins = (0..).zip(&plan.leaves).filter(|(leaf, _)| !from.wiring.reads_same(*leaf, &to.wiring, *leaf));
+            let young: Vec<_> =
+                begins.map(|(id, leaf)| (id, self.applied_ms.saturating_add(leaf.reach_ms(spans)))).collect();
+            self.slots.rewire((&from.wiring, &to.wiring), (layout, &same_slots), &same_leaves, young.into_iter());
+        } else {
+            let n_samples_max = shared.config.limits.samples_per_host;
+            self.slots.replay(layout, &to.wiring, frames, n_samples_max, &mut shared.clock_scratch);
+        }
+        if from.pace.step_ms != to.pace.step_ms {
+            self.windows = Windows::new(&to.windows);
+            self.shadow = to.shadow.as_ref().map(|config| Box::new(Windows::new(config)));
+            self.next_step_ms =
+                self.next_step_ms.map(|next_ms| first_step_from(next_ms, self.slots.grid_ms, to.pace.step_ms));
+        }
     }
 
     /// Closes the steps before `t_ms`, where all samples before `t_ms` are applied.
     fn close_before(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         while let Some(next_ms) = self.next_step_ms.filter(|next_ms| *next_ms < t_ms) {
             self.close_step(next_ms, shared, out);
-            self.next_step_ms = Some(next_ms.saturating_add(shared.config.step_ms));
+            self.next_step_ms = Some(next_ms.saturating_add(self.step_ms(shared)));
         }
     }
 
     /// The first step at or after `t_ms`, a frame after a long gap or the first one of all, which starts the grid.
     fn first_step_from(&mut self, t_ms: TimestampMs, shared: &Shared) -> TimestampMs {
-        let config = &shared.config;
+        let paced = self.paced(shared);
         if self.next_step_ms.is_none() {
             self.slots.grid_ms = t_ms;
             return t_ms;
         }
-        if t_ms.saturating_sub(self.applied_ms) > config.plan.range_ms_max {
-            self.slots.forget_samples(&shared.wiring);
+        if t_ms.saturating_sub(self.applied_ms) > paced.reach_ms_max {
+            self.slots.forget_samples(&paced.wiring);
         }
-        let since_ms = t_ms.saturating_sub(self.slots.grid_ms);
-        t_ms.saturating_add((-since_ms).rem_euclid(config.step_ms))
+        first_step_from(t_ms, self.slots.grid_ms, paced.pace.step_ms)
     }
 
     /// Closes the steps before the next frame; after a long gap the steps in it are skipped.
@@ -257,14 +402,16 @@ impl Host {
         let n_errors = out.feature_errors.len();
         let values = self.evaluate(t_ms, shared, out);
         let treatment = self.treatment(t_ms, shared);
-        let window = self.windows.push_as(treatment, t_ms, &values, &shared.config.windows);
-        self.missing = missing(&values, &out.feature_errors[n_errors..], shared);
+        let paced = &shared.paces[self.pace];
+        let window = self.windows.push_as(treatment, t_ms, &values, &paced.windows);
+        self.missing = self.missing(t_ms, &values, &out.feature_errors[n_errors..], shared);
         self.not_scored = window.as_ref().err().copied();
-        let shadow = self.shadow.as_mut().zip(shared.config.shadow.as_ref());
+        let shadow = self.shadow.as_mut().zip(paced.shadow.as_ref());
         let shadow = shadow.and_then(|(windows, config)| windows.push_as(treatment, t_ms, &values, config).ok());
         out.counts.add(Event::RowClosed, 1);
-        let (host, history_ms) = (Arc::clone(&self.id), self.history_ms(shared));
-        out.rows.push(Row { host, t_ms, values: values.into(), history_ms, window: window.ok(), shadow, treatment });
+        let (host, step_ms, history_ms) = (Arc::clone(&self.id), paced.pace.step_ms, self.history_ms(shared));
+        let (values, window) = (values.into(), window.ok());
+        out.rows.push(Row { host, t_ms, step_ms, values, history_ms, window, shadow, treatment });
         self.expire_series(t_ms, shared);
     }
 
@@ -289,7 +436,8 @@ impl Host {
     fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
         let plan = Arc::clone(&shared.config.plan);
         let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
-        self.slots.evaluate(&shared.wiring, plan.lookback_ms, t_ms, vectors, scratch);
+        let paced = &shared.paces[self.pace];
+        self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
@@ -311,9 +459,9 @@ impl Host {
 
     /// Forgets series that can no longer be seen by any leaf; looked for once per lookback, since it costs a pass.
     fn expire_series(&mut self, t_ms: TimestampMs, shared: &mut Shared) {
-        let config = &shared.config;
+        let pace = self.paced(shared).pace;
         self.steps_since_expiry += 1;
-        if self.steps_since_expiry * config.step_ms < config.plan.lookback_ms {
+        if self.steps_since_expiry * pace.step_ms < pace.spans.lookback_ms {
             return;
         }
         self.steps_since_expiry = 0;
@@ -321,14 +469,51 @@ impl Host {
         if let Some(new_slots) = live {
             let kept = self.slots.layout.series.iter().zip(&new_slots).filter(|(_, new)| new.is_some());
             let series = kept.map(|(series, _)| series.clone()).collect();
-            self.frames.renumber(&new_slots);
-            self.move_to(shared.layouts.intern(series, &shared.wiring), &new_slots);
+            self.renumber_frames(&new_slots);
+            self.move_to(shared.paces[self.pace].layout(series), &new_slots);
+            self.find_twins(shared);
         }
     }
 
     /// Event time from its first to its newest closed row, less the gaps that emptied the window.
     fn history_ms(&self, shared: &Shared) -> i64 {
-        i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(shared.config.step_ms)
+        i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(self.step_ms(shared))
+    }
+
+    /// The features without a value in the row just evaluated.
+    fn missing(
+        &self,
+        t_ms: TimestampMs,
+        values: &[f64],
+        errors: &[(u16, EvalError)],
+        shared: &Shared,
+    ) -> Box<[Missing]> {
+        let plan = &shared.config.plan;
+        let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
+        let interval_ms = shared.config.interval_ms.or(self.interval_ms);
+        // One more than it needs: with fewer, jitter alone leaves it without.
+        let is_short = |leaf: LeafId| match plan.leaves.get(usize::from(leaf)).map(|leaf| leaf.rollup) {
+            Some(Rollup::Range(function, Range::Fixed(range_ms))) => {
+                interval_ms.is_some_and(|interval_ms| range_ms < interval_ms.saturating_mul(function.samples_min() + 1))
+            }
+            _ => false,
+        };
+        let paced = self.paced(shared);
+        let arrives = |leaf| self.slots.reads_live(leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms);
+        let why = |feature: u16| {
+            if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
+                return Why::Error(*error);
+            }
+            let leaves = plan.leaves_of.get(usize::from(feature));
+            match leaves.and_then(|leaves| leaves.iter().find(is_empty)) {
+                None => Why::NoValue,
+                Some(leaf) if !arrives(*leaf) => Why::Unmatched(*leaf),
+                Some(leaf) if is_short(*leaf) => Why::RangeTooShort(*leaf),
+                Some(_) => Why::NoValue,
+            }
+        };
+        let without = (0..).zip(values).filter(|(_, value)| value.is_nan());
+        without.map(|(feature, _)| Missing { feature, why: why(feature) }).collect()
     }
 
     /// What is known of the host now.
@@ -340,7 +525,11 @@ impl Host {
         HostStatus {
             host: Arc::clone(&self.id),
             last_sample_ms: self.newest_ms,
-            up: self.slots.up(self.newest_ms, shared.config.plan.lookback_ms),
+            step_ms: self.step_ms(shared),
+            interval_ms: shared.config.interval_ms.or(self.interval_ms),
+            twin_labels: self.live_twins(shared),
+            senders: self.senders.shown(),
+            up: self.slots.up(self.newest_ms, self.paced(shared).pace.spans.lookback_ms),
             window_rows: u32::try_from(window_rows).unwrap_or(u32::MAX),
             history_ms: self.history_ms(shared),
             missing: self.missing.clone(),
@@ -350,16 +539,7 @@ impl Host {
     }
 }
 
-/// The features without a value in the row just evaluated.
-fn missing(values: &[f64], errors: &[(u16, EvalError)], shared: &Shared) -> Box<[Missing]> {
-    let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
-    let why = |feature: u16| {
-        if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
-            return Why::Error(*error);
-        }
-        let leaves = shared.config.plan.leaves_of.get(usize::from(feature));
-        leaves.and_then(|leaves| leaves.iter().find(is_empty)).map_or(Why::NoValue, |leaf| Why::Unmatched(*leaf))
-    };
-    let without = (0..).zip(values).filter(|(_, value)| value.is_nan());
-    without.map(|(feature, _)| Missing { feature, why: why(feature) }).collect()
+/// The first step at or after `t_ms`; `grid_ms` is any step.
+pub(super) fn first_step_from(t_ms: TimestampMs, grid_ms: TimestampMs, step_ms: i64) -> TimestampMs {
+    t_ms.saturating_add(grid_ms.saturating_sub(t_ms).rem_euclid(step_ms))
 }

@@ -8,13 +8,17 @@ mod discovery;
 mod feed;
 mod frames;
 mod host;
+mod interval;
 mod layout;
+mod pace;
 mod reconfigure;
 pub mod row;
+mod senders;
 mod slots;
 pub mod standardise;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod window;
 pub mod windows;
 mod wiring;
@@ -26,10 +30,10 @@ pub use self::counts::{Counts, EVENTS, Event};
 use self::discovery::Found;
 use self::frames::Frame;
 use self::host::Host;
-use self::layout::Layouts;
+use self::pace::Paces;
 use self::row::{HostId, HostStatus, Row};
+use self::senders::Names;
 use self::windows::WindowConfig;
-use self::wiring::Wiring;
 use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
 use crate::expr::Plan;
 use crate::expr::eval::{EvalError, Vector};
@@ -44,12 +48,14 @@ pub struct EngineConfig {
     pub plan: Arc<Plan>,
     /// The label whose values are the hosts.
     pub identity: String,
-    /// Labels that replicas of one sender differ in: a series is the same without them.
+    /// Labels that replicas of one sender differ in: a series is the same without them, and one replica at a time is heard.
     pub drop: Vec<String>,
     /// Labels, beside the identity label, that a host's results carry.
     pub keep: Vec<String>,
-    /// Distance of two rows.
+    /// Distance of two rows; of hosts that are scraped less often, their scrape interval instead.
     pub step_ms: i64,
+    /// How often hosts are scraped; by each host's own samples where `None`.
+    pub interval_ms: Option<i64>,
     /// How long a frame waits for late samples, in event time and since it came.
     pub lateness_ms: i64,
     /// Rows that are closed so long after their time, by the caller's clock, may raise no flag.
@@ -159,13 +165,13 @@ pub struct Engine {
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: EngineConfig,
-    /// Which state serves which leaf.
-    wiring: Wiring,
+    /// What differs by how often a host is scraped.
+    paces: Paces,
     /// The caller's clock.
     now_ms: TimestampMs,
     calendar: Calendar,
     sets: LabelSets,
-    layouts: Layouts,
+    sender_names: Names,
     /// Series that no feature reads, by their own hash and their host's selection class; bounded.
     ignored: HashSet<u64, foldhash::fast::RandomState>,
     clock_scratch: Vec<u16>,
@@ -184,17 +190,17 @@ impl Engine {
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
         let sets = LabelSets::new(Arc::clone(&config.plan.groupings));
-        let wiring = Wiring::new(&config.plan, config.step_ms, config.limits.series_per_host);
+        let paces = Paces::new(&config);
         Self {
             hosts: Vec::new(),
             by_name: HashMap::default(),
             shared: Shared {
                 calendar: Calendar::new(&config.silences),
                 config,
-                wiring,
+                paces,
                 now_ms: TimestampMs::MIN,
                 sets,
-                layouts: Layouts::default(),
+                sender_names: Names::default(),
                 ignored: HashSet::default(),
                 clock_scratch: Vec::new(),
                 leaf_vectors: Vec::new(),
@@ -280,10 +286,11 @@ impl Engine {
             return;
         }
         let unknown = std::mem::take(&mut self.unknown);
-        let read = |i: &usize| discovery::read(&batch.get(*i)?, &self.shared, out);
+        let read = |i: &usize| discovery::read(&batch.get(*i)?, &mut self.shared, out);
         let mut found: Vec<Found<'_>> = unknown.iter().filter_map(read).collect();
         if let Some(host) = known.or_else(|| self.add_host(name, &found, out)) {
             self.touch(host);
+            discovery::hear(&mut self.hosts[host], &mut found, &self.shared, out);
             discovery::add(&mut self.hosts[host], &mut found, &mut self.shared, out);
             for found in &found {
                 if let Some(slot) = found.slot(&self.hosts[host]) {
@@ -307,7 +314,7 @@ impl Engine {
         let labels = Labels::from_pairs(selected.labels.iter().filter(|(name, _)| is_kept(name)).copied());
         let id = Arc::new(HostId { name: name.into(), labels });
         let shared_labels = discovery::shared_labels(found);
-        self.hosts.push(Host::new(id, shared_labels, &mut self.shared));
+        self.hosts.push(Host::new(id, shared_labels, senders::first_elected(found), &mut self.shared));
         let host = self.hosts.len() - 1;
         self.by_name.insert(name.into(), host);
         Some(host)
@@ -316,7 +323,7 @@ impl Engine {
     /// Takes the samples of a series; whether it is known.
     fn apply_series(&mut self, index: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) -> bool {
         let host = &mut self.hosts[index];
-        let Some(slot) = host.slots.find(series.labels_hash) else {
+        let Some((slot, sender)) = host.slots.find(series.labels_hash) else {
             let mut keys = host.slots.ignored_keys(series.labels_hash, host.selection_class);
             if keys.any(|key| self.shared.ignored.contains(&key)) {
                 return true;
@@ -328,7 +335,9 @@ impl Engine {
             }
             return is_late;
         };
-        self.insert(index, slot, series.samples, now_ms, out);
+        if host.hear(sender, series.samples, &self.shared, out) {
+            self.insert(index, slot, series.samples, now_ms, out);
+        }
         true
     }
 
@@ -384,15 +393,15 @@ impl Engine {
         }
         let old =
             std::mem::replace(&mut self.shared.sets, LabelSets::new(Arc::clone(&self.shared.config.plan.groupings)));
-        let Shared { sets, layouts, wiring, .. } = &mut self.shared;
-        layouts.clear();
+        let Shared { sets, paces, .. } = &mut self.shared;
+        paces.iter_mut().for_each(|paced| paced.layouts.clear());
         let mut renewed: HashMap<*const layout::Layout, Arc<layout::Layout>> = HashMap::new();
         for host in &mut self.hosts {
-            let slots = &mut host.slots;
+            let (slots, paced) = (&mut host.slots, &mut paces[host.pace]);
             let mut renew = |set| sets.intern(Labels::clone(old.get(set)));
             let layout = renewed.entry(Arc::as_ptr(&slots.layout)).or_insert_with(|| {
                 let renew = |s: &layout::Series| layout::Series { labels: renew(s.labels), ..s.clone() };
-                layouts.intern(slots.layout.series.iter().map(renew).collect(), wiring)
+                paced.layout(slots.layout.series.iter().map(renew).collect())
             });
             slots.layout = Arc::clone(layout);
         }

@@ -2,19 +2,19 @@
 //!
 //! Never closes a step and never gives anything out. A feature is the same where its name and its expression are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::discovery::{reach_ms, select, selection_class};
-use super::host::Host;
+use super::host::{Host, first_step_from};
 use super::layout::{Layout, Series};
+use super::pace::{Paced, Paces};
 use super::row::{Missing, Why};
 use super::windows::{WindowConfig, Windows};
-use super::wiring::Wiring;
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
 use crate::expr::Plan;
 use crate::expr::labelset::{LabelSets, SHARED};
-use crate::expr::plan::{Leaf, UP_NAME};
+use crate::expr::plan::{Leaf, Spans, UP_NAME};
 use crate::expr::program::LeafId;
 use crate::series::{Labels, METRIC_NAME, TimestampMs};
 use crate::silence::Calendar;
@@ -27,51 +27,76 @@ impl Engine {
     /// another way at another step, is missing until all that it reads has been seen; windows start over where the step changes.
     pub fn reconfigure(&mut self, config: EngineConfig) {
         let old = std::mem::replace(&mut self.shared.config, config);
-        self.rewire(&old);
+        let new_paces = Paces::new(&self.shared.config);
+        let mut old_paces = std::mem::replace(&mut self.shared.paces, new_paces);
+        // By host: the number of its pace before, and now.
+        let Shared { config, paces, .. } = &mut self.shared;
+        let moves: Vec<Move> =
+            self.hosts.iter().map(|host| (host.pace, paces.number(host.interval_ms, config))).collect();
+        let distinct: HashSet<Move> = moves.iter().copied().collect();
+        let is_same = config.plan.ids == old.plan.ids
+            && distinct.iter().all(|(from, to)| {
+                old_paces[*from].pace == paces[*to].pace && old_paces[*from].wiring == paces[*to].wiring
+            });
+        if is_same {
+            for (from, to) in &distinct {
+                paces[*to].layouts = std::mem::take(&mut old_paces[*from].layouts);
+            }
+        } else {
+            self.rewire(&old, &old_paces, &moves);
+        }
         self.shared.calendar = Calendar::new(&self.shared.config.silences);
         self.hosts.iter_mut().for_each(|host| host.match_silences(&self.shared));
-        let change = Change::new(&old, &self.shared.config);
-        for host in &mut self.hosts {
-            host.reconfigure(&change);
+        let Shared { config, paces, .. } = &self.shared;
+        let change = |(from, to): Move| {
+            let sides = (Side::new(&old, &old_paces[from]), Side::new(config, &paces[to]));
+            ((from, to), Change::new(sides.0, sides.1))
+        };
+        let changes: HashMap<Move, Change<'_>> = distinct.into_iter().map(change).collect();
+        for (host, to) in self.hosts.iter_mut().zip(moves) {
+            host.reconfigure(&changes[&to], to.1, config.interval_ms);
+            host.find_twins(&self.shared);
         }
     }
 
-    /// Moves every host to the leaves of the new plan.
-    fn rewire(&mut self, old: &EngineConfig) {
-        let Shared { config, wiring, sets, layouts, ignored, .. } = &mut self.shared;
+    /// Moves every host to the leaves of the new plan and to its new pace.
+    fn rewire(&mut self, old: &EngineConfig, old_paces: &Paces, moves: &[Move]) {
+        let Shared { config, paces, sets, ignored, .. } = &mut self.shared;
         let (plan, old_plan) = (&config.plan, &old.plan);
-        let new_wiring = Wiring::new(plan, config.step_ms, config.limits.series_per_host);
-        if plan.ids == old_plan.ids && plan.lookback_ms == old_plan.lookback_ms && *wiring == new_wiring {
-            return;
-        }
-        let old_wiring = std::mem::replace(wiring, new_wiring);
         let old_sets = std::mem::replace(sets, LabelSets::new(Arc::clone(&plan.groupings)));
-        layouts.clear();
         ignored.clear();
         let moved = moved_leaves(old_plan, plan);
-        let stays = |new: u16| {
-            let old = (0..).zip(&moved).find(|(_, moved)| **moved == Some(new));
-            old.is_some_and(|(old, _)| old_wiring.reads_same(old, wiring, new))
-        };
-        let begins: Vec<(u16, i64)> = (0..)
-            .zip(&plan.leaves)
-            .filter(|(new, _)| !stays(*new))
-            .map(|(new, leaf)| (new, leaf.reach_ms(plan.lookback_ms)))
-            .collect();
+        // By pace before and now: the leaves that begin.
+        let mut begins: HashMap<Move, Vec<(u16, i64)>> = HashMap::new();
         // What becomes of a layout depends beside itself on the labels that selectors read and a host's series share.
-        let mut known: HashMap<(*const Layout, u64), Reselected> = HashMap::new();
-        for host in &mut self.hosts {
+        let mut known: HashMap<(*const Layout, u64, usize), Reselected> = HashMap::new();
+        for (host, &(from, to)) in self.hosts.iter_mut().zip(moves) {
+            let old_wiring = &old_paces[from].wiring;
             let class = selection_class(plan, &host.shared_labels);
-            let (layout, new_slots) = known.entry((Arc::as_ptr(&host.slots.layout), class)).or_insert_with(|| {
-                let (series, new_slots) = reselected(host, (old_plan, plan), (&old_sets, sets));
-                (layouts.intern(series, wiring), new_slots)
+            let key = (Arc::as_ptr(&host.slots.layout), class, to);
+            let (layout, new_slots) = known.entry(key).or_insert_with(|| {
+                let spans = paces[to].pace.spans;
+                let (series, new_slots) = reselected(host, (old_plan, plan), spans, (&old_sets, sets));
+                (paces[to].layout(series), new_slots)
+            });
+            let Paced { wiring, pace, .. } = &paces[to];
+            let begins = begins.entry((from, to)).or_insert_with(|| {
+                let stays = |new: u16| {
+                    let old = (0..).zip(&moved).find(|(_, moved)| **moved == Some(new));
+                    old.is_some_and(|(old, _)| old_wiring.reads_same(old, wiring, new))
+                };
+                let begins = (0..).zip(&plan.leaves).filter(|(new, _)| !stays(*new));
+                begins.map(|(new, leaf)| (new, leaf.reach_ms(pace.spans))).collect()
             });
             host.selection_class = class;
-            host.rewire((&old_wiring, wiring), (Arc::clone(layout), new_slots), &moved, (&begins, config.step_ms));
+            host.rewire((old_wiring, wiring), (Arc::clone(layout), new_slots), &moved, (begins, pace.step_ms));
         }
         self.label_bytes_max = LABEL_BYTES_MIN.max(2 * sets.bytes());
     }
 }
+
+/// The number of a host's pace before the change, and after it.
+type Move = (usize, usize);
 
 /// For each leaf of the old plan the same one of the new.
 fn moved_leaves(old: &Plan, new: &Plan) -> Vec<Option<u16>> {
@@ -87,6 +112,7 @@ type Reselected = (Arc<Layout>, Vec<Option<u32>>);
 fn reselected(
     host: &Host,
     (old_plan, plan): (&Plan, &Plan),
+    spans: Spans,
     (old_sets, sets): (&LabelSets, &mut LabelSets),
 ) -> (Vec<Series>, Vec<Option<u32>>) {
     let mut kept = Vec::new();
@@ -107,7 +133,12 @@ fn reselected(
         new_slots.push(is_kept.then_some(kept.len() as u32));
         if is_kept {
             let labels = sets.intern(Labels::clone(own));
-            kept.push(Series { labels, reach_ms: reach_ms(plan, &leaves), leaves: leaves.into(), ..series.clone() });
+            kept.push(Series {
+                labels,
+                reach_ms: reach_ms(plan, &leaves, spans),
+                leaves: leaves.into(),
+                ..series.clone()
+            });
         }
     }
     (kept, new_slots)
@@ -116,11 +147,27 @@ fn reselected(
 /// Where a column of a window comes from: which of the old models' windows (0 the live one's, 1 the shadow's), and its column.
 pub(super) type Column = Option<(usize, usize)>;
 
-/// What becomes of every host's windows.
+/// What windows are made by, before or after the change.
+#[derive(Debug, Clone, Copy)]
+struct Side<'a> {
+    plan: &'a Plan,
+    step_ms: i64,
+    /// Of the live model and of the shadow.
+    models: [Option<&'a WindowConfig>; 2],
+}
+
+impl<'a> Side<'a> {
+    fn new(config: &'a EngineConfig, paced: &'a Paced) -> Self {
+        let models = [Some(&paced.windows), paced.shadow.as_ref()];
+        Self { plan: &config.plan, step_ms: paced.pace.step_ms, models }
+    }
+}
+
+/// What becomes of the windows of every host that goes from one pace to another.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
-    old: &'a EngineConfig,
-    new: &'a EngineConfig,
+    old: Side<'a>,
+    new: Side<'a>,
     /// For each configured feature of before its new index.
     features: Vec<Option<u16>>,
     /// By model, the live one and the shadow; `None` where there is no such model now, or nothing changes for it.
@@ -128,12 +175,12 @@ pub(super) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    fn new(old: &'a EngineConfig, new: &'a EngineConfig) -> Self {
+    fn new(old: Side<'a>, new: Side<'a>) -> Self {
         let (ids, old_ids) = (&new.plan.ids, &old.plan.ids);
         let index = |id| ids.iter().position(|new| new == id).and_then(|i| u16::try_from(i).ok());
         let mut change = Self { old, new, features: old_ids.iter().map(index).collect(), columns: [None, None] };
         for role in [0, 1] {
-            let config = models(new)[role];
+            let config = new.models[role];
             change.columns[role] = config.and_then(|config| change.columns(role, config));
         }
         change
@@ -150,7 +197,7 @@ impl<'a> Change<'a> {
                 && (old.window_rows, old.input_clip.to_bits()) == (config.window_rows, config.input_clip.to_bits())
                 && old.statistics == config.statistics
         };
-        let old = models(self.old);
+        let old = self.old.models;
         if old[role].is_some_and(same_columns) {
             return None;
         }
@@ -179,6 +226,7 @@ impl<'a> Change<'a> {
         };
         let why = match old.why {
             Why::Unmatched(leaf) => Why::Unmatched(new_leaf(leaf)?),
+            Why::RangeTooShort(leaf) => Why::RangeTooShort(new_leaf(leaf)?),
             why @ (Why::Error(_) | Why::NoValue) => why,
         };
         Some(Missing { feature, why })
@@ -186,7 +234,7 @@ impl<'a> Change<'a> {
 
     /// The first step at or after `t_ms`, which was one by the old distance; `grid_ms` is any step.
     pub(super) fn step_from(&self, t_ms: TimestampMs, grid_ms: TimestampMs) -> TimestampMs {
-        t_ms.saturating_add(grid_ms.saturating_sub(t_ms).rem_euclid(self.new.step_ms))
+        first_step_from(t_ms, grid_ms, self.new.step_ms)
     }
 
     /// Whether the distance of steps is another.
@@ -201,19 +249,14 @@ impl<'a> Change<'a> {
         (live, shadow): (&Windows, Option<&Windows>),
         t_ms: TimestampMs,
     ) -> (Option<Windows>, Option<Option<Windows>>) {
-        let old_configs = models(self.old);
+        let old_configs = self.old.models;
         let old = [old_configs[0].map(|config| (live, config)), shadow.zip(old_configs[1])];
         let assembled = |role: usize| {
             let columns = self.columns[role].as_ref()?;
-            let config = models(self.new)[role]?;
+            let config = self.new.models[role]?;
             Some(Windows::assembled(old, columns, t_ms, config))
         };
-        let no_shadow = models(self.new)[1].is_none();
+        let no_shadow = self.new.models[1].is_none();
         (assembled(0), if no_shadow { Some(None) } else { assembled(1).map(Some) })
     }
-}
-
-/// What windows are made with, of the live model and of the shadow.
-fn models(config: &EngineConfig) -> [Option<&WindowConfig>; 2] {
-    [Some(&config.windows), config.shadow.as_ref()]
 }

@@ -23,6 +23,8 @@ pub struct Row {
     pub host: Arc<HostId>,
     /// The step, `phase + k·step`.
     pub t_ms: TimestampMs,
+    /// Distance of the host's rows.
+    pub step_ms: i64,
     /// One value per configured feature, in its own unit; NaN where missing.
     pub values: Box<[f64]>,
     /// Event time from the host's first row to this one, less the gaps that emptied the window.
@@ -66,6 +68,14 @@ pub struct HostStatus {
     pub host: Arc<HostId>,
     /// Timestamp of its newest frame.
     pub last_sample_ms: TimestampMs,
+    /// Distance of its rows.
+    pub step_ms: i64,
+    /// How often it is scraped; `None` where its samples don't tell yet.
+    pub interval_ms: Option<i64>,
+    /// Labels in which senders differ that write it at once and are both used, as a list for people; `None` where there are none.
+    pub twin_labels: Option<Arc<str>>,
+    /// The senders that write it; `None` where that is one.
+    pub senders: Option<Arc<[Sender]>>,
     /// The newest `up`: `Some(false)` where every live `up` series of the host is 0, `None` where there is none.
     pub up: Option<bool>,
     /// Rows in its window, at most T. Where they are too few, those of a gap don't count.
@@ -80,6 +90,15 @@ pub struct HostStatus {
     pub silenced: Option<Arc<Silenced>>,
 }
 
+/// One of several senders of a host, such as a replica of a Prometheus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sender {
+    /// The labels that tell it apart, such as `replica="a"`.
+    pub labels: Arc<str>,
+    /// Whether its samples are used; those of all others are not.
+    pub is_heard: bool,
+}
+
 /// A feature that a row lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Missing {
@@ -89,6 +108,12 @@ pub struct Missing {
     pub why: Why,
 }
 
+/// What to do about a host whose senders differ in `labels`.
+#[must_use]
+pub fn twins_advice(labels: &str) -> String {
+    format!("two senders write this host at once, and their series differ in {labels} alone: add it to `identity.drop`")
+}
+
 /// Why a feature has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -96,6 +121,8 @@ pub enum Why {
     Error(EvalError),
     /// It reads a selector that matched nothing: the first such leaf.
     Unmatched(LeafId),
+    /// It reads a range that is too short for how often the host is scraped: the first such leaf.
+    RangeTooShort(LeafId),
     /// Its series are there, and its expression gives nothing of them.
     NoValue,
 }

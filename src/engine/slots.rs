@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
+use super::frames::Frame;
 use super::layout::{FeedLayout, Layout, Series};
+use super::senders::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
 use crate::expr::eval::{EvalError, Vector};
 use crate::expr::rollup::FrameView;
@@ -19,8 +21,9 @@ pub(super) struct Slots {
     pub(super) layout: Arc<Layout>,
     /// The slot that the next sample probably belongs to: senders keep their order.
     expected: u32,
-    /// What the labels that all series of the host share, and those that are dropped, add to a series' hash. One per replica.
-    offsets: Vec<u64>,
+    /// What the labels that all series of the host share, and those that are dropped, add to a series' hash, with the sender that
+    /// the dropped ones tell. One per replica.
+    offsets: Vec<(u64, SenderKey)>,
     /// The one of the newest sample.
     offset: usize,
     /// The same of ignored series that lack some of the shared labels, with the selection class of those that they have. A
@@ -55,21 +58,21 @@ impl Slots {
         }
     }
 
-    /// The slot of a series by the hash of its labels, which is the sum of its own labels' and of the rest's. Equal hashes are taken
-    /// for equal labels: they are keyed per process, and with 64 bits a chance collision among a host's series is a matter of
-    /// 1e-13.
-    pub(super) fn find(&mut self, labels_hash: u64) -> Option<u32> {
-        if let (Some(hash), Some(offset)) = (self.layout.hash(self.expected), self.offsets.get(self.offset))
+    /// The slot of a series by the hash of its labels, and its sender. The hash is the sum of its own labels' and of the rest's.
+    /// Equal hashes are taken for equal labels: they are keyed per process, and with 64 bits a chance collision among a host's
+    /// series is a matter of 1e-13.
+    pub(super) fn find(&mut self, labels_hash: u64) -> Option<(u32, SenderKey)> {
+        if let (Some(hash), Some((offset, sender))) = (self.layout.hash(self.expected), self.offsets.get(self.offset))
             && hash.wrapping_add(*offset) == labels_hash
         {
             self.expected += 1;
-            return Some(self.expected - 1);
+            return Some((self.expected - 1, *sender));
         }
-        for (i, offset) in self.offsets.iter().enumerate() {
+        for (i, (offset, sender)) in self.offsets.iter().enumerate() {
             if let Some(slot) = self.layout.find(labels_hash.wrapping_sub(*offset)) {
                 self.offset = i;
                 self.expected = slot + 1;
-                return Some(slot);
+                return Some((slot, *sender));
             }
         }
         None
@@ -77,14 +80,14 @@ impl Slots {
 
     /// What a series with `labels_hash` may be remembered as if no feature reads it; `class` is that of all shared labels.
     pub(super) fn ignored_keys(&self, labels_hash: u64, class: u64) -> impl Iterator<Item = u64> {
-        let whole = self.offsets.iter().map(move |offset| (*offset, class));
+        let whole = self.offsets.iter().map(move |(offset, _)| (*offset, class));
         let all = whole.chain(self.partial_offsets.iter().copied());
         all.map(move |(offset, class)| labels_hash.wrapping_sub(offset).wrapping_add(class))
     }
 
     /// Remembers what else there is in the hash of a series than its own labels.
-    pub(super) fn add_offset(&mut self, offset: u64) {
-        push_bounded(&mut self.offsets, offset);
+    pub(super) fn add_offset(&mut self, offset: u64, sender: SenderKey) {
+        push_bounded(&mut self.offsets, (offset, sender));
     }
 
     /// The same of an ignored series that lacks shared labels; `class` is that of those that it has.
@@ -94,7 +97,7 @@ impl Slots {
 
     /// Some labels are no longer shared by all series: their `hash` moves from the offsets to the series' own.
     pub(super) fn shrink_offsets(&mut self, hash: u64) {
-        self.offsets.iter_mut().for_each(|offset| *offset = offset.wrapping_sub(hash));
+        self.offsets.iter_mut().for_each(|(offset, _)| *offset = offset.wrapping_sub(hash));
         self.partial_offsets.clear();
     }
 
@@ -135,6 +138,23 @@ impl Slots {
         self.expected = 0;
         // They stand for what the old selectors decided.
         self.partial_offsets.clear();
+    }
+
+    /// Serves `wiring` from now on with nothing but these frames, oldest first.
+    pub(super) fn replay(
+        &mut self,
+        layout: Arc<Layout>,
+        wiring: &Wiring,
+        frames: &[Frame],
+        n_samples_max: usize,
+        scratch: &mut Vec<u16>,
+    ) {
+        self.layout = layout;
+        self.forget_samples(wiring);
+        for frame in frames {
+            let may_grow = self.n_samples < n_samples_max;
+            self.apply(frame.view(), wiring, may_grow, scratch);
+        }
     }
 
     /// Samples held by ranges and offsets.
@@ -199,6 +219,20 @@ impl Slots {
                 }
             }
         }
+    }
+
+    /// Whether some series that `leaf` selects has a sample that is younger than `age_ms` at `t_ms`, and has not ended.
+    pub(super) fn reads_live(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs, age_ms: i64) -> bool {
+        let leaf = usize::from(leaf);
+        let feed = wiring.leaves.get(leaf).and_then(|leaf| self.feeds.get(leaf.feed));
+        let members = self.layout.leaves.get(leaf);
+        feed.zip(members)
+            .is_some_and(|(feed, members)| members.iter().any(|member| feed.live(member.place, t_ms, age_ms).is_some()))
+    }
+
+    /// Whether the series in `slot` has a sample that is younger than `age_ms` at `t_ms`, and has not ended.
+    pub(super) fn is_live(&self, slot: u32, t_ms: TimestampMs, age_ms: i64) -> bool {
+        self.feeds[0].live(slot, t_ms, age_ms).is_some()
     }
 
     /// `Some(false)` where every `up` younger than `age_ms` at `t_ms` is 0, `Some(true)` where one is not, `None` where there

@@ -112,6 +112,25 @@ pub struct RowConstants {
 }
 
 impl RowConstants {
+    /// The same spans of event time for rows `new_ms` apart instead of `old_ms`. No span is shorter than one row.
+    #[must_use]
+    pub fn at_step(&self, old_ms: i64, new_ms: i64) -> Self {
+        if old_ms == new_ms {
+            return self.clone();
+        }
+        let ratio = old_ms.max(1) as f64 / new_ms.max(1) as f64;
+        let rows = |rows: u32| (f64::from(rows) * ratio).round().max(1.0) as u32;
+        Self {
+            memory: rows(self.memory),
+            warmup: rows(self.warmup),
+            young: (self.young * ratio).round().max(1.0),
+            fast: rows(self.fast),
+            takeover_hold: rows(self.takeover_hold),
+            bucket_ms: self.bucket_ms.max(new_ms),
+            ..*self
+        }
+    }
+
     /// Rows before anything is standardised.
     #[must_use]
     pub fn warmup_rows(&self) -> u32 {

@@ -1,8 +1,10 @@
 //! The engine's promises, in simulated time.
 
+mod intervals;
 mod labels;
 mod limits;
 mod reconfigure;
+mod senders;
 mod targets;
 mod treatment;
 
@@ -33,6 +35,7 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
         drop: vec!["replica".into()],
         keep: vec!["job".into()],
         step_ms: STEP_MS,
+        interval_ms: Some(15_000),
         max_lag_ms: i64::MAX,
         silences: Vec::new(),
         lateness_ms: LATENESS_MS,
@@ -196,9 +199,9 @@ fn a_series_is_the_same_under_any_spelling() {
     let mut engine = engine();
     let mut out = Output::default();
     for (t_ms, labels) in [
-        (0, [(METRIC_NAME, "c"), ("instance", "a"), ("job", "node"), ("replica", "1")]),
-        (15_000, [("replica", "2"), ("job", "node"), ("instance", "a"), (METRIC_NAME, "c")]),
-        (30_000, [(METRIC_NAME, "c"), ("instance", "a"), ("job", "node"), ("replica", "1")]),
+        (0, [(METRIC_NAME, "c"), ("instance", "a"), ("job", "node"), ("device", "")]),
+        (15_000, [("device", ""), ("job", "node"), ("instance", "a"), (METRIC_NAME, "c")]),
+        (30_000, [(METRIC_NAME, "c"), ("instance", "a"), ("job", "node"), ("note", "")]),
         (90_000, [(METRIC_NAME, "c"), ("job", "node"), ("replica", ""), ("instance", "a")]),
     ] {
         let mut batch = SampleBatch::default();

@@ -27,6 +27,14 @@ pub struct WindowConfig {
     pub max_missing: f64,
 }
 
+impl WindowConfig {
+    /// The same for rows `new_ms` apart instead of `old_ms`: statistics remember as long as before, in event time.
+    #[must_use]
+    pub fn at_step(&self, old_ms: i64, new_ms: i64) -> Self {
+        Self { statistics: self.statistics.at_step(old_ms, new_ms), ..self.clone() }
+    }
+}
+
 /// A row that was standardised with what was known before it. F counts the scored features.
 #[derive(Debug, Clone)]
 pub struct StandardisedRow {

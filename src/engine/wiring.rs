@@ -1,5 +1,6 @@
 //! Which state serves which leaf of the plan: leaves that differ in their function alone share it.
 
+use super::pace::Pace;
 use crate::expr::Plan;
 use crate::expr::plan::Rollup;
 use crate::expr::rollup::{Kind, RangeFunction};
@@ -31,7 +32,7 @@ pub(super) enum Source {
     Range { index: usize, function: RangeFunction, range_ms: i64 },
 }
 
-/// The wiring of a plan at one step.
+/// The wiring of a plan at one pace.
 #[derive(Debug, PartialEq)]
 pub(super) struct Wiring {
     /// The first has no offset; it is always there.
@@ -41,8 +42,8 @@ pub(super) struct Wiring {
 }
 
 impl Wiring {
-    /// For steps `step_ms` apart and at most `n_series_max` series in a host.
-    pub(super) fn new(plan: &Plan, step_ms: i64, n_series_max: usize) -> Self {
+    /// For hosts of `pace` with at most `n_series_max` series each.
+    pub(super) fn new(plan: &Plan, pace: Pace, n_series_max: usize) -> Self {
         let mut feeds = vec![FeedPlan { offset_ms: 0, ranges: Vec::new() }];
         let leaf = |leaf: &crate::expr::plan::Leaf| {
             let feed = position_or_push(
@@ -52,8 +53,9 @@ impl Wiring {
             );
             let source = match leaf.rollup {
                 Rollup::Instant => Source::Instant,
-                Rollup::Range(function, range_ms) => {
-                    let range = (range_ms, Kind::new(function, range_ms, step_ms, n_series_max));
+                Rollup::Range(function, range) => {
+                    let range_ms = range.ms(pace.spans);
+                    let range = (range_ms, Kind::new(function, range_ms, pace.step_ms, n_series_max));
                     let index = position_or_push(&mut feeds[feed].ranges, |other| *other == range, || range);
                     Source::Range { index, function, range_ms }
                 }

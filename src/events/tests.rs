@@ -104,6 +104,10 @@ fn states_that_end_events() {
         let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
         let results = Results::new(Arc::new(meta()));
         let mut status = HostStatus {
+            step_ms: 60_000,
+            interval_ms: Some(60_000),
+            twin_labels: None,
+            senders: None,
             host: host(),
             last_sample_ms: 20 * MINUTE_MS,
             up: Some(true),

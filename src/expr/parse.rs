@@ -11,9 +11,9 @@ pub use self::selector::host_selector;
 
 use promql_parser::parser::{self as promql, AggregateExpr, Call, Expr, LabelModifier};
 
-use self::tokens::Tokens;
+use self::tokens::{SCRAPES, SCRAPES_MS, Tokens};
 use super::labelset::{Grouping, GroupingId};
-use super::plan::{Builder, Rollup};
+use super::plan::{Builder, Range, Rollup};
 use super::program::{MapFunction, Node, Operator, Scalar};
 use super::range_function::RangeFunction;
 use super::vocabulary::{self, Function, Grouped};
@@ -30,6 +30,11 @@ pub(super) struct Refusal {
 impl Refusal {
     fn whole(message: String) -> Self {
         Self { character: None, message }
+    }
+
+    /// The parser shows what was put in the place of `$range`.
+    fn with_range_as_written(self) -> Self {
+        Self { message: self.message.replace(&format!("[{SCRAPES}]"), "[$range]"), ..self }
     }
 }
 
@@ -70,7 +75,7 @@ impl VectorOperand {
 pub(super) fn compile(text: &str, builder: &mut Builder) -> Result<Node, Refusal> {
     let tokens = Tokens::read(text)?;
     let expr = promql::parse(&tokens.normalized()).map_err(|error| syntax_error(&tokens, text, &error))?;
-    match (Compiler { tokens: &tokens, builder }).operand(&expr)? {
+    match (Compiler { tokens: &tokens, builder }).operand(&expr).map_err(Refusal::with_range_as_written)? {
         Operand::Vector(vector) => Ok(vector.node),
         Operand::Scalar(Scalar::Number(number)) => {
             Err(Refusal::whole(format!("`{text}` is the number {number} on every host: read some series")))
@@ -253,8 +258,11 @@ impl Compiler<'_> {
             let message = format!("`{argument}` in {name}(): a range such as `[2m]` on a plain selector is needed");
             return Err(self.tokens.refuse_at(name, message));
         };
-        let range_ms = selector::milliseconds(matrix.range.as_millis());
-        self.leaf(&matrix.vs, Rollup::Range(function, range_ms))
+        let range = match selector::milliseconds(matrix.range.as_millis()) {
+            SCRAPES_MS => Range::Scrapes,
+            range_ms => Range::Fixed(range_ms),
+        };
+        self.leaf(&matrix.vs, Rollup::Range(function, range))
     }
 
     fn grouping(&mut self, modifier: &LabelModifier) -> Result<GroupingId, Refusal> {

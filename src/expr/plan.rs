@@ -51,8 +51,37 @@ impl std::error::Error for ExprError {}
 pub enum Rollup {
     /// The newest sample, not older than the lookback.
     Instant,
-    /// A function over the last `range_ms`.
-    Range(RangeFunction, i64),
+    /// A function over a range that ends at the step.
+    Range(RangeFunction, Range),
+}
+
+/// The length of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// As written, in milliseconds.
+    Fixed(i64),
+    /// `[$range]`: by how often the host is scraped, see [`Spans::range_ms`].
+    Scrapes,
+}
+
+/// How far back a host's leaves read where the expression doesn't say: by how often the host is scraped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spans {
+    /// How far an instant selector looks back, in milliseconds.
+    pub lookback_ms: i64,
+    /// What `[$range]` stands for, in milliseconds.
+    pub range_ms: i64,
+}
+
+impl Range {
+    /// Its length on a host with these spans, in milliseconds.
+    #[must_use]
+    pub fn ms(self, spans: Spans) -> i64 {
+        match self {
+            Self::Fixed(ms) => ms,
+            Self::Scrapes => spans.range_ms,
+        }
+    }
 }
 
 /// A selector with its rollup: evaluated once per host and step, whoever asks.
@@ -76,10 +105,10 @@ impl Leaf {
 
     /// How far back it reads.
     #[must_use]
-    pub fn reach_ms(&self, lookback_ms: i64) -> i64 {
+    pub fn reach_ms(&self, spans: Spans) -> i64 {
         let range_ms = match self.rollup {
-            Rollup::Instant => lookback_ms,
-            Rollup::Range(_, range_ms) => range_ms,
+            Rollup::Instant => spans.lookback_ms,
+            Rollup::Range(_, range) => range.ms(spans),
         };
         range_ms.saturating_add(self.offset_ms)
     }
@@ -113,10 +142,8 @@ pub struct Plan {
     leaves_by_metric: HashMap<String, Vec<LeafId>>,
     /// Leaves whose selector names no metric: every series must be looked at.
     unnamed_leaves: Vec<LeafId>,
-    /// How far an instant selector looks back.
+    /// How far an instant selector looks back on a host that is scraped often enough for it.
     pub lookback_ms: i64,
-    /// How far back any leaf reads: its range or the lookback, with its offset.
-    pub range_ms_max: i64,
 }
 
 /// Index of `up` in [`Plan::metrics`].
@@ -155,6 +182,12 @@ impl Plan {
     pub fn candidates(&self, name: &str) -> impl Iterator<Item = LeafId> {
         let named = self.leaves_by_metric.get(name).map_or(&[][..], Vec::as_slice);
         named.iter().chain(&self.unnamed_leaves).copied()
+    }
+
+    /// How far back any leaf reads on a host with these spans: its range or the lookback, with its offset.
+    #[must_use]
+    pub fn reach_ms_max(&self, spans: Spans) -> i64 {
+        self.leaves.iter().map(|leaf| leaf.reach_ms(spans)).max().unwrap_or(spans.lookback_ms)
     }
 
     /// Whether some selector names no metric, so that decode must keep every series.
@@ -220,7 +253,6 @@ impl Builder {
         }
         Plan {
             ids,
-            range_ms_max: self.leaves.iter().map(|leaf| leaf.reach_ms(lookback_ms)).max().unwrap_or(lookback_ms),
             leaves: self.leaves,
             features,
             leaves_of,

@@ -68,6 +68,15 @@ impl RangeFunction {
         Self::Quantile(1.5),
     ];
 
+    /// Samples without which it has no value.
+    #[must_use]
+    pub fn samples_min(self) -> i64 {
+        match self {
+            Self::Rate | Self::Increase | Self::Delta | Self::Irate | Self::Idelta | Self::Deriv => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether it takes the values for those of a counter: a fall is a reset.
     #[must_use]
     pub fn is_counter(self) -> bool {

@@ -182,6 +182,11 @@ pub(super) const MODIFIERS: &[(&str, Option<&str>, &str)] = &[
         "regular expressions are those of Rust: no look-around either",
     ),
     ("`x[5m]`", None, "on a plain selector; `[1h30m]` and `[300]` too"),
+    (
+        "`x[$range]`",
+        None,
+        "four scrape intervals of the host, at least 2m; the interval is that of its samples, or `ingest.interval`",
+    ),
     ("`x offset 5m`", None, ""),
     ("`x offset -5m`", Some(FUTURE), ""),
     ("`x @ 1609746000`, `@ start()`, `@ end()`", Some(AT), ""),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::engine::row::{self, Why};
+use crate::config::duration_text;
+use crate::engine::row::{self, Why, twins_advice};
+use crate::expr::eval::EvalError;
 use crate::results::state::counted_flag;
 use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
 
@@ -20,6 +22,12 @@ struct Details<'a> {
     line: Line<'a>,
     model: &'a str,
     step_ms: i64,
+    /// How often it is scraped; null where its samples don't tell yet.
+    interval_ms: Option<i64>,
+    /// The replicas that write it, where there are several.
+    senders: Vec<Sender<'a>>,
+    /// What is wrong with what it is sent, and what to do about it.
+    advice: Vec<String>,
     features: Vec<Feature<'a>>,
     rows: Vec<Row>,
     contributions: Vec<Contribution<'a>>,
@@ -61,6 +69,12 @@ struct Missing<'a> {
     reason: Cow<'a, str>,
 }
 
+#[derive(Debug, Serialize)]
+struct Sender<'a> {
+    labels: &'a str,
+    is_heard: bool,
+}
+
 /// `name` is a segment of the path, percent-encoded.
 pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
     let Some(name) = percent_decoded(name) else {
@@ -87,7 +101,10 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
     reply::success(&Details {
         line: Line::new(&view, &seen),
         model,
-        step_ms: meta.step_ms,
+        step_ms: view.status.step_ms,
+        interval_ms: view.status.interval_ms,
+        senders: senders(&view),
+        advice: advice(&view),
         features: features.map(|f| Feature { name: &f.name, expr: &f.expr, unit: &f.unit, help: &f.help }).collect(),
         rows: history(&view, &rows, meta, is_shadow),
         contributions: seen
@@ -170,10 +187,32 @@ fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a Meta) -> Vec<
     all
 }
 
+fn senders(view: &HostView) -> Vec<Sender<'_>> {
+    let all = view.status.senders.as_deref().unwrap_or_default();
+    all.iter().map(|sender| Sender { labels: &sender.labels, is_heard: sender.is_heard }).collect()
+}
+
+fn advice(view: &HostView) -> Vec<String> {
+    view.status.twin_labels.as_deref().map(twins_advice).into_iter().collect()
+}
+
 fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
     let reason = |why: Why| -> Option<Cow<'a, str>> {
         Some(match why {
+            Why::Error(EvalError::ManyValues) if view.status.twin_labels.is_some() => {
+                twins_advice(view.status.twin_labels.as_deref().unwrap_or_default()).into()
+            }
             Why::Error(error) => error.advice().into(),
+            Why::RangeTooShort(leaf) => {
+                let selector = meta.selectors.get(usize::from(leaf))?;
+                let interval_ms = view.status.interval_ms.unwrap_or(view.status.step_ms);
+                let (interval, range) = (duration_text(interval_ms), duration_text(4 * interval_ms));
+                format!(
+                    "the range of {selector} is too short for a host that is scraped each {interval}: \
+                     write [$range], which follows the interval, or [{range}]"
+                )
+                .into()
+            }
             Why::Unmatched(leaf) => {
                 let selector = meta.selectors.get(usize::from(leaf))?;
                 format!("{selector} has no value in the newest row: nothing that it selects arrives").into()

@@ -46,6 +46,10 @@ fn add(results: &Results, name: &str, score: f64) {
     let host =
         Arc::new(HostId { name: name.into(), labels: Labels::from_pairs([("instance", name), ("job", "node")]) });
     let status = HostStatus {
+        step_ms: 60_000,
+        interval_ms: Some(60_000),
+        twin_labels: None,
+        senders: None,
         host: Arc::clone(&host),
         last_sample_ms: NOW_MS,
         up: None,
@@ -386,7 +390,7 @@ async fn one_host() {
     let expected = json(
         r#"{"status":"success","data":{"host":"a/ü:1","labels":{"instance":"a/ü:1","job":"node"},"state":"anomalous",
         "reason":"","flag":true,"mse":2.0,"score":2.0,"threshold":1.0,"last_sample_ms":1700000000000,"window_rows":2,
-        "model":"m","step_ms":60000,
+        "model":"m","step_ms":60000,"interval_ms":60000,"senders":[],"advice":[],
         "features":[{"name":"cpu","expr":"cpu_x","unit":"ratio","help":""},{"name":"mem","expr":"mem_x","unit":"ratio","help":""},
                     {"name":"disk","expr":"disk_x","unit":"ratio","help":""}],
         "rows":[{"t_ms":1699999880000,"values":[0.75,null,0.5],"expected":[0.25,null,0.5],"mse":2.0,"score":2.0,"flag":null},

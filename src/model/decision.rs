@@ -40,6 +40,16 @@ pub struct Decision {
     pub rules: Arc<[FeatureRule]>,
 }
 
+impl Decision {
+    /// The same for rows `step_ms` apart. Time constants in rows stay: so many rows are needed, however far apart, before one that
+    /// is odd by chance counts for little.
+    #[must_use]
+    pub fn at_step(&self, step_ms: i64) -> Self {
+        let reset_after_ms = self.reset_after_ms / self.step_ms.max(1) * step_ms;
+        Self { step_ms, reset_after_ms, ..self.clone() }
+    }
+}
+
 /// A limit that follows a quantile of the host's own smoothed mse, within bounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OwnLimit {

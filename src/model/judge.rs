@@ -86,6 +86,9 @@ impl Judge {
                 None => hosts.entry(row.host.name.as_ref().into()).or_default(),
             };
             let decision = known.decision.get_or_insert_with(|| decisions.of(&row.host.labels));
+            if decision.step_ms != row.step_ms {
+                *decision = Arc::new(decision.at_step(row.step_ms));
+            }
             let factor = factors.get(row.host.name.as_ref()).copied().unwrap_or(1.0);
             if decision.feedback != factor {
                 *decision = Arc::new(Decision { feedback: factor, ..Decision::clone(decision) });

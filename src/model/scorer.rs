@@ -303,6 +303,7 @@ mod tests {
         let row = |t_ms| Row {
             host: Arc::clone(&host),
             t_ms,
+            step_ms: 60_000,
             values: Box::default(),
             history_ms: 0,
             window: None,

@@ -83,6 +83,7 @@ impl<'a> Change<'a> {
         let missing = |old: &Missing| {
             let why = match old.why {
                 Why::Unmatched(leaf) => Why::Unmatched(selector(leaf)?),
+                Why::RangeTooShort(leaf) => Why::RangeTooShort(selector(leaf)?),
                 why @ (Why::Error(_) | Why::NoValue) => why,
             };
             Some(Missing { feature: index(old.feature)?, why })

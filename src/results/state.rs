@@ -85,7 +85,7 @@ pub fn assess<'a>(
     let scored = scored.and_then(|row| Some((row, row.verdict.as_ref()?)));
     let unjudged = |state, reason| Assessment { state, reason, flag: None, scored: None, shadow: None };
     let silent_ms = now_ms.saturating_sub(arrived_ms);
-    if silent_ms > meta.stale_after_ms {
+    if silent_ms > stale_after_ms(status, meta) {
         return unjudged(State::Stale, Reason::Silent(silent_ms));
     }
     if status.up == Some(false) {
@@ -102,7 +102,7 @@ pub fn assess<'a>(
     }
     let Some((row, verdict)) = scored else { return unjudged(State::Warming, Reason::NoVerdict) };
     let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
-    if behind_ms > meta.stale_after_ms.saturating_add(meta.step_ms) {
+    if behind_ms > stale_after_ms(status, meta).saturating_add(status.step_ms) {
         return unjudged(State::Warming, Reason::ScoringBehind(behind_ms));
     }
     if let Some(silenced) = &status.silenced {
@@ -126,6 +126,13 @@ pub fn assess<'a>(
     Assessment { state, reason, flag: Some(flag), scored, shadow: None }
 }
 
+/// Silence after which the host is stale: what is configured, and for a host that is scraped seldom two missed scrapes more.
+#[must_use]
+pub fn stale_after_ms(status: &HostStatus, meta: &Meta) -> i64 {
+    let missed_ms = status.interval_ms.map_or(0, |interval_ms| interval_ms.saturating_mul(5) / 2);
+    meta.stale_after_ms.max(missed_ms)
+}
+
 /// What `flag`, as the model raised it, counts for a host with so much history: nothing where there is too little of it.
 #[must_use]
 pub fn counted_flag(flag: bool, history_ms: i64, meta: &Meta) -> Option<bool> {
@@ -142,9 +149,9 @@ pub fn of_shadow<'a>(
     now_ms: TimestampMs,
 ) -> Option<(&'a ScoredRow, &'a Verdict)> {
     let row = row?;
-    let is_silent = now_ms.saturating_sub(arrived_ms) > meta.stale_after_ms || status.up == Some(false);
+    let is_silent = now_ms.saturating_sub(arrived_ms) > stale_after_ms(status, meta) || status.up == Some(false);
     let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
-    let is_old = behind_ms > meta.stale_after_ms.saturating_add(meta.step_ms);
+    let is_old = behind_ms > stale_after_ms(status, meta).saturating_add(status.step_ms);
     if is_silent || is_old { None } else { Some((row, row.shadow.as_ref()?)) }
 }
 

@@ -39,6 +39,10 @@ fn without_value(feature: u16) -> Missing {
 /// A host that can be judged.
 fn status(name: &str) -> HostStatus {
     HostStatus {
+        step_ms: 60_000,
+        interval_ms: Some(60_000),
+        twin_labels: None,
+        senders: None,
         host: host(name),
         last_sample_ms: NOW_MS - 1_500,
         up: Some(true),

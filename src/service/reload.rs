@@ -228,8 +228,9 @@ fn prepare(running: &Config, runtime: &Runtime, n_scorers: usize) -> anyhow::Res
     let file = running.file.as_deref();
     let file: &Path = file.context("it runs without a configuration file: start it with --config.file to have one")?;
     let config = config::load(file)?;
-    check_fixed(running, &config)?;
     let plans = Plans::new(config)?;
+    check_fixed(running, &plans.config)?;
+    plans.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let models = (0..n_scorers).map(|_| plans.models(runtime)).collect::<anyhow::Result<_>>()?;
     Ok(Prepared { wanted: plans.wanted()?, meta: plans.meta(), plans, models, push: None })
 }

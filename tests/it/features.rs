@@ -165,7 +165,8 @@ fn steps() {
     let config = folder.path().join("o.yaml");
     fs::write(&config, "step: 3s\n").unwrap();
     let file = ["--config.file", config.to_str().unwrap()];
-    check(&["--step", "1s"], &[0, 1_000, 2_000, 3_000, 4_000, 5_000, 6_000]);
+    // The scrapes are 2 s apart: rows are too, once three have told it.
+    check(&["--step", "1s"], &[0, 1_000, 2_000, 3_000, 4_000, 6_000]);
     check(&["--step", "4s"], &[0, 4_000]);
     check(&file, &[0, 3_000, 6_000]);
     check(&[&file[..], &["--step", "4s"]].concat(), &[0, 4_000]);
@@ -301,7 +302,7 @@ fn check_config_lists_the_features() {
     let ok = "without a file: ok, 56 features, 37 of them scored by the built-in bundle";
     check(&[], &[ok], 1);
     check(&["--show-features"], &[heading, busy], 58);
-    let expr = "    1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[2m]))";
+    let expr = "    1 - avg by (instance) (rate(node_cpu_seconds_total{mode=\"idle\"}[$range]))";
     check(&["--show-expressions"], &[heading, busy, expr], 114);
     // A feature of the file takes the place of the preset's; what the bundle scores beside it comes from the preset.
     let busy = "cpu_busy                   targets              2  yes     Not the preset's";

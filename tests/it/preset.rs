@@ -20,8 +20,10 @@ const MINUTE_MS: i64 = 60_000;
 /// The scrape intervals that people have.
 const INTERVALS_MS: [i64; 2] = [15_000, 60_000];
 
-/// What the preset's ranges reach back.
-const RANGE_MS: i64 = 2 * MINUTE_MS;
+/// What the preset's ranges reach back at scrapes `interval_ms` apart.
+fn range_ms(interval_ms: i64) -> i64 {
+    (4 * interval_ms).max(2 * MINUTE_MS)
+}
 
 fn machine() -> Machine {
     Machine::new(START_MS - DAY_MS)
@@ -62,7 +64,7 @@ fn check_machine(machine: &Machine, others: &[(&str, f64)]) {
         pipeline.finish();
         assert_eq!(pipeline.rows.iter().map(|row| row.0).collect::<Vec<_>>(), times(MINUTE_MS, 21).collect::<Vec<_>>());
         check_no_limit(&pipeline);
-        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + RANGE_MS) {
+        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + range_ms(interval_ms)) {
             check_row(&pipeline, row, others);
         }
     }
@@ -168,7 +170,7 @@ fn check_churn(spare: usize, change: impl Fn(&mut Machine, i64)) {
     pipeline.finish();
     assert_eq!(pipeline.rows.len(), 500);
     check_no_limit(&pipeline);
-    for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + RANGE_MS) {
+    for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + range_ms(15_000)) {
         check_row(&pipeline, row, &[]);
     }
 }
@@ -208,7 +210,7 @@ fn cpus_are_switched_on_and_off() {
         }
         pipeline.finish();
         assert_eq!(pipeline.rows.len() as i64, 30 * MINUTE_MS / interval_ms);
-        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + RANGE_MS) {
+        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + range_ms(interval_ms)) {
             let cpus = if (on_ms..off_ms).contains(&row.0) { 8.0 } else { 4.0 };
             assert_eq!(pipeline.value(row, "load_per_core"), 1.5 / cpus, "at {}", row.0 - START_MS);
             // Never more than the machine really did; `cpu_busy` is what isn't idle, so that it errs to the other side.
@@ -219,7 +221,7 @@ fn cpus_are_switched_on_and_off() {
                 assert!((0.0..=most + 1e-9).contains(&share), "{feature} {share} at {}", row.0 - START_MS);
             }
             // While a range sees the change it holds fewer samples of some CPUs, and the shares are off; then they are right.
-            if [on_ms, off_ms].iter().all(|change_ms| !(0..RANGE_MS).contains(&(row.0 - change_ms))) {
+            if [on_ms, off_ms].iter().all(|change_ms| !(0..range_ms(interval_ms)).contains(&(row.0 - change_ms))) {
                 check_row(&pipeline, row, &[("load_per_core", 1.5 / cpus)]);
             }
         }
@@ -257,7 +259,7 @@ fn a_machine_reboots() {
         }
         pipeline.finish();
         assert_eq!(pipeline.rows.len() as i64, 20 * MINUTE_MS / interval_ms);
-        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + RANGE_MS) {
+        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + range_ms(interval_ms)) {
             let is_down = down_ms < row.0 && row.0 < up_ms;
             for (feature, usual) in EXPECTED {
                 let (got, at) = (pipeline.value(row, feature), row.0 - START_MS);
@@ -274,7 +276,7 @@ fn a_machine_reboots() {
                 let is_alone = interval_ms == 60_000 && row.0 == up_ms;
                 assert!(is_down || is_alone || !got.is_nan(), "{feature} is masked at {at}");
             }
-            if row.0 <= down_ms || row.0 >= up_ms + RANGE_MS {
+            if row.0 <= down_ms || row.0 >= up_ms + range_ms(interval_ms) {
                 check_row(&pipeline, row, &[]);
             }
         }
@@ -305,10 +307,10 @@ fn node_exporter_is_upgraded() {
         pipeline.finish();
         check_no_limit(&pipeline);
         let no_psi = ["pressure_cpu", "pressure_memory", "pressure_io"].map(|feature| (feature, f64::NAN));
-        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + RANGE_MS) {
+        for row in pipeline.rows.iter().filter(|row| row.0 >= START_MS + range_ms(interval_ms)) {
             if row.0 <= upgrade_ms {
                 check_row(&pipeline, row, &no_psi);
-            } else if row.0 >= upgrade_ms + RANGE_MS {
+            } else if row.0 >= upgrade_ms + range_ms(interval_ms) {
                 check_row(&pipeline, row, &[]);
             } else {
                 let filling = no_psi.map(|(feature, _)| (feature, pipeline.value(row, feature)));

@@ -130,9 +130,9 @@ const CASES: [(&str, Expected); 18] = [
     ("sum(sum_over_time(c[2m] offset 7s))", |m, t| sum_of(RangeFunction::Sum, 120_000, m, t - 7_000, "c")),
 ];
 
-/// The bodies that a sender makes of the model: replicas, spellings, order and cuts as `seed` says, nothing later than the
+/// The bodies that two replicas make of the model, of which the first speaks for the host: spellings, order and cuts as `seed` says, nothing later than the
 /// lateness.
-fn bodies(host: &str, model: &Model, metrics: &[String], seed: u64) -> Vec<SampleBatch> {
+fn bodies(host: &str, model: &Model, metrics: &[String], has_heartbeat: u64, seed: u64) -> Vec<SampleBatch> {
     let mut state = seed;
     let mut next = |n: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -153,7 +153,8 @@ fn bodies(host: &str, model: &Model, metrics: &[String], seed: u64) -> Vec<Sampl
         for (name, sample) in samples {
             // The second half of a scrape may come with or after the next one.
             let body = if is_first { (k, 0) } else { [(k, 0), (k, 0), (k, 1), (k + 1, 2)][next(4) as usize] };
-            for replica in [["1"].as_slice(), &["2"], &["1", "2"], &[""]][next(4) as usize] {
+            // The second replica comes where there are no gaps: after one it may speak for the host.
+            for replica in [["1"].as_slice(), &["1", "2"], &["1", "2", "1"]][(next(3) * has_heartbeat) as usize] {
                 let all = [
                     (METRIC_NAME, name.metric),
                     ("instance", host),
@@ -190,7 +191,8 @@ fn check(lives: [&[Life]; 2], has_heartbeat: bool, seed: u64) {
     let mut out = Output::default();
     // Arrival is never what closes a step here: only event time is.
     let now_ms = 1_000 * SCRAPE_MS;
-    let [a, b] = [("a", &models[0]), ("b", &models[1])].map(|(host, m)| bodies(host, m, &plan.metrics, seed));
+    let [a, b] = [("a", &models[0]), ("b", &models[1])]
+        .map(|(host, m)| bodies(host, m, &plan.metrics, u64::from(has_heartbeat), seed));
     for k in 0..a.len().max(b.len()) {
         for batch in [a.get(k), b.get(k)].into_iter().flatten() {
             engine.apply(Input::Samples { batch, now_ms }, &mut out);

@@ -1,7 +1,7 @@
 //! What can be refused by looking at the tokens alone, whatever stands around them; and where a syntax error is.
 
 use super::Refusal;
-use super::tokens::{KEYWORDS, Kind, OPERATOR_STARTS, Token, Tokens};
+use super::tokens::{KEYWORDS, Kind, OPERATOR_STARTS, RANGE, Token, Tokens};
 use crate::expr::duration::duration_ms;
 use crate::expr::vocabulary::{self as words, Function, Grouped};
 use crate::series::METRIC_NAME;
@@ -68,7 +68,7 @@ impl Tokens<'_> {
             (_, Kind::Symbol) => match token.text {
                 "@" => self.refuse(i, "@", words::AT),
                 "$" => {
-                    let message = "`$`: Grafana variables are not expanded: write the value, such as [2m]";
+                    let message = "`$`: Grafana variables are not expanded: write the value, such as 5m";
                     Err(self.refusal(token, message.to_owned()))
                 }
                 _ => Ok(()),
@@ -85,16 +85,26 @@ impl Tokens<'_> {
                 let open = self.tokens[..i].iter().rposition(|t| t.text == "[").unwrap_or(i);
                 self.refuse(open, "[…:…]", words::SUBQUERY)
             }
+            (Kind::Symbol, "$") if self.is_range_placeholder(i) => Ok(()),
             (Kind::Symbol, "$") => {
-                let message = "Grafana variables are not expanded: write the range out, such as [2m]";
+                let message = "Grafana variables are not expanded: write [$range], which is four scrape intervals and at \
+                               least 2m, or a range such as [5m]";
                 Err(self.refusal(token, message.to_owned()))
             }
+            (Kind::Word, RANGE) if i > 0 && self.is_range_placeholder(i - 1) => Ok(()),
             (Kind::Number, text) => match milliseconds(text) {
                 Some(1..=DURATION_MS_MAX) => Ok(()),
                 _ => Err(self.refusal(token, no_duration(text))),
             },
             (_, text) => self.refuse(i, text, words::COMPUTED),
         }
+    }
+
+    /// Whether token `i` begins `[$range]`, written together.
+    fn is_range_placeholder(&self, i: usize) -> bool {
+        let text = |i: usize| self.tokens.get(i).map_or("", |token| token.text);
+        let is_together = self.tokens.get(i + 1).is_some_and(|name| name.start == self.tokens[i].start + 1);
+        i > 0 && text(i - 1) == "[" && text(i) == "$" && text(i + 1) == RANGE && text(i + 2) == "]" && is_together
     }
 
     fn check_word(&self, i: usize) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use crate::expr::plan::{FeatureSource, Plan};
+use crate::expr::plan::{FeatureSource, Plan, Spans};
 
 fn check_refused(expr: &str, character: usize, expected: &str) {
     let source = FeatureSource { name: "f", expr, at: "f.yml:3:5" };
@@ -60,6 +60,13 @@ fn modifiers() {
     check_refused("x anchored", 3, "experimental");
     check_refused("x[5m]", 2, "is a range");
     check_refused("rate(x[$__rate_interval])", 8, "Grafana variables");
+    check_refused("rate(x[$range:1m])", 8, "write [$range]");
+    check_refused("rate(x[$ range])", 8, "write [$range]");
+    check_refused("rate(x[range])", 8, "`range` is not evaluated");
+    check_refused("x offset $range", 10, "Grafana variables");
+    check_refused("x > $range", 5, "Grafana variables");
+    check_refused("x[$range]", 2, "`x[$range]` is a range");
+    check_refused("x{a$=\"b\"}", 0, "is not PromQL");
     check_refused("x > $limit", 5, "Grafana variables");
 }
 
@@ -121,7 +128,9 @@ fn what_prometheus_takes() {
     let offsets = |expr: &str| check_accepted(expr).leaves.iter().map(|leaf| leaf.offset_ms).collect::<Vec<i64>>();
     assert_eq!(offsets("x offset 5m + rate(x[5m] offset 1h30m) + x"), [300_000, 5_400_000, 0]);
     assert_eq!(offsets("x offset +90"), [90_000]);
-    assert_eq!(check_accepted("rate(x[300] offset 1h)").range_ms_max, 3_900_000);
+    let spans = Spans { lookback_ms: 300_000, range_ms: 360_000 };
+    assert_eq!(check_accepted("rate(x[300] offset 1h)").reach_ms_max(spans), 3_900_000);
+    assert_eq!(check_accepted("rate(x[$range] offset 1h) + rate(x[ $range ])").reach_ms_max(spans), 3_960_000);
 }
 
 #[test]

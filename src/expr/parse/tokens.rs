@@ -9,6 +9,13 @@ use crate::series::Quoted;
 /// Longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 
+/// What the parser, which knows no placeholders, gets for `$range`: longer than any range that may be written.
+pub(super) const SCRAPES: &str = "25d";
+/// [`SCRAPES`] in milliseconds.
+pub(super) const SCRAPES_MS: i64 = 25 * 86_400_000;
+/// The name behind the `$` of the placeholder.
+pub(super) const RANGE: &str = "range";
+
 /// Brackets within brackets.
 const DEPTH_MAX: usize = 50;
 
@@ -71,7 +78,7 @@ impl<'a> Tokens<'a> {
         Ok(this)
     }
 
-    /// The text for the parser: the same, but for raw strings, which it takes for escaped ones, and `1_000`.
+    /// The text for the parser: the same, but for raw strings, which it takes for escaped ones, `1_000`, and `$range`.
     pub(super) fn normalized(&self) -> String {
         let mut out = String::with_capacity(self.text.len());
         let mut copied = 0;
@@ -79,6 +86,8 @@ impl<'a> Tokens<'a> {
             let replaced = match token.kind {
                 Kind::Text if token.text.starts_with('`') => Quoted(&token.text[1..token.text.len() - 1]).to_string(),
                 Kind::Number if is_grouped(token.text) => token.text.replace('_', ""),
+                Kind::Symbol if token.within == '[' && token.text == "$" => String::new(),
+                Kind::Word if token.within == '[' && token.text == RANGE => SCRAPES.to_owned(),
                 _ => continue,
             };
             out.push_str(&self.text[copied..token.start]);
@@ -197,6 +206,7 @@ mod tests {
     #[test]
     fn what_the_parser_cannot_read_is_written_for_it() {
         let check = |text: &str, expected: &str| assert_eq!(Tokens::read(text).unwrap().normalized(), expected);
+        check("rate(x[ $range ])", "rate(x[ 25d ])");
         check(r#"x{a=~`e\d"`, b="c\\d"}"#, r#"x{a=~"e\\d\"", b="c\\d"}"#);
         check("x # `\n+ 1", "x # `\n+ 1");
         check("1_000 + x_1[1m]", "1000 + x_1[1m]");

@@ -103,7 +103,7 @@ pub const EXPECTED: [(&str, f64); 56] = [
     ("swap_in", 3.0),
     ("swap_out", 5.0),
     ("major_faults", 7.0),
-    ("oom_kills", 1.2),
+    ("oom_kills", 0.6),
     ("disk_queue", 0.24),
     ("disk_utilisation", 0.25),
     ("disk_reads", 20.0),

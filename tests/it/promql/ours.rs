@@ -32,6 +32,8 @@ pub(super) fn rows(case: &Case, bodies: &[Vec<Body>], expressions: &[String]) ->
     let model = config.features[0].clone();
     let feature = |(i, expr): (usize, &String)| Feature { name: format!("f{i}"), expr: expr.clone(), ..model.clone() };
     config.features = expressions.iter().enumerate().map(feature).collect();
+    // Rows may be closer than scrapes here, and ranges too short: nothing follows the interval.
+    config.ingest.interval_ms = Some(1);
     config.ingest.lateness_ms = case.lateness_ms;
     config.ingest.lookback_ms = case.lookback_ms;
     config.threads.shards = 1;

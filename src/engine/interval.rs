@@ -1,0 +1,221 @@
+//! How often a host is scraped, seen from the times of its samples.
+//!
+//! Pure. The first scrapes tell it; later ones are watched, in case it changes. Scrapes jitter, and some are missed.
+
+use super::frames::Frame;
+use crate::series::TimestampMs;
+
+/// Distances that are enough where all are about the same, or multiples of the shortest.
+const CLEAR: usize = 2;
+/// Distances that are enough whatever they are: their mean is then off by an eighth at most if scrapes jitter by half an interval.
+const ENOUGH: usize = 8;
+/// Share by which distances may differ and still be the same one.
+const SAME: f64 = 0.1;
+/// Longer intervals count as this: rows must stay short enough for a day to have some.
+const INTERVAL_MS_MAX: i64 = 3_600_000;
+/// Intervals that people write, in seconds.
+const USUAL_S: [i64; 33] = [
+    1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 45, 50, 60, 75, 90, 100, 120, 150, 180, 200, 240, 300, 400, 450,
+    600, 900, 1_200, 1_800, 3_600,
+];
+/// An interval is taken for the nearest usual one where it is so near to it: a clear one has hardly any error of its own.
+const NEAR_CLEAR: f64 = 0.02;
+/// The same where scrapes jitter.
+const NEAR_JITTER: f64 = 0.1;
+/// How many times as long or short an interval must have become to be another one. `[$range]` holds four: it works until then.
+const CHANGED: f64 = 1.4;
+/// Frames that are kept while the interval is not known; one bit of a [`u16`] each.
+const FRAMES_MAX: usize = 12;
+/// A group of series smaller than this share of a host's says nothing of the host.
+const GROUP_MIN: f64 = 0.05;
+
+/// The interval of scrapes with these distances; `None` where they don't tell yet.
+pub(super) fn of_distances(distances: &[i64]) -> Option<i64> {
+    let shortest = distances.iter().copied().min().filter(|shortest| *shortest > 0)?;
+    if distances.len() < CLEAR {
+        return None;
+    }
+    let total: i64 = distances.iter().sum();
+    let times = |interval: f64, distance: i64| (distance as f64 / interval).round().max(1.0);
+    let is_multiple = |distance: &i64| {
+        let n = times(shortest as f64, *distance);
+        (*distance as f64 - n * shortest as f64).abs() <= SAME * shortest as f64
+    };
+    let (unit, near) = if distances.iter().all(is_multiple) {
+        (shortest as f64, NEAR_CLEAR)
+    } else if distances.len() >= ENOUGH {
+        (median(distances), NEAR_JITTER)
+    } else {
+        return None;
+    };
+    let n: f64 = distances.iter().map(|distance| times(unit, *distance)).sum();
+    Some(usual(total as f64 / n, near))
+}
+
+/// The usual interval that `ms` is within `near` of; else whole seconds, or milliseconds below one.
+fn usual(ms: f64, near: f64) -> i64 {
+    let distance = |s: &i64| (1_000.0 * *s as f64 / ms - 1.0).abs();
+    let nearest = USUAL_S.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    let usual = nearest.filter(|s| distance(s) <= near).map(|s| s * 1_000);
+    let own = if ms < 1_000.0 { ms.round() as i64 } else { (ms / 1_000.0).round() as i64 * 1_000 };
+    usual.unwrap_or(own).clamp(1, INTERVAL_MS_MAX)
+}
+
+fn median(distances: &[i64]) -> f64 {
+    let mut sorted = distances.to_vec();
+    sorted.sort_unstable();
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 { sorted[middle] as f64 } else { (sorted[middle - 1] + sorted[middle]) as f64 / 2.0 }
+}
+
+/// The first frames of a host, kept until they tell its interval: then they are applied anew with what follows from it.
+#[derive(Debug, Default)]
+pub(super) struct FirstFrames(pub(super) Vec<Frame>);
+
+/// What the first frames tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// More are needed.
+    Nothing,
+    /// The interval, and the slot of a series that has it; `None` where they are as many as are kept and still tell none.
+    Interval(Option<(i64, u32)>),
+}
+
+impl FirstFrames {
+    /// What they tell of a host with `n_slots` series. Series that come together are a group, as those of one exporter; the
+    /// interval is the longest of any group that counts.
+    pub(super) fn told(&self, n_slots: usize) -> Told {
+        let is_full = self.0.len() >= FRAMES_MAX;
+        if self.0.len() <= CLEAR {
+            return Told::Nothing;
+        }
+        // By series, one bit per frame that has it.
+        let mut groups: Vec<(u16, u32, usize)> = Vec::new();
+        for slot in 0..n_slots as u32 {
+            let bit = |(i, frame): (usize, &Frame)| u16::from(frame.has(slot)) << i;
+            let present = self.0.iter().take(FRAMES_MAX).enumerate().map(bit).fold(0, |a, b| a | b);
+            match groups.iter_mut().find(|(group, ..)| *group == present) {
+                Some((.., n)) => *n += 1,
+                None if present != 0 => groups.push((present, slot, 1)),
+                None => {}
+            }
+        }
+        let mut longest: Option<(i64, u32)> = None;
+        for (present, slot, n) in groups {
+            if (n as f64) < GROUP_MIN * n_slots as f64 {
+                continue;
+            }
+            let times: Vec<TimestampMs> = self
+                .0
+                .iter()
+                .enumerate()
+                .filter(|(i, _)| present >> i & 1 == 1)
+                .map(|(_, frame)| frame.t_ms())
+                .collect();
+            let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            match of_distances(&distances) {
+                Some(interval_ms) if longest.is_none_or(|(other, _)| interval_ms > other) => {
+                    longest = Some((interval_ms, slot));
+                }
+                Some(_) => {}
+                None if is_full => {}
+                None => return Told::Nothing,
+            }
+        }
+        if longest.is_none() && !is_full { Told::Nothing } else { Told::Interval(longest) }
+    }
+}
+
+/// Watches one series of a host for another interval.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Watch {
+    /// The series; `None` where it is gone, until another one is found.
+    pub(super) slot: Option<u32>,
+    /// The series' newest sample.
+    last_ms: Option<TimestampMs>,
+    /// Distances of its samples, in milliseconds; the first `n` count.
+    distances: [u32; ENOUGH],
+    n: u8,
+}
+
+impl Watch {
+    /// Watches the series in `slot`.
+    pub(super) fn new(slot: Option<u32>) -> Self {
+        Self { slot, last_ms: None, distances: [0; ENOUGH], n: 0 }
+    }
+
+    /// The series has a sample; gives the new interval where the one known, `interval_ms`, is no longer true.
+    pub(super) fn see(&mut self, t_ms: TimestampMs, interval_ms: Option<i64>) -> Option<i64> {
+        let last_ms = self.last_ms.replace(t_ms)?;
+        let distance = t_ms.saturating_sub(last_ms).clamp(0, i64::from(u32::MAX));
+        self.distances[usize::from(self.n)] = distance as u32;
+        self.n += 1;
+        if usize::from(self.n) < ENOUGH {
+            return None;
+        }
+        self.n = 0;
+        let distances = self.distances.map(i64::from);
+        let Some(known) = interval_ms else { return of_distances(&distances) };
+        // One long gap moves the mean alone, jitter the median alone.
+        let mean = distances.iter().sum::<i64>() as f64 / ENOUGH as f64;
+        let ratios = [mean, median(&distances)].map(|ms| ms / known as f64);
+        let is_longer = ratios.iter().all(|ratio| *ratio >= CHANGED);
+        let is_shorter = ratios.iter().all(|ratio| *ratio <= 1.0 / CHANGED);
+        if is_longer || is_shorter { of_distances(&distances).filter(|new| *new != known) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_are_told_from_the_first_distances() {
+        let check = |seconds: &[f64], expected: Option<i64>| {
+            let distances: Vec<i64> = seconds.iter().map(|s| (s * 1_000.0) as i64).collect();
+            assert_eq!(of_distances(&distances), expected.map(|s| s * 1_000), "{seconds:?}");
+        };
+        check(&[], None);
+        check(&[60.0], None);
+        check(&[60.0, 60.0], Some(60));
+        check(&[60.003, 59.998], Some(60));
+        check(&[15.0, 15.0], Some(15));
+        check(&[70.0, 70.0], Some(70));
+        check(&[60.05, 60.05], Some(60));
+        check(&[62.0, 58.0], Some(60));
+        // Missed scrapes.
+        check(&[120.0, 60.0], Some(60));
+        check(&[60.0, 240.1], Some(60));
+        check(&[120.0, 120.0], Some(120));
+        // Scrapes that jitter by nearly half an interval.
+        check(&[85.0, 40.0], None);
+        check(&[85.0, 40.0, 66.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(60));
+        check(&[85.0, 40.0, 126.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(60));
+        check(&[10_000.0, 10_000.0], Some(3_600));
+        check(&[0.0, 0.0], None);
+    }
+
+    fn check_watch(known: i64, distances: &[i64], expected: Option<i64>) {
+        let mut watch = Watch::new(Some(0));
+        let mut t_ms = 0;
+        let mut told = watch.see(t_ms, Some(known * 1_000));
+        for distance in distances {
+            t_ms += distance * 1_000;
+            told = told.or(watch.see(t_ms, Some(known * 1_000)));
+        }
+        assert_eq!(told, expected.map(|s| s * 1_000), "{known} {distances:?}");
+    }
+
+    #[test]
+    fn another_interval_is_seen_and_gaps_and_jitter_are_none() {
+        check_watch(60, &[60; 30], None);
+        check_watch(60, &[15; 8], Some(15));
+        check_watch(15, &[60; 8], Some(60));
+        check_watch(15, &[15, 15, 15, 15, 15, 15, 15, 10_000], None);
+        check_watch(60, &[85, 40, 66, 50, 71, 47, 83, 38], None);
+        check_watch(60, &[35, 35, 35, 35, 35, 85, 85, 85], None);
+        check_watch(60, &[120, 60, 60, 60, 60, 60, 60, 120], None);
+        // Every second scrape is missed: `[$range]` must hold enough of those that there are.
+        check_watch(60, &[120; 8], Some(120));
+    }
+}
