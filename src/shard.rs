@@ -12,7 +12,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::decode::{self, InvalidSeries, SampleBatch};
-use crate::engine::row::{HostStatus, twins_advice};
+use crate::engine::row::{HostStatus, Missing, Why, range_advice, twins_advice};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::expr::Plan;
 use crate::expr::eval::EvalError;
@@ -105,6 +105,7 @@ impl Shards {
                 n_hosts: 0,
                 silences_version: 0,
                 twins_told: HashSet::new(),
+                ranges_told: HashSet::new(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{i}"))
@@ -208,6 +209,8 @@ struct Shard {
     silences_version: u64,
     /// Labels of twins that were logged.
     twins_told: HashSet<Arc<str>>,
+    /// Features of which it was logged that their range is too short.
+    ranges_told: HashSet<u16>,
 }
 
 /// Labels of twins that are logged, per shard.
@@ -249,21 +252,37 @@ impl Shard {
             && let Ok(config) = resume.blocking_recv()
         {
             self.engine.reconfigure(*config);
+            // Numbers of features may stand for others now.
+            self.ranges_told.clear();
         }
     }
 
-    /// Says once per labels that two senders write hosts at once.
-    fn warn_of_twins(&mut self) {
-        for HostStatus { host, twin_labels, .. } in &self.out.statuses {
-            let Some(labels) = twin_labels else { continue };
-            if self.twins_told.len() < TWINS_TOLD_MAX && self.twins_told.insert(Arc::clone(labels)) {
+    /// Says once what is wrong with what hosts are sent: by the labels in which two senders differ, and by feature of which the range
+    /// is too short.
+    fn warn(&mut self) {
+        let plan = self.engine.plan();
+        for HostStatus { host, twin_labels, missing, interval_ms, step_ms, .. } in &self.out.statuses {
+            if let Some(labels) = twin_labels
+                && self.twins_told.len() < TWINS_TOLD_MAX
+                && self.twins_told.insert(Arc::clone(labels))
+            {
                 tracing::warn!(host = %host.name, "{}", twins_advice(labels));
+            }
+            for Missing { feature, why } in missing {
+                let Why::RangeTooShort(leaf) = why else { continue };
+                if self.ranges_told.insert(*feature)
+                    && let Some(leaf) = plan.leaves.get(usize::from(*leaf))
+                {
+                    let advice = range_advice(&leaf.selector.to_string(), interval_ms.unwrap_or(*step_ms));
+                    let name = plan.ids.get(usize::from(*feature)).map_or("", |id| id.name.as_ref());
+                    tracing::warn!(feature = name, host = %host.name, "{advice}");
+                }
             }
         }
     }
 
     fn publish(&mut self, now_ms: TimestampMs) {
-        self.warn_of_twins();
+        self.warn();
         for status in &self.out.statuses {
             self.results.record_status(status, now_ms);
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::expr::duration::duration_text;
 use crate::expr::eval::EvalError;
 use crate::expr::program::LeafId;
 use crate::series::{Labels, TimestampMs};
@@ -112,6 +113,16 @@ pub struct Missing {
 #[must_use]
 pub fn twins_advice(labels: &str) -> String {
     format!("two senders write this host at once, and their series differ in {labels} alone: add it to `identity.drop`")
+}
+
+/// What to do about a range of `selector` that is too short for a host that is scraped each `interval_ms`.
+#[must_use]
+pub fn range_advice(selector: &str, interval_ms: i64) -> String {
+    let (interval, range) = (duration_text(interval_ms), duration_text(4 * interval_ms));
+    format!(
+        "the range of {selector} is too short for a host that is scraped each {interval}: write [$range], which follows the \
+         interval, or [{range}]"
+    )
 }
 
 /// Why a feature has no value.

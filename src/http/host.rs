@@ -6,8 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::config::duration_text;
-use crate::engine::row::{self, Why, twins_advice};
+use crate::engine::row::{self, Why, range_advice, twins_advice};
 use crate::expr::eval::EvalError;
 use crate::results::state::counted_flag;
 use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
@@ -205,13 +204,7 @@ fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
             Why::Error(error) => error.advice().into(),
             Why::RangeTooShort(leaf) => {
                 let selector = meta.selectors.get(usize::from(leaf))?;
-                let interval_ms = view.status.interval_ms.unwrap_or(view.status.step_ms);
-                let (interval, range) = (duration_text(interval_ms), duration_text(4 * interval_ms));
-                format!(
-                    "the range of {selector} is too short for a host that is scraped each {interval}: \
-                     write [$range], which follows the interval, or [{range}]"
-                )
-                .into()
+                range_advice(selector, view.status.interval_ms.unwrap_or(view.status.step_ms)).into()
             }
             Why::Unmatched(leaf) => {
                 let selector = meta.selectors.get(usize::from(leaf))?;
