@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use crate::expr::rollup::{ABSENT, FrameView, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
+/// How long a host's first frames wait for more, to tell how often it is scraped: one that is scraped each 15 minutes has told it.
+pub const FRAME_WAIT_MS_MAX: i64 = 3_600_000;
+
 /// Samples of one host with one timestamp.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 pub(super) struct Frame {
     /// The timestamp.
     t_ms: TimestampMs,
@@ -35,6 +38,11 @@ impl Frame {
     /// The timestamp.
     pub(super) fn t_ms(&self) -> TimestampMs {
         self.t_ms
+    }
+
+    /// Whether it came so long before `now_ms` that what it waits for may never come.
+    pub(super) fn is_held_too_long(&self, now_ms: TimestampMs) -> bool {
+        now_ms.saturating_sub(self.arrived_ms) >= FRAME_WAIT_MS_MAX
     }
 
     /// Its first slot, where it has most of the `n_slots` series of its host.
@@ -71,7 +79,7 @@ impl Frame {
     }
 
     /// Renumbers the slots; samples of slots that are gone are dropped. `new_slots` keeps the order of slots.
-    pub(super) fn renumber(&mut self, new_slots: &[Option<u32>]) {
+    fn renumber(&mut self, new_slots: &[Option<u32>]) {
         let values = std::mem::take(&mut self.values);
         for (slot, value) in (self.first_slot..).zip(values) {
             if let Some(new) = new_slots.get(slot as usize).copied().flatten().filter(|_| !is_absent(value)) {
@@ -141,6 +149,11 @@ impl Frames {
                 inserted
             }
         }
+    }
+
+    /// The pending frames, oldest first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Frame> {
+        self.pending.iter()
     }
 
     /// The oldest frame's time.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::counts::Event;
 use super::discovery::{reach_ms, selection_class};
 use super::frames::{self, Frame, Frames, Inserted};
-use super::interval::{FirstFrames, Told, Watch};
+use super::interval::{self, Told, Watch};
 use super::layout::{Layout, Series};
-use super::pace::Paced;
+use super::pace::{Pace, Paced};
 use super::reconfigure::Change;
 use super::row::{HostId, HostStatus, Missing, NotScored, Row, Treatment, Why};
 use super::senders::{Hearing, SenderKey, Senders};
@@ -35,8 +35,9 @@ pub(super) struct Host {
     pub(super) interval_ms: Option<i64>,
     /// The number of its pace.
     pub(super) pace: usize,
-    /// Until they tell the interval.
-    first_frames: Option<Box<FirstFrames>>,
+    /// How many settled frames have been looked at for the interval: they wait until they tell it. `None` once they have, or where the
+    /// configuration says it.
+    frames_seen: Option<usize>,
     /// From then on; `None` where the configuration says the interval.
     watch: Option<Watch>,
     /// Who writes it.
@@ -83,7 +84,7 @@ impl Host {
             slots: Slots::new(empty, &paced.wiring),
             interval_ms: None,
             pace,
-            first_frames: config.interval_ms.is_none().then(Box::default),
+            frames_seen: config.interval_ms.is_none().then_some(0),
             watch: None,
             senders: Senders::new(sender),
             twins: None,
@@ -113,9 +114,6 @@ impl Host {
     /// Renumbers the slots of all frames that it holds, and of the series that it watches.
     fn renumber_frames(&mut self, new_slots: &[Option<u32>]) {
         self.frames.renumber(new_slots);
-        for frame in self.first_frames.iter_mut().flat_map(|first| &mut first.0) {
-            frame.renumber(new_slots);
-        }
         if let Some(watch) = &mut self.watch {
             watch.slot = watch.slot.and_then(|slot| new_slots.get(slot as usize).copied().flatten());
         }
@@ -163,8 +161,8 @@ impl Host {
     pub(super) fn reconfigure(&mut self, change: &Change<'_>, pace: usize, interval_ms: Option<i64>) {
         self.pace = pace;
         if interval_ms.is_some() {
-            (self.first_frames, self.watch) = (None, None);
-        } else if self.first_frames.is_none() && self.watch.is_none() {
+            (self.frames_seen, self.watch) = (None, None);
+        } else if self.frames_seen.is_none() && self.watch.is_none() {
             self.watch = Some(Watch::new(None));
         }
         self.missing = self.missing.iter().filter_map(|missing| change.missing(*missing)).collect();
@@ -196,7 +194,7 @@ impl Host {
     #[inline]
     pub(super) fn hear(&mut self, sender: SenderKey, samples: &[Sample], shared: &Shared, out: &mut Output) -> bool {
         let t_ms = samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms);
-        let interval_ms = shared.config.interval_ms.or(self.interval_ms).unwrap_or(shared.config.step_ms);
+        let interval_ms = shared.config.interval_ms.or(self.interval_ms);
         match self.senders.hear(sender, (t_ms, self.newest_ms), interval_ms, &shared.sender_names) {
             Hearing::Heard => true,
             Hearing::Elected => {
@@ -242,6 +240,9 @@ impl Host {
         let (n_frames, n_cells) = (limits.frames_per_host, limits.samples_per_host);
         while self.frames.len() > n_frames || self.frames.len() > 1 && self.frames.n_cells() > n_cells {
             out.counts.add(Event::FramesPerHost, 1);
+            if self.frames_seen.take().is_some() {
+                self.watch = Some(Watch::new(None));
+            }
             let Some(oldest_ms) = self.frames.oldest_ms() else { return };
             self.advance_to(oldest_ms, shared, out);
         }
@@ -259,7 +260,7 @@ impl Host {
         let by_event_time = self.newest_ms.min(now_ms).saturating_sub(lateness_ms).saturating_sub(1);
         let by_arrival = self.frames.settled_ms(now_ms, lateness_ms).unwrap_or(TimestampMs::MIN);
         let until_ms = by_event_time.max(by_arrival);
-        if until_ms > self.watermark_ms {
+        if until_ms > self.watermark_ms && self.is_interval_told(until_ms, now_ms, shared) {
             self.advance_to(until_ms, shared, out);
         }
     }
@@ -277,7 +278,7 @@ impl Host {
             }
             let wiring = &shared.paces[self.pace].wiring;
             self.slots.apply(frame.view(), wiring, may_grow, &mut shared.clock_scratch);
-            self.measure(&frame, shared);
+            self.watch_interval(&frame, shared);
             frames::recycle(frame, &mut shared.spare_frames);
             self.close_before(self.applied_ms.saturating_add(1), shared, out);
         }
@@ -308,31 +309,41 @@ impl Host {
         self.paced(shared).pace.step_ms
     }
 
-    /// Takes what a frame that was just applied tells of the host's scrape interval.
-    fn measure(&mut self, frame: &Frame, shared: &mut Shared) {
-        if let Some(first) = &mut self.first_frames {
-            first.0.push(frame.clone());
-            if let Told::Interval(told) = first.told(self.slots.layout.len()) {
-                self.interval_ms = told.map(|(interval_ms, _)| interval_ms);
-                self.watch = Some(Watch::new(told.map(|(_, slot)| slot)));
-                let frames = self.first_frames.take().map_or_else(Vec::new, |first| first.0);
-                self.change_pace(&frames, shared);
-            }
-        } else if let Some(watch) = &mut self.watch {
-            if watch.slot.is_none() {
-                *watch = Watch::new(frame.whole_from(self.slots.layout.len()));
-            }
-            let has_sample = watch.slot.is_some_and(|slot| frame.has(slot));
-            if has_sample && let Some(interval_ms) = watch.see(frame.t_ms(), self.interval_ms) {
-                self.interval_ms = Some(interval_ms);
-                self.change_pace(&[], shared);
-            }
+    /// Whether it is known how often the host is scraped, or nothing more is waited for. `until_ms` is where its frames are settled.
+    fn is_interval_told(&mut self, until_ms: TimestampMs, now_ms: TimestampMs, shared: &mut Shared) -> bool {
+        let Some(n_seen) = self.frames_seen else { return true };
+        let n_settled = self.frames.iter().take_while(|frame| frame.t_ms() <= until_ms).count();
+        let is_last = self.frames.iter().next().is_some_and(|frame| frame.is_held_too_long(now_ms));
+        if n_settled == n_seen && !is_last {
+            return false;
+        }
+        self.frames_seen = Some(n_settled);
+        let config = &shared.config;
+        let is_same = |a: i64, b: i64| Pace::new(Some(a), config) == Pace::new(Some(b), config);
+        let told = interval::of_frames(self.frames.iter().take(n_settled), self.slots.layout.len(), is_last, is_same);
+        let Told::Interval(told) = told else { return false };
+        self.frames_seen = None;
+        self.interval_ms = told.map(|(interval_ms, _)| interval_ms);
+        self.watch = Some(Watch::new(told.map(|(_, slot)| slot)));
+        self.change_pace(shared);
+        true
+    }
+
+    /// Looks whether a frame that was just applied tells another interval.
+    fn watch_interval(&mut self, frame: &Frame, shared: &mut Shared) {
+        let Some(watch) = &mut self.watch else { return };
+        if watch.slot.is_none() {
+            *watch = Watch::new(frame.whole_from(self.slots.layout.len()));
+        }
+        let has_sample = watch.slot.is_some_and(|slot| frame.has(slot));
+        if has_sample && let Some(interval_ms) = watch.see(frame.t_ms(), self.interval_ms) {
+            self.interval_ms = Some(interval_ms);
+            self.change_pace(shared);
         }
     }
 
-    /// Goes on at the pace of its interval. `frames` are all that it ever had, or none: then what is read in another way from
-    /// now on has no value until all of it has been seen.
-    fn change_pace(&mut self, frames: &[Frame], shared: &mut Shared) {
+    /// Goes on at the pace of its interval. What is read in another way from now on has no value until all of it has been seen.
+    fn change_pace(&mut self, shared: &mut Shared) {
         let pace = shared.paces.number(self.interval_ms, &shared.config);
         if pace == self.pace {
             return;
@@ -345,17 +356,16 @@ impl Host {
             .collect();
         let layout = shared.paces[pace].layout(series);
         let (from, to) = (&shared.paces[old], &shared.paces[pace]);
-        if frames.is_empty() {
-            let same_slots: Vec<Option<u32>> = (0..layout.len() as u32).map(Some).collect();
-            let same_leaves: Vec<Option<u16>> = (0..plan.leaves.len() as u16).map(Some).collect();
-            let begins = (0..).zip(&plan.leaves).filter(|(leaf, _)| !from.wiring.reads_same(*leaf, &to.wiring, *leaf));
-            let young: Vec<_> =
-                begins.map(|(id, leaf)| (id, self.applied_ms.saturating_add(leaf.reach_ms(spans)))).collect();
-            self.slots.rewire((&from.wiring, &to.wiring), (layout, &same_slots), &same_leaves, young.into_iter());
-        } else {
-            let n_samples_max = shared.config.limits.samples_per_host;
-            self.slots.replay(layout, &to.wiring, frames, n_samples_max, &mut shared.clock_scratch);
-        }
+        let same_slots: Vec<Option<u32>> = (0..layout.len() as u32).map(Some).collect();
+        let same_leaves: Vec<Option<u16>> = (0..plan.leaves.len() as u16).map(Some).collect();
+        let begins = (0..).zip(&plan.leaves).filter(|(leaf, _)| !from.wiring.reads_same(*leaf, &to.wiring, *leaf));
+        // Before the first frame nothing has been missed.
+        let has_frames = self.next_step_ms.is_some();
+        let young: Vec<_> = begins
+            .filter(|_| has_frames)
+            .map(|(id, leaf)| (id, self.applied_ms.saturating_add(leaf.reach_ms(spans))))
+            .collect();
+        self.slots.rewire((&from.wiring, &to.wiring), (layout, &same_slots), &same_leaves, young.into_iter());
         if from.pace.step_ms != to.pace.step_ms {
             self.windows = Windows::new(&to.windows);
             self.shadow = to.shadow.as_ref().map(|config| Box::new(Windows::new(config)));

@@ -24,7 +24,7 @@ const NEAR_CLEAR: f64 = 0.02;
 const NEAR_JITTER: f64 = 0.1;
 /// How many times as long or short an interval must have become to be another one. `[$range]` holds four: it works until then.
 const CHANGED: f64 = 1.4;
-/// Frames that are kept while the interval is not known; one bit of a [`u16`] each.
+/// Frames that are waited for until the interval is known; one bit of a [`u16`] each.
 const FRAMES_MAX: usize = 12;
 /// A group of series smaller than this share of a host's says nothing of the host.
 const GROUP_MIN: f64 = 0.05;
@@ -68,62 +68,61 @@ fn median(distances: &[i64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] as f64 } else { (sorted[middle - 1] + sorted[middle]) as f64 / 2.0 }
 }
 
-/// The first frames of a host, kept until they tell its interval: then they are applied anew with what follows from it.
-#[derive(Debug, Default)]
-pub(super) struct FirstFrames(pub(super) Vec<Frame>);
-
-/// What the first frames tell.
+/// What the first frames of a host tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// More are needed.
     Nothing,
-    /// The interval, and the slot of a series that has it; `None` where they are as many as are kept and still tell none.
+    /// The interval, and the slot of a series that has it; `None` where they are as many as are waited for and still tell none.
     Interval(Option<(i64, u32)>),
 }
 
-impl FirstFrames {
-    /// What they tell of a host with `n_slots` series. Series that come together are a group, as those of one exporter; the
-    /// interval is the longest of any group that counts.
-    pub(super) fn told(&self, n_slots: usize) -> Told {
-        let is_full = self.0.len() >= FRAMES_MAX;
-        if self.0.len() <= CLEAR {
-            return Told::Nothing;
-        }
-        // By series, one bit per frame that has it.
-        let mut groups: Vec<(u16, u32, usize)> = Vec::new();
-        for slot in 0..n_slots as u32 {
-            let bit = |(i, frame): (usize, &Frame)| u16::from(frame.has(slot)) << i;
-            let present = self.0.iter().take(FRAMES_MAX).enumerate().map(bit).fold(0, |a, b| a | b);
-            match groups.iter_mut().find(|(group, ..)| *group == present) {
-                Some((.., n)) => *n += 1,
-                None if present != 0 => groups.push((present, slot, 1)),
-                None => {}
-            }
-        }
-        let mut longest: Option<(i64, u32)> = None;
-        for (present, slot, n) in groups {
-            if (n as f64) < GROUP_MIN * n_slots as f64 {
-                continue;
-            }
-            let times: Vec<TimestampMs> = self
-                .0
-                .iter()
-                .enumerate()
-                .filter(|(i, _)| present >> i & 1 == 1)
-                .map(|(_, frame)| frame.t_ms())
-                .collect();
-            let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-            match of_distances(&distances) {
-                Some(interval_ms) if longest.is_none_or(|(other, _)| interval_ms > other) => {
-                    longest = Some((interval_ms, slot));
-                }
-                Some(_) => {}
-                None if is_full => {}
-                None => return Told::Nothing,
-            }
-        }
-        if longest.is_none() && !is_full { Told::Nothing } else { Told::Interval(longest) }
+/// What the first `frames` tell of a host with `n_slots` series. Series that come together are a group, as those of one exporter; the
+/// interval is the longest of any group that counts. `is_same` says of two intervals whether the same follows from both: then any
+/// between them will do. Nothing more is waited for where `is_last`.
+pub(super) fn of_frames<'a>(
+    frames: impl Iterator<Item = &'a Frame>,
+    n_slots: usize,
+    is_last: bool,
+    is_same: impl Fn(i64, i64) -> bool,
+) -> Told {
+    let frames: Vec<&Frame> = frames.take(FRAMES_MAX).collect();
+    let is_last = is_last || frames.len() >= FRAMES_MAX;
+    if frames.len() <= CLEAR && !is_last {
+        return Told::Nothing;
     }
+    // By series, one bit per frame that has it.
+    let mut groups: Vec<(u16, u32, usize)> = Vec::new();
+    for slot in 0..n_slots as u32 {
+        let bit = |(i, frame): (usize, &&Frame)| u16::from(frame.has(slot)) << i;
+        let present = frames.iter().enumerate().map(bit).fold(0, |a, b| a | b);
+        match groups.iter_mut().find(|(group, ..)| *group == present) {
+            Some((.., n)) => *n += 1,
+            None if present != 0 => groups.push((present, slot, 1)),
+            None => {}
+        }
+    }
+    let mut longest: Option<(i64, u32)> = None;
+    for (present, slot, _) in groups.into_iter().filter(|(.., n)| *n as f64 >= GROUP_MIN * n_slots as f64) {
+        let times: Vec<TimestampMs> =
+            frames.iter().enumerate().filter(|(i, _)| present >> i & 1 == 1).map(|(_, frame)| frame.t_ms()).collect();
+        let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        match of_distances(&distances).or_else(|| of_any(&distances, &is_same)) {
+            Some(interval_ms) if longest.is_none_or(|(other, _)| interval_ms > other) => {
+                longest = Some((interval_ms, slot));
+            }
+            None if !is_last => return Told::Nothing,
+            Some(_) | None => {}
+        }
+    }
+    Told::Interval(longest)
+}
+
+/// The mean of `distances` where the same follows from all of them.
+fn of_any(distances: &[i64], is_same: impl Fn(i64, i64) -> bool) -> Option<i64> {
+    let (shortest, longest) = (*distances.iter().min()?, *distances.iter().max()?);
+    let is_told = distances.len() >= CLEAR && shortest > 0 && is_same(shortest, longest);
+    is_told.then(|| usual(distances.iter().sum::<i64>() as f64 / distances.len() as f64, NEAR_JITTER))
 }
 
 /// Watches one series of a host for another interval.

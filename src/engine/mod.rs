@@ -28,6 +28,7 @@ use std::sync::Arc;
 
 pub use self::counts::{Counts, EVENTS, Event};
 use self::discovery::Found;
+pub use self::frames::FRAME_WAIT_MS_MAX;
 use self::frames::Frame;
 use self::host::Host;
 use self::pace::Paces;

@@ -18,6 +18,8 @@ pub(super) type SenderKey = u64;
 const SILENCE_MS_MIN: i64 = 30_000;
 /// The same in scrape intervals: one missed scrape is no silence. `[$range]` holds twice as many, so nothing is lost.
 const SILENCE_INTERVALS: i64 = 2;
+/// The same while it is not known how often the host is scraped: each five minutes perhaps.
+const SILENCE_MS_UNKNOWN: i64 = 900_000;
 /// Senders that are remembered beside the elected one.
 const OTHERS_MAX: usize = 7;
 /// Names of senders that an engine remembers; more are made up.
@@ -56,13 +58,15 @@ impl Senders {
         &mut self,
         sender: SenderKey,
         (t_ms, newest_ms): (TimestampMs, TimestampMs),
-        interval_ms: i64,
+        interval_ms: Option<i64>,
         names: &Names,
     ) -> Hearing {
         if sender == self.elected {
             return Hearing::Heard;
         }
-        let silence_ms = SILENCE_MS_MIN.max(interval_ms.saturating_mul(SILENCE_INTERVALS));
+        let silence_ms = interval_ms.map_or(SILENCE_MS_UNKNOWN, |interval_ms| {
+            SILENCE_MS_MIN.max(interval_ms.saturating_mul(SILENCE_INTERVALS))
+        });
         // One without replica labels is no replica: it writes what the database shows under the host's own labels.
         if sender == 0 || t_ms > newest_ms.saturating_add(silence_ms) {
             let before = std::mem::replace(&mut self.elected, sender);
@@ -160,7 +164,7 @@ mod tests {
             .iter()
             .map(|(sender, t_s)| {
                 let t_ms = t_s * 1_000;
-                let hearing = senders.hear(*sender, (t_ms, newest_ms), 15_000, &names);
+                let hearing = senders.hear(*sender, (t_ms, newest_ms), Some(15_000), &names);
                 if hearing != Hearing::Refused {
                     newest_ms = newest_ms.max(t_ms);
                 }

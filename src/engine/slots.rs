@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
-use super::frames::Frame;
 use super::layout::{FeedLayout, Layout, Series};
 use super::senders::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
@@ -138,23 +137,6 @@ impl Slots {
         self.expected = 0;
         // They stand for what the old selectors decided.
         self.partial_offsets.clear();
-    }
-
-    /// Serves `wiring` from now on with nothing but these frames, oldest first.
-    pub(super) fn replay(
-        &mut self,
-        layout: Arc<Layout>,
-        wiring: &Wiring,
-        frames: &[Frame],
-        n_samples_max: usize,
-        scratch: &mut Vec<u16>,
-    ) {
-        self.layout = layout;
-        self.forget_samples(wiring);
-        for frame in frames {
-            let may_grow = self.n_samples < n_samples_max;
-            self.apply(frame.view(), wiring, may_grow, scratch);
-        }
     }
 
     /// Samples held by ranges and offsets.

@@ -4,7 +4,7 @@
 
 use crate::config::Ingest;
 use crate::decode::{DecodeStats, SampleBatch};
-use crate::engine::{Counts, EVENTS, Engine, EngineConfig, Input, Output};
+use crate::engine::{Counts, EVENTS, Engine, EngineConfig, FRAME_WAIT_MS_MAX, Input, Output};
 use crate::series::TimestampMs;
 
 /// What came of a history so far.
@@ -59,10 +59,11 @@ impl Driven {
         }
     }
 
-    /// Lets the lateness of every frame pass.
+    /// Lets the lateness of every frame pass, and whatever else frames may wait for.
     pub(super) fn finish(&mut self, totals: &mut Totals, out: &mut Output) {
         if let Some(now_ms) = self.now_ms {
-            let now_ms = now_ms.max(self.newest_ms).saturating_add(self.lateness_ms).saturating_add(1);
+            let wait_ms = self.lateness_ms.max(FRAME_WAIT_MS_MAX);
+            let now_ms = now_ms.max(self.newest_ms).saturating_add(wait_ms).saturating_add(1);
             self.apply(Input::Tick { now_ms }, totals, out);
         }
     }

@@ -165,8 +165,8 @@ fn steps() {
     let config = folder.path().join("o.yaml");
     fs::write(&config, "step: 3s\n").unwrap();
     let file = ["--config.file", config.to_str().unwrap()];
-    // The scrapes are 2 s apart: rows are too, once three have told it.
-    check(&["--step", "1s"], &[0, 1_000, 2_000, 3_000, 4_000, 6_000]);
+    // The scrapes are 2 s apart: rows are no closer.
+    check(&["--step", "1s"], &[0, 2_000, 4_000, 6_000]);
     check(&["--step", "4s"], &[0, 4_000]);
     check(&file, &[0, 3_000, 6_000]);
     check(&[&file[..], &["--step", "4s"]].concat(), &[0, 4_000]);
@@ -226,16 +226,18 @@ fn the_clock_is_the_recording_s() {
     let t = |s: i64| YEAR_2001_MS + 1_000 * s;
     // However old: nothing is too old, and the last frame's lateness passes.
     let one = [(None, t(0), 1.0), (None, t(60), 2.0), (None, t(120), 3.0)];
-    check_load1("", &one, &[(t(0), 1.0), (t(60), 2.0), (t(120), 3.0)], "rows: 3 of 1 hosts, one per 1m\n");
+    // Said, or the first scrapes would wait until three have told it.
+    let prompt = "ingest: {interval: 1m}";
+    check_load1(prompt, &one, &[(t(0), 1.0), (t(60), 2.0), (t(120), 3.0)], "rows: 3 of 1 hosts, one per 1m\n");
     // Late by the clock of the recording, not late, and late again once its own lateness is longer.
     let disorder = [(None, t(0), 1.0), (None, t(120), 3.0), (None, t(60), 2.0)];
-    check_load1("", &disorder, &[(t(0), 1.0), (t(60), 1.0), (t(120), 3.0)], "samples dropped, late: 1\n");
-    let patient = "ingest: {lateness: 5m}";
+    check_load1(prompt, &disorder, &[(t(0), 1.0), (t(60), 1.0), (t(120), 3.0)], "samples dropped, late: 1\n");
+    let patient = "ingest: {interval: 1m, lateness: 5m}";
     check_load1(patient, &disorder, &[(t(0), 1.0), (t(60), 2.0), (t(120), 3.0)], "rows: 3 of");
     // Where the time of receipt is known, samples are held to it.
     let received = [(Some(t(0)), t(0), 1.0), (Some(t(60)), t(3_600), 9.0), (Some(t(120)), t(120), 3.0)];
-    check_load1("", &received, &[(t(0), 1.0), (t(60), 1.0), (t(120), 3.0)], "samples dropped, future: 1\n");
-    let bounds = "ingest: {max_age: 1m}";
+    check_load1(prompt, &received, &[(t(0), 1.0), (t(60), 1.0), (t(120), 3.0)], "samples dropped, future: 1\n");
+    let bounds = "ingest: {interval: 1m, max_age: 1m}";
     let old = [(Some(t(0)), t(0), 1.0), (Some(t(200)), t(60), 9.0), (Some(t(201)), t(180), 4.0)];
     let rows = [(t(0), 1.0), (t(60), 1.0), (t(120), 1.0), (t(180), 4.0)];
     check_load1(bounds, &old, &rows, "samples dropped, too_old: 1\n");
@@ -277,7 +279,9 @@ fn what_cannot_be_read_is_named() {
     let folder = recording(index, &["host1-scrape0.snappy.bin", good, "host995-scrape1.snappy.bin"]);
     let body = fs::read(captures().join(good)).unwrap();
     fs::write(folder.path().join("bad"), &body[..body.len() / 2]).unwrap();
-    let (code, csv, log) = features(folder.path(), &[]);
+    let file = folder.path().join("o.yaml");
+    fs::write(&file, "ingest: {interval: 2s}\n").unwrap();
+    let (code, csv, log) = features(folder.path(), &["--config.file", file.to_str().unwrap()]);
     assert_eq!(code, Some(1));
     assert!(log.contains("/bad; record it again, or take it out of the index: cannot decompress"), "{log}");
     assert_eq!(parse(&csv).iter().map(|row| row.0.as_str()).collect::<Vec<_>>(), ["127.0.0.1:19100"]);

@@ -154,7 +154,7 @@ fn captured_bodies_come_back() {
     bodies::write(folder.path(), &bodies);
     let config = "step: 2s\n";
     let recorded = read(recording(folder.path()), config).unwrap();
-    assert_eq!(recorded.hosts.len(), 37, "{:?}", recorded.hosts);
+    assert_eq!(recorded.hosts.len(), 36, "{:?}", recorded.hosts);
     for (program, _) in SERVERS {
         let Some(server) = Server::start(program) else { continue };
         bodies.iter().for_each(|body| server.write(body));

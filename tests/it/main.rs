@@ -15,6 +15,7 @@ mod preset;
 mod promql;
 mod proto;
 mod scenarios;
+mod senders;
 mod servers;
 mod service;
 mod tidy;

@@ -1,7 +1,7 @@
 //! The built-in preset through decode and an engine, on machines that change as machines do. Every value is worked out by hand,
 //! see `machine`.
 
-mod machine;
+pub(crate) mod machine;
 mod pipeline;
 
 use std::collections::BTreeSet;

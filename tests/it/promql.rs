@@ -4,16 +4,17 @@
 //! Twice: with answers that were recorded, so that it needs nothing, and live, with more. How: tests/peers/README.md.
 
 mod case;
-mod comparison;
+pub(crate) mod comparison;
 mod documentation;
 mod draw;
 mod expressions;
 mod grammar;
 mod ours;
 mod recorded;
-mod reference;
+pub(crate) mod reference;
 mod series;
 
+use std::path::Path;
 use std::sync::OnceLock;
 
 use outlierd::config::Config;
@@ -61,7 +62,7 @@ fn rows_are_what_prometheus_answers_live() {
         let bodies = bodies(case);
         let (known, refused) = compiled(&exprs);
         let rows = ours::rows(case, &bodies, &known);
-        let reference = Reference::start(&program, case, &bodies);
+        let reference = started(&program, case, &bodies);
         for expr in &exprs {
             assert_eq!(reference.parse_error(expr), None, "{expr} is not PromQL");
         }
@@ -89,11 +90,20 @@ fn fixture() -> &'static str {
             let program = reference::program().unwrap();
             let bodies = bodies(&LONG);
             let rows = ours::rows(&LONG, &bodies, &[]);
-            let reference = Reference::start(&program, &LONG, &bodies);
+            let reference = started(&program, &LONG, &bodies);
             recorded::write(&recorded::record(&reference, &bodies, &rows, LONG.step_ms, &by_hand()));
         }
         recorded::read()
     })
+}
+
+/// The program, holding `bodies`, each host's in a database of its own.
+fn started(program: &Path, case: &Case, bodies: &[Vec<Body>]) -> Reference {
+    let reference = Reference::start(program, case.lookback_ms);
+    for (host, bodies) in HOSTS.iter().zip(bodies) {
+        bodies.iter().for_each(|body| reference.write(host, &body.bytes));
+    }
+    reference
 }
 
 fn bodies(case: &Case) -> Vec<Vec<Body>> {

@@ -13,7 +13,7 @@ const TOLERANCE: f64 = 1e-9;
 
 /// Everything that was compared.
 #[derive(Default)]
-pub(super) struct Comparison {
+pub(crate) struct Comparison {
     /// The first difference of each expression.
     differences: Vec<String>,
     /// Differences per expression.
@@ -24,7 +24,7 @@ pub(super) struct Comparison {
 
 impl Comparison {
     /// Takes the values of one expression and host, `ours` with NaN where masked.
-    pub(super) fn add(&mut self, place: &str, expr: &str, times_ms: &[i64], ours: &[f64], theirs: &Answer) {
+    pub(crate) fn add(&mut self, place: &str, expr: &str, times_ms: &[i64], ours: &[f64], theirs: &Answer) {
         let n_finite = theirs.iter().filter(|value| value.is_some()).count();
         *self.n_finite.entry(expr.to_owned()).or_default() += n_finite as u64;
         assert_eq!(ours.len(), theirs.len(), "{place} {expr}");
@@ -49,7 +49,7 @@ impl Comparison {
     /// Fails on any difference, and where an expression was answered with fewer than `n_finite_min` numbers, so that nothing was
     /// really compared. `never_answers` are those that are known for it; they must give none at all. Of the `drawn` ones, which
     /// nobody looked at, half must be answered.
-    pub(super) fn check(&self, refused: &[String], n_finite_min: u64, never_answers: &[&str], drawn: &[String]) {
+    pub(crate) fn check(&self, refused: &[String], n_finite_min: u64, never_answers: &[&str], drawn: &[String]) {
         let mut faults = String::new();
         for refusal in refused {
             let _ = writeln!(faults, "refused: {refusal}");

@@ -7,18 +7,17 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 
 use serde_json::Value;
 
-use super::case::{Body, Case, HOSTS};
 use crate::peers;
 
 const PROGRAM: &str = "prometheus-reference";
 
 /// The program; `None` where it is missing.
-pub(super) fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     Some(peers::folder(&[PROGRAM], "the live comparison with Prometheus")?.join(PROGRAM))
 }
 
 /// The running program, holding one case; it ends when dropped, or with this process.
-pub(super) struct Reference {
+pub(crate) struct Reference {
     child: Child,
     input: Option<ChildStdin>,
     address: SocketAddr,
@@ -26,13 +25,13 @@ pub(super) struct Reference {
 
 /// What one expression gives at each of the asked times: the value where it is one finite number, else `None`. Nothing, several
 /// elements, an error, NaN and infinities all mean that a feature has no value.
-pub(super) type Answer = Vec<Option<f64>>;
+pub(crate) type Answer = Vec<Option<f64>>;
 
 impl Reference {
-    /// Starts the program and sends it `bodies`, each host's into a database of its own.
-    pub(super) fn start(program: &Path, case: &Case, bodies: &[Vec<Body>]) -> Self {
+    /// Starts the program, whose instant selectors look back `lookback_ms`.
+    pub(crate) fn start(program: &Path, lookback_ms: i64) -> Self {
         let mut child = Command::new(program)
-            .arg(format!("--lookback={}ms", case.lookback_ms))
+            .arg(format!("--lookback={lookback_ms}ms"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -41,18 +40,17 @@ impl Reference {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("listening on ").and_then(|address| address.parse().ok());
         let address = address.unwrap_or_else(|| panic!("{PROGRAM} says {line:?}"));
-        let reference = Self { input: child.stdin.take(), child, address };
-        for (host, bodies) in HOSTS.iter().zip(bodies) {
-            for body in bodies {
-                let (status, answer) = reference.post(&format!("/{host}/api/v1/write"), peers::SNAPPY, &body.bytes);
-                assert!(status == 204, "a body for {host}: {status} {answer}");
-            }
-        }
-        reference
+        Self { input: child.stdin.take(), child, address }
+    }
+
+    /// Writes a `WriteRequest` in snappy into the database of `host`.
+    pub(crate) fn write(&self, host: &str, body: &[u8]) {
+        let (status, answer) = self.post(&format!("/{host}/api/v1/write"), peers::SNAPPY, body);
+        assert!(status == 204, "a body for {host}: {status} {answer}");
     }
 
     /// What `expr` gives for `host` at `times_ms`, which are `step_ms` apart.
-    pub(super) fn answer(&self, host: &str, expr: &str, times_ms: &[i64], step_ms: i64) -> Answer {
+    pub(crate) fn answer(&self, host: &str, expr: &str, times_ms: &[i64], step_ms: i64) -> Answer {
         let Some((&start_ms, &end_ms)) = times_ms.first().zip(times_ms.last()) else { return Vec::new() };
         if let Ok(answer) = self.range(host, expr, start_ms, end_ms, step_ms) {
             return answer;
@@ -85,7 +83,7 @@ impl Reference {
     }
 
     /// Whether `expr` is PromQL to Prometheus.
-    pub(super) fn parse_error(&self, expr: &str) -> Option<String> {
+    pub(crate) fn parse_error(&self, expr: &str) -> Option<String> {
         self.range("none", expr, 0, 0, 1).err()
     }
 

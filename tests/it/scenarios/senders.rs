@@ -141,7 +141,7 @@ fn by_replica(mut scrape: Vec<TimeSeries>, replica: &str) -> Vec<TimeSeries> {
 
 #[tokio::test]
 async fn two_vmagents_send_the_same() {
-    let world = World::start::<11>("identity: {drop: [replica]}").await;
+    let world = World::start::<11>("").await;
     let (mut one, mut two) = (Machine::new("one:9100", Role::Web, 44), Machine::new("two:9100", Role::Web, 44));
     let strain = |minute: i64| if (WRONG..WRONG + 40).contains(&minute) { FAULT } else { CALM };
     // The second replica scrapes 1.7 s after the first. Both hosts live the same.
