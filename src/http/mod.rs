@@ -179,8 +179,10 @@ where
 
 /// The paths under which senders expect remote write.
 fn write_paths() -> BoxedFilter<()> {
-    let api = warp::path!("api" / "v1" / "write").or(warp::path!("api" / "v1" / "push")).unify();
-    api.or(warp::path!("write")).unify().or(warp::path!("prometheus" / "api" / "v1" / "write")).unify().boxed()
+    let check = |path: warp::path::FullPath| async move {
+        if write::is_path(path.as_str()) { Ok(()) } else { Err(warp::reject::not_found()) }
+    };
+    warp::path::full().and_then(check).untuple_one().boxed()
 }
 
 fn write_route<F, Fut>(gate: Arc<write::Gate<F>>, meter: Meter) -> BoxedFilter<(Response,)>

@@ -121,7 +121,7 @@ async fn check(routes: &Routes, request: RequestBuilder, expected: &str) {
 #[tokio::test]
 async fn paths_and_methods() {
     let s = service();
-    for path in ["/api/v1/write", "/api/v1/push", "/write", "/prometheus/api/v1/write"] {
+    for path in ["/api/v1/write", "/receive", "/insert/0/prometheus/api/v1/write", "//api//v1/write"] {
         check(&s, request("POST", path).body("x"), "204").await;
         check(&s, request("GET", path), "405 method not allowed; use POST").await;
         check(&s, request("GET", &format!("{path}?get_vm_proto_version=1")), "200 1").await;
