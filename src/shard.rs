@@ -10,7 +10,7 @@ use anyhow::Context;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::decode::{self, InvalidSeries, SampleBatch};
+use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::expr::Plan;
 use crate::expr::eval::EvalError;
@@ -270,7 +270,7 @@ pub struct Metrics {
     dropped: IntCounterVec,
     frames_early: IntCounterVec,
     feature_errors: IntCounterVec,
-    /// Decode's: they count the series that turn out invalid when an engine meets them.
+    /// Decode's: they count the series that turn out invalid, and the samples that turn out unused, when an engine meets them.
     decode: Arc<decode::Metrics>,
 }
 
@@ -328,6 +328,7 @@ impl Metrics {
             Event::Late | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
                 self.dropped.with_label_values(&[event.as_str()])
             }
+            Event::NoHost => self.decode.unused(Unused::NoHost).clone(),
             Event::FramesPerHost | Event::SamplesPerHost => self.frames_early.with_label_values(&[event.as_str()]),
         }
     }

@@ -17,6 +17,8 @@ pub enum Event {
     SamplesPerHost,
     /// A series whose labels are not valid: dropped.
     InvalidLabels,
+    /// A sample of a target that is no host, since no feature reads any of its series: dropped.
+    NoHost,
     /// A step was closed.
     RowClosed,
     /// A step in a gap so long that the window was emptied.
@@ -24,7 +26,7 @@ pub enum Event {
 }
 
 /// Every [`Event`], by its discriminant.
-pub const EVENTS: [Event; 9] = [
+pub const EVENTS: [Event; 10] = [
     Event::Late,
     Event::Duplicate,
     Event::Hosts,
@@ -32,6 +34,7 @@ pub const EVENTS: [Event; 9] = [
     Event::FramesPerHost,
     Event::SamplesPerHost,
     Event::InvalidLabels,
+    Event::NoHost,
     Event::RowClosed,
     Event::StepSkipped,
 ];
@@ -48,6 +51,7 @@ impl Event {
             Self::FramesPerHost => "frames_per_host",
             Self::SamplesPerHost => "samples_per_host",
             Self::InvalidLabels => "invalid_labels",
+            Self::NoHost => "no_host",
             Self::RowClosed => "row_closed",
             Self::StepSkipped => "step_skipped",
         }
