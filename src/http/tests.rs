@@ -9,7 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use warp::test::RequestBuilder;
 
 use super::*;
+use crate::config::Config;
+use crate::decode::{self, Wanted};
 use crate::engine::row::{HostId, HostStatus, Missing, NotScored, Why};
+use crate::ingest::Intake;
 use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
 use crate::series::Labels;
 use crate::shard::Shards;
@@ -82,7 +85,10 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let feedback = Arc::new(Feedback::open(None, bounds, &registry).unwrap());
     let metrics = Metrics::default();
     let (results, now_ms, reload) = (results(), || NOW_MS, None);
-    Deps { results, events, feedback, silences, registry, ready, now_ms, write, limits, metrics, reload }
+    let wanted = Wanted::new(["up", "cpu_x"], "instance", 1, &limits).unwrap();
+    let intake = Intake { wanted, bounds: Config::default().ingest };
+    let ingest = Arc::new(Ingest::new(intake, Shards::default(), Arc::new(decode::Metrics::new(&registry).unwrap())));
+    Deps { results, events, feedback, ingest, silences, registry, ready, now_ms, write, limits, metrics, reload }
 }
 
 /// Takes everything, except bodies that name an error.
