@@ -1,11 +1,24 @@
 //! From the body of a request to the shards: decode, then push, or refuse with nothing applied.
+//!
+//! Beside that it keeps account of which jobs send what, and says in the log what has no effect.
 
+mod distinct;
+mod jobs;
+mod notice;
+
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde::Serialize;
 
 use crate::clock::{self, Clock};
 use crate::config::Ingest as Bounds;
-use crate::decode::{self, Decoder, Encoding, TimeBounds, Wanted};
+use crate::decode::{self, Decoder, Encoding, TimeBounds, Unused, Wanted};
 use crate::shard::{PushError, Shards};
+
+use self::jobs::Jobs;
+pub use self::jobs::{JobReport, JobsReport, LackingReport, PrefixReport};
 
 /// What a sender is told to wait when a queue is full: long enough for a queue of batches to drain.
 const RETRY_AFTER_S: u64 = 5;
@@ -31,7 +44,19 @@ pub struct Ingest {
     /// Decoders with their buffers; as many as requests were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
     metrics: Arc<decode::Metrics>,
+    /// Who sends what.
+    jobs: Jobs,
     now_ms: Clock,
+}
+
+/// What arrives.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// By job.
+    #[serde(flatten)]
+    pub jobs: JobsReport,
+    /// Samples since the start, by the reason for which they do nothing.
+    pub unused_samples: BTreeMap<&'static str, u64>,
 }
 
 /// What of a body is taken.
@@ -43,12 +68,19 @@ pub struct Intake {
     pub bounds: Bounds,
 }
 
+impl fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ingest").field("jobs", &self.jobs).finish_non_exhaustive()
+    }
+}
+
 impl Ingest {
     /// Takes what decode keeps to `shards`.
     #[must_use]
     pub fn new(intake: Intake, shards: Shards, metrics: Arc<decode::Metrics>) -> Self {
+        let jobs = Jobs::new(&intake.wanted);
         let (intake, decoders) = (RwLock::new(Arc::new(intake)), Mutex::default());
-        Self { intake, shards, decoders, metrics, now_ms: clock::now_ms }
+        Self { intake, shards, decoders, metrics, jobs, now_ms: clock::now_ms }
     }
 
     /// Asks `now_ms` for the time instead of the wall clock.
@@ -60,7 +92,16 @@ impl Ingest {
 
     /// Takes something else of bodies from now on. The number of shards must be as it was.
     pub fn reconfigure(&self, intake: Intake) {
-        *self.intake.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(intake);
+        let intake = Arc::new(intake);
+        *self.intake.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&intake);
+        self.jobs.reconfigure(&intake.wanted);
+    }
+
+    /// Who sends what, and what of it does nothing.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let unused = |reason: Unused| (reason.as_str(), self.metrics.unused(reason).get());
+        Report { unused_samples: Unused::ALL.map(unused).into(), jobs: self.jobs.report() }
     }
 
     /// Takes one body; returns when its samples are applied.
@@ -75,8 +116,16 @@ impl Ingest {
             max_ms: now_ms.saturating_add(intake.bounds.max_future_ms),
         };
         let mut decoder = self.lock_decoders().pop().unwrap_or_default();
-        let decoded = decoder.decode(body, encoding, &intake.wanted, bounds);
+        let (decoded, notices) =
+            self.jobs.look(now_ms, |look| decoder.decode_and_look(body, encoding, &intake.wanted, bounds, look));
         self.lock_decoders().push(decoder);
+        for notice in notices {
+            if notice.is_warning() {
+                tracing::warn!("{notice}");
+            } else {
+                tracing::info!("{notice}");
+            }
+        }
         let decoded = decoded.map_err(|error| WriteError::Bad(error.to_string()))?;
         let batches = self.shards.push(decoded.batches, now_ms).await.map_err(|error| match error {
             PushError::Full => WriteError::Overloaded { retry_after_s: RETRY_AFTER_S },

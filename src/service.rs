@@ -24,6 +24,7 @@ use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
 use crate::events::{self, Events};
+use crate::expr::plan::{UP, UP_NAME};
 use crate::expr::{FeatureSource, Plan, host_selector};
 use crate::feedback::{self, Feedback};
 use crate::http;
@@ -136,6 +137,8 @@ impl Plans {
     pub fn wanted(&self) -> anyhow::Result<Wanted> {
         let (config, names) = (&self.config, self.plan.metrics.iter().map(String::as_str));
         let wanted = Wanted::new(names, &config.identity.label, config.threads.shards, &config.limits)?;
+        let is_up_read = self.plan.candidates(UP_NAME).next().is_some();
+        let wanted = if is_up_read { wanted } else { wanted.beside_features(UP) };
         Ok(if self.plan.wants_every_metric() { wanted.all_names() } else { wanted })
     }
 
@@ -401,10 +404,6 @@ impl Service {
             webhook: Arc::clone(&webhook),
             push: Arc::clone(&push),
         };
-        let write = move |body: bytes::Bytes, encoding| {
-            let ingest = Arc::clone(&ingest);
-            async move { ingest.write(&body, encoding).await }
-        };
         let lag = lag_gauge(&registry)?;
         let ready = Arc::new(AtomicBool::new(false));
         let deps = http::Deps {
@@ -412,10 +411,14 @@ impl Service {
             results: Arc::clone(&results),
             events: Arc::clone(&events),
             feedback,
+            ingest: Arc::clone(&ingest),
             registry,
             ready: Arc::clone(&ready),
             now_ms: plans.now_ms,
-            write,
+            write: move |body: bytes::Bytes, encoding| {
+                let ingest = Arc::clone(&ingest);
+                async move { ingest.write(&body, encoding).await }
+            },
             limits: config.limits.clone(),
             metrics: config.metrics.clone(),
             reload: Some(reloads.clone()),
@@ -482,7 +485,6 @@ impl Service {
     }
 }
 
-/// What the ticker tells of the age of samples.
 /// What starts webhooks, and the first one, where there is one.
 fn start_webhook(
     config: &Config,

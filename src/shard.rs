@@ -11,7 +11,7 @@ use anyhow::Context;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::decode::{self, InvalidSeries, SampleBatch};
+use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
 use crate::engine::row::{HostStatus, Missing, Why, range_advice, twins_advice};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
 use crate::expr::Plan;
@@ -309,7 +309,7 @@ pub struct Metrics {
     dropped: IntCounterVec,
     frames_early: IntCounterVec,
     feature_errors: IntCounterVec,
-    /// Decode's: they count the series that turn out invalid when an engine meets them.
+    /// Decode's: they count the series that turn out invalid, and the samples that turn out unused, when an engine meets them.
     decode: Arc<decode::Metrics>,
 }
 
@@ -372,6 +372,7 @@ impl Metrics {
             Event::Late | Event::Replica | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
                 self.dropped.with_label_values(&[event.as_str()])
             }
+            Event::NoHost => self.decode.unused(Unused::NoHost).clone(),
             Event::FramesPerHost | Event::SamplesPerHost => self.frames_early.with_label_values(&[event.as_str()]),
         }
     }

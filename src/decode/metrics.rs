@@ -5,6 +5,32 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use super::DecodeStats;
 use super::labels::InvalidSeries;
 
+/// Why samples that were accepted do nothing. No sample has two reasons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unused {
+    /// Features read the metric, and the series lacks the identity label.
+    NoIdentity,
+    /// No feature reads the metric.
+    NoFeature,
+    /// Of a target of which no feature reads any series: it is no host, only its `up` is wanted.
+    NoHost,
+}
+
+impl Unused {
+    /// Every reason; its position is `reason as usize`.
+    pub const ALL: [Self; 3] = [Self::NoIdentity, Self::NoFeature, Self::NoHost];
+
+    /// The value of the label `reason`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoIdentity => "no_identity",
+            Self::NoFeature => "no_feature",
+            Self::NoHost => "no_host",
+        }
+    }
+}
+
 /// What all decoders of the process have done.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -13,6 +39,8 @@ pub struct Metrics {
     ignored: IntCounter,
     future: IntCounter,
     too_old: IntCounter,
+    /// By [`Unused`].
+    unused: [IntCounter; Unused::ALL.len()],
     /// By [`InvalidSeries`].
     invalid: [IntCounter; InvalidSeries::ALL.len()],
     histograms: IntCounter,
@@ -42,6 +70,10 @@ impl Metrics {
             "outlierd_samples_rejected_total",
             "Samples of wanted series that were dropped because of their timestamp.",
         )?;
+        let unused = by_reason(
+            "outlierd_samples_unused_total",
+            "Samples that were accepted and do nothing; /api/v1/status says of which jobs, and what to set.",
+        )?;
         let invalid = by_reason("outlierd_series_invalid_total", "Series that were skipped because of their labels.")?;
         Ok(Self {
             received: counter("outlierd_samples_received_total", "Samples in the bodies that were accepted.")?,
@@ -49,6 +81,7 @@ impl Metrics {
             ignored: counter("outlierd_samples_ignored_total", "Samples whose metric no feature reads.")?,
             future: rejected.with_label_values(&["future"]),
             too_old: rejected.with_label_values(&["too_old"]),
+            unused: Unused::ALL.map(|reason| unused.with_label_values(&[reason.as_str()])),
             invalid: InvalidSeries::ALL.map(|reason| invalid.with_label_values(&[reason.as_str()])),
             histograms: counter("outlierd_histograms_skipped_total", "Native histograms; no feature reads them.")?,
             exemplars: counter("outlierd_exemplars_skipped_total", "Exemplars; no feature reads them.")?,
@@ -65,6 +98,8 @@ impl Metrics {
         self.ignored.inc_by(stats.ignored_samples);
         self.future.inc_by(stats.future_samples);
         self.too_old.inc_by(stats.too_old_samples);
+        self.unused(Unused::NoIdentity).inc_by(stats.unidentified_samples);
+        self.unused(Unused::NoFeature).inc_by(stats.ignored_samples);
         for (counter, n) in self.invalid.iter().zip(stats.invalid_series) {
             counter.inc_by(n);
         }
@@ -73,6 +108,12 @@ impl Metrics {
         self.metadata.inc_by(stats.metadata);
         self.compressed.inc_by(stats.compressed_bytes);
         self.decompressed.inc_by(stats.decompressed_bytes);
+    }
+
+    /// The counter of samples that do nothing because of `reason`.
+    #[must_use]
+    pub fn unused(&self, reason: Unused) -> &IntCounter {
+        &self.unused[reason as usize]
     }
 
     /// Adds series that turned out invalid when they were met for the first time, after decode.

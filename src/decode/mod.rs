@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! body → decompress (caps) → walk (names first, bounds, limits) → batches
+//!                              └ survey (everything, of the few bodies that have something new)
 //! ```
 //! Owns the caps on what a sender can make us allocate, the name filter and the routing of hosts. A body is handed out whole or
 //! not at all. Never knows what a feature is, keeps nothing between bodies but empty buffers, and reads no clock.
@@ -12,6 +13,8 @@ mod error;
 mod labels;
 mod metrics;
 mod sample;
+mod seen;
+mod survey;
 mod tail;
 mod walk;
 mod wanted;
@@ -21,7 +24,9 @@ pub use batch::{MetricId, SampleBatch, SeriesView};
 pub use compression::Encoding;
 pub use error::{DecodeError, Malformed};
 pub use labels::{InvalidSeries, LabelLimits, parse_labels};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Unused};
+pub use seen::Seen;
+pub use survey::{Look, SeriesSummary};
 pub use wanted::{UNLISTED, Wanted, label_hash, shard_of};
 
 use crate::series::TimestampMs;
@@ -65,6 +70,8 @@ pub struct DecodeStats {
     pub future_samples: u64,
     /// Samples of wanted series before [`TimeBounds::min_ms`].
     pub too_old_samples: u64,
+    /// Samples of wanted series without the identity label.
+    pub unidentified_samples: u64,
     /// Skipped series by [`InvalidSeries`].
     pub invalid_series: [u64; InvalidSeries::ALL.len()],
     /// Native histograms; none is read.
@@ -117,7 +124,33 @@ impl Decoder {
         wanted: &Wanted,
         bounds: TimeBounds,
     ) -> Result<Decoded, DecodeError> {
-        let decoded = self.decode_untrimmed(body, encoding, wanted, bounds);
+        self.decode_with(body, encoding, wanted, bounds, None)
+    }
+
+    /// The same; a body in which there is something new is looked at once more, and `look` is told of each of its series.
+    ///
+    /// # Errors
+    /// As [`Self::decode`]; then nothing was looked at.
+    pub fn decode_and_look(
+        &mut self,
+        body: &[u8],
+        encoding: Encoding,
+        wanted: &Wanted,
+        bounds: TimeBounds,
+        look: Look<'_>,
+    ) -> Result<Decoded, DecodeError> {
+        self.decode_with(body, encoding, wanted, bounds, Some(look))
+    }
+
+    fn decode_with(
+        &mut self,
+        body: &[u8],
+        encoding: Encoding,
+        wanted: &Wanted,
+        bounds: TimeBounds,
+        look: Option<Look<'_>>,
+    ) -> Result<Decoded, DecodeError> {
+        let decoded = self.decode_untrimmed(body, encoding, wanted, bounds, look);
         self.decompressor.trim();
         decoded
     }
@@ -138,12 +171,17 @@ impl Decoder {
         encoding: Encoding,
         wanted: &Wanted,
         bounds: TimeBounds,
+        look: Option<Look<'_>>,
     ) -> Result<Decoded, DecodeError> {
         let message = self.decompressor.decompress(body, encoding, wanted.body_bytes)?;
         self.spare_max = self.spare_max.max(wanted.shards);
         let mut batches: Vec<_> = (0..wanted.shards).map(|_| self.spare.pop().unwrap_or_default()).collect();
-        match walk::walk(message, wanted, bounds, &mut batches) {
-            Ok(stats) => {
+        let seen = look.as_ref().map(|look| look.seen);
+        match walk::walk(message, wanted, bounds, seen, &mut batches) {
+            Ok((stats, is_new)) => {
+                if let Some(mut look) = look.filter(|look| is_new || look.is_due) {
+                    survey::survey(message, wanted, &mut look);
+                }
                 let (compressed_bytes, decompressed_bytes) = (body.len() as u64, message.len() as u64);
                 Ok(Decoded { batches, stats: DecodeStats { compressed_bytes, decompressed_bytes, ..stats } })
             }

@@ -9,6 +9,7 @@ use super::batch::{MetricId, SampleBatch};
 use super::error::{DecodeError, Malformed};
 use super::labels::{InvalidSeries, parse_label};
 use super::sample::parse_sample;
+use super::seen::Seen;
 use super::tail::Tail;
 use super::wanted::{Wanted, label_bytes_hash, label_message_hash, shard_of};
 use super::wire::{Reader, WireType, short_field, write_field};
@@ -21,17 +22,20 @@ const NAME: &[u8] = METRIC_NAME.as_bytes();
 /// with one.
 const NAME_LABEL: [u8; 11] = *b"\x0a\x08__name__\x12";
 
-/// Puts what `wanted` keeps of `message` into `batches`, of which there is one per shard, and counts everything.
+/// Puts what `wanted` keeps of `message` into `batches`, of which there is one per shard, and counts everything. Says also whether
+/// something was met that is not in `seen`.
 pub(super) fn walk(
     message: &[u8],
     wanted: &Wanted,
     bounds: TimeBounds,
+    seen: Option<&Seen>,
     batches: &mut [SampleBatch],
-) -> Result<DecodeStats, DecodeError> {
+) -> Result<(DecodeStats, bool), DecodeError> {
     let mut walk = Walk {
         wanted,
         bounds,
         batches,
+        unseen: Unseen { seen, is_met: false },
         stats: DecodeStats::default(),
         last_name: Name::default(),
         last_host: Host::default(),
@@ -42,7 +46,9 @@ pub(super) fn walk(
         let at = reader.at();
         walk.field(&mut reader).map_err(|problem| DecodeError::Protobuf { at, problem })?;
     }
-    Ok(walk.stats)
+    let lacks_identity = walk.stats.unidentified_samples > 0;
+    let is_new = walk.unseen.is_met || lacks_identity && seen.is_some_and(|seen| !seen.has_without_identity());
+    Ok((walk.stats, is_new))
 }
 
 /// The state of one message's walk.
@@ -50,12 +56,29 @@ struct Walk<'a, 's> {
     wanted: &'a Wanted,
     bounds: TimeBounds,
     batches: &'s mut [SampleBatch],
+    unseen: Unseen<'s>,
     stats: DecodeStats,
     /// The last name looked up and what came out: the series of a metric follow each other.
     last_name: Name<'a>,
     /// The last host of a wanted series: a scrape has one.
     last_host: Host,
     tail: Tail<'a>,
+}
+
+/// Whether an unwanted name was met that nobody has looked at.
+struct Unseen<'s> {
+    /// What was looked at; nobody asks where `None`.
+    seen: Option<&'s Seen>,
+    is_met: bool,
+}
+
+impl Unseen<'_> {
+    #[inline]
+    fn meet(&mut self, name_hash: u64) {
+        if let Some(seen) = self.seen {
+            self.is_met |= !seen.has(name_hash);
+        }
+    }
 }
 
 /// A host that was met.
@@ -171,7 +194,7 @@ impl<'a> Walk<'a, '_> {
         if !ends_with_tail && labels.problem.is_none() {
             self.tail.learn(&entries[from..], &self.wanted.identity);
         }
-        let metric = metric.or_else(|| labels.name.and_then(|name| self.wanted.metric(name)));
+        let metric = metric.or_else(|| self.look_up(labels.name?));
         let fate = self.fate(&labels, metric);
         let found = self.rest(rest, &fate)?;
         if found.labels {
@@ -195,7 +218,7 @@ impl<'a> Walk<'a, '_> {
             }
         }
         let (labels, ..) = self.labels(Labels::default(), &gathered)?;
-        let metric = labels.name.and_then(|name| self.wanted.metric(name));
+        let metric = labels.name.and_then(|name| self.look_up(name));
         let fate = self.fate(&labels, metric);
         let found = self.rest(series, &fate)?;
         self.settle(&fate, &found, (&gathered, labels.hash), false);
@@ -332,7 +355,12 @@ impl<'a> Walk<'a, '_> {
         self.count(found);
         match *fate {
             Fate::Ignored => self.stats.ignored_samples += found.samples,
-            Fate::Invalid(problem) => self.stats.invalid_series[problem as usize] += 1,
+            Fate::Invalid(problem) => {
+                self.stats.invalid_series[problem as usize] += 1;
+                if problem == InvalidSeries::NoIdentity {
+                    self.stats.unidentified_samples += found.samples;
+                }
+            }
             Fate::Kept { metric, shard } => {
                 self.stats.future_samples += found.future;
                 self.stats.too_old_samples += found.too_old;
@@ -368,11 +396,21 @@ impl<'a> Walk<'a, '_> {
     /// The name that a series begins with, looked up, and what follows it.
     fn leading_name(&mut self, series: &'a [u8]) -> Option<(Name<'a>, &'a [u8])> {
         let (name, behind) = leading_name(series)?;
-        let metric = self.wanted.metric(name);
+        let metric = self.look_up(name);
         let hash = metric.map_or(0, |_| label_bytes_hash(NAME, name));
         let entry = &series[..series.len() - behind.len()];
         self.last_name = Name { name, entry, metric, hash };
         Some((self.last_name, behind))
+    }
+
+    /// The metric that `name` is. Costs nothing per sample: the series of a metric follow each other.
+    #[inline]
+    fn look_up(&mut self, name: &[u8]) -> Option<MetricId> {
+        let (metric, name_hash) = self.wanted.look_up(name);
+        if metric.is_none() {
+            self.unseen.meet(name_hash);
+        }
+        metric
     }
 
     #[inline]

@@ -72,6 +72,8 @@ pub struct Wanted {
     names: Names,
     /// Whether series with other names are kept too, as [`UNLISTED`].
     all_names: bool,
+    /// The listed metric that no feature reads.
+    beside_features: Option<MetricId>,
     /// Name of the label whose values are the hosts; neither empty nor `__name__`.
     pub(super) identity: LabelName,
     /// Into how many batches a body is split; at least 1.
@@ -103,6 +105,7 @@ impl Wanted {
         Ok(Self {
             names: Names::new(names)?,
             all_names: false,
+            beside_features: None,
             identity: LabelName::new(identity_label),
             shards,
             body_bytes: limits.body_bytes,
@@ -116,11 +119,42 @@ impl Wanted {
         Self { all_names: true, ..self }
     }
 
+    /// Keeps `metric` for another purpose than a feature's: `up`, which says whether a target is down.
+    #[must_use]
+    pub fn beside_features(self, metric: MetricId) -> Self {
+        Self { beside_features: Some(metric), ..self }
+    }
+
     /// The metric that `name` is; `None` where it isn't wanted.
     #[inline]
     #[must_use]
     pub fn metric(&self, name: &[u8]) -> Option<MetricId> {
-        self.names.find(name).or(if self.all_names { Some(UNLISTED) } else { None })
+        self.look_up(name).0
+    }
+
+    /// The same, and the hash of the name, which is fixed.
+    #[inline]
+    pub(super) fn look_up(&self, name: &[u8]) -> (Option<MetricId>, u64) {
+        let hash = hash_name(name);
+        (self.names.find(name, hash).or(if self.all_names { Some(UNLISTED) } else { None }), hash)
+    }
+
+    /// Whether some feature reads what [`Self::metric`] gave.
+    #[must_use]
+    pub fn is_read(&self, metric: Option<MetricId>) -> bool {
+        metric.is_some() && metric != self.beside_features
+    }
+
+    /// The names that some feature reads.
+    pub fn read_names(&self) -> impl Iterator<Item = &str> {
+        let read = (0..).zip(&self.names.names).filter(|(metric, _)| self.is_read(Some(*metric)));
+        read.filter_map(|(_, name)| str::from_utf8(name).ok())
+    }
+
+    /// The label whose values are the hosts.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        str::from_utf8(&self.identity.name).unwrap_or_default()
     }
 
     /// What a kept series' labels are held to.
@@ -180,10 +214,10 @@ impl Names {
         let mut table = Self { slots, names };
         for metric in 0..table.names.len() {
             let name = &table.names[metric];
-            if table.find(name).is_some() {
+            let hash = hash_name(name);
+            if table.find(name, hash).is_some() {
                 continue;
             }
-            let hash = hash_name(name);
             let mut slot = hash as usize & (table.slots.len() - 1);
             while table.slots[slot].is_some() {
                 slot = (slot + 1) & (table.slots.len() - 1);
@@ -194,8 +228,7 @@ impl Names {
     }
 
     #[inline]
-    fn find(&self, name: &[u8]) -> Option<MetricId> {
-        let hash = hash_name(name);
+    fn find(&self, name: &[u8], hash: u64) -> Option<MetricId> {
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         while let Some((tag, metric)) = self.slots[slot] {
@@ -237,8 +270,19 @@ mod tests {
         }
         let all = wanted.all_names();
         assert_eq!((all.metric(b"metric_1_total"), all.metric(b"other")), (Some(1), Some(UNLISTED)));
+        assert!(all.is_read(Some(1)) && all.is_read(Some(UNLISTED)) && !all.is_read(None));
         let none = Wanted::new([], "instance", 1, &limits(1)).unwrap();
         assert_eq!(none.metric(b"up"), None);
+    }
+
+    #[test]
+    fn a_metric_may_be_kept_and_not_read() {
+        let wanted = Wanted::new(["up", "node_load1"], "instance", 1, &limits(1)).unwrap();
+        let read = |wanted: &Wanted| wanted.read_names().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!((read(&wanted), wanted.identity()), (vec!["up".to_owned(), "node_load1".to_owned()], "instance"));
+        let beside = wanted.beside_features(0);
+        assert_eq!((beside.metric(b"up"), beside.is_read(Some(0)), beside.is_read(Some(1))), (Some(0), false, true));
+        assert_eq!(read(&beside), ["node_load1"]);
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub enum Event {
     SenderChange,
     /// A series whose labels are not valid: dropped.
     InvalidLabels,
+    /// A sample of a target that is no host, since no feature reads any of its series: dropped.
+    NoHost,
     /// A step was closed.
     RowClosed,
     /// A step in a gap so long that the window was emptied.
@@ -28,7 +30,7 @@ pub enum Event {
 }
 
 /// Every [`Event`], by its discriminant.
-pub const EVENTS: [Event; 11] = [
+pub const EVENTS: [Event; 12] = [
     Event::Late,
     Event::Duplicate,
     Event::Hosts,
@@ -38,6 +40,7 @@ pub const EVENTS: [Event; 11] = [
     Event::Replica,
     Event::SenderChange,
     Event::InvalidLabels,
+    Event::NoHost,
     Event::RowClosed,
     Event::StepSkipped,
 ];
@@ -56,6 +59,7 @@ impl Event {
             Self::Replica => "replica",
             Self::SenderChange => "sender_change",
             Self::InvalidLabels => "invalid_labels",
+            Self::NoHost => "no_host",
             Self::RowClosed => "row_closed",
             Self::StepSkipped => "step_skipped",
         }

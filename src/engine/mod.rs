@@ -305,10 +305,14 @@ impl Engine {
     /// A new host. It is made by its first series that a feature reads: `up`, which every target has, makes none, so that
     /// exporters of another kind don't become hosts without features. `None` where there is none.
     fn add_host(&mut self, name: &str, found: &[Found<'_>], out: &mut Output) -> Option<usize> {
-        let selected = found.iter().find(|found| !found.leaves.is_empty())?;
+        let n_samples = || found.iter().map(Found::n_samples).sum();
+        let Some(selected) = found.iter().find(|found| !found.leaves.is_empty()) else {
+            out.counts.add(Event::NoHost, n_samples());
+            return None;
+        };
         let config = &self.shared.config;
         if self.hosts.len() >= config.limits.hosts {
-            out.counts.add(Event::Hosts, found.iter().map(Found::n_samples).sum());
+            out.counts.add(Event::Hosts, n_samples());
             return None;
         }
         let is_kept = |name: &str| name == config.identity || config.keep.iter().any(|k| k == name);

@@ -18,6 +18,7 @@ mod reload;
 mod reply;
 mod serve;
 mod silences;
+mod status;
 mod turns;
 mod write;
 
@@ -39,6 +40,7 @@ use crate::config::{Limits, Metrics};
 use crate::decode::Encoding;
 use crate::events::Events;
 use crate::feedback::Feedback;
+use crate::ingest::Ingest;
 use crate::results::Results;
 use crate::series::TimestampMs;
 use crate::silence::control::Silences;
@@ -62,6 +64,8 @@ pub struct Deps<F> {
     pub events: Arc<Events>,
     /// What was said of them.
     pub feedback: Arc<Feedback>,
+    /// Who sends what.
+    pub ingest: Arc<Ingest>,
     /// The metrics of this process; the routes add their own.
     pub registry: prometheus::Registry,
     /// False until the service can take samples.
@@ -89,6 +93,7 @@ struct Read {
     results: Arc<Results>,
     events: Arc<Events>,
     feedback: Arc<Feedback>,
+    ingest: Arc<Ingest>,
     registry: prometheus::Registry,
     ready: Arc<AtomicBool>,
     now_ms: fn() -> TimestampMs,
@@ -134,6 +139,7 @@ where
         results: deps.results,
         events: deps.events,
         feedback: deps.feedback,
+        ingest: deps.ingest,
         registry: deps.registry,
         ready: deps.ready,
         now_ms: deps.now_ms,
@@ -168,6 +174,8 @@ where
             events::list(&read, &query)
         }))
         .unify()
+        .or(read_route(&read, "status", warp::path!("api" / "v1" / "status").boxed(), |read, _| status::show(&read)))
+        .unify()
         .or(reload_route(deps.reload, read.meter.clone()))
         .unify()
         .or(read_route(&read, "index", warp::path::end().boxed(), |_, _| pages::index()))
@@ -179,8 +187,10 @@ where
 
 /// The paths under which senders expect remote write.
 fn write_paths() -> BoxedFilter<()> {
-    let api = warp::path!("api" / "v1" / "write").or(warp::path!("api" / "v1" / "push")).unify();
-    api.or(warp::path!("write")).unify().or(warp::path!("prometheus" / "api" / "v1" / "write")).unify().boxed()
+    let check = |path: warp::path::FullPath| async move {
+        if write::is_path(path.as_str()) { Ok(()) } else { Err(warp::reject::not_found()) }
+    };
+    warp::path::full().and_then(check).untuple_one().boxed()
 }
 
 fn write_route<F, Fut>(gate: Arc<write::Gate<F>>, meter: Meter) -> BoxedFilter<(Response,)>

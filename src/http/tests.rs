@@ -9,7 +9,10 @@ use tokio::net::{TcpListener, TcpStream};
 use warp::test::RequestBuilder;
 
 use super::*;
+use crate::config::Config;
+use crate::decode::{self, Wanted};
 use crate::engine::row::{HostId, HostStatus, Missing, NotScored, Why};
+use crate::ingest::Intake;
 use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
 use crate::series::Labels;
 use crate::shard::Shards;
@@ -86,7 +89,10 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let feedback = Arc::new(Feedback::open(None, bounds, &registry).unwrap());
     let metrics = Metrics::default();
     let (results, now_ms, reload) = (results(), || NOW_MS, None);
-    Deps { results, events, feedback, silences, registry, ready, now_ms, write, limits, metrics, reload }
+    let wanted = Wanted::new(["up", "cpu_x"], "instance", 1, &limits).unwrap();
+    let intake = Intake { wanted, bounds: Config::default().ingest };
+    let ingest = Arc::new(Ingest::new(intake, Shards::default(), Arc::new(decode::Metrics::new(&registry).unwrap())));
+    Deps { results, events, feedback, ingest, silences, registry, ready, now_ms, write, limits, metrics, reload }
 }
 
 /// Takes everything, except bodies that name an error.
@@ -125,7 +131,7 @@ async fn check(routes: &Routes, request: RequestBuilder, expected: &str) {
 #[tokio::test]
 async fn paths_and_methods() {
     let s = service();
-    for path in ["/api/v1/write", "/api/v1/push", "/write", "/prometheus/api/v1/write"] {
+    for path in ["/api/v1/write", "/receive", "/insert/0/prometheus/api/v1/write", "//api//v1/write"] {
         check(&s, request("POST", path).body("x"), "204").await;
         check(&s, request("GET", path), "405 method not allowed; use POST").await;
         check(&s, request("GET", &format!("{path}?get_vm_proto_version=1")), "200 1").await;

@@ -36,6 +36,9 @@ const STOPPING_RETRY_S: u64 = 5;
 /// When a sender may come back after it found no place, in seconds.
 const BUSY_RETRY_S: u64 = 5;
 
+/// Of the longest path.
+const PATH_SEGMENTS_MAX: usize = 6;
+
 /// What all writes share.
 #[derive(Debug)]
 pub(super) struct Gate<F> {
@@ -54,6 +57,26 @@ struct Refusal {
     retry_after_s: Option<u64>,
     /// Whether the rest of the body is worth reading, so that the sender sees the answer.
     discard: bool,
+}
+
+/// Whether senders expect remote write at `path`: those of Prometheus, VictoriaMetrics (for any tenant of a cluster too), Mimir,
+/// Cortex and Thanos, so that the address of one of them works with another host. Slashes may be doubled, as where a base URL
+/// that ends with one was put before a path.
+pub(super) fn is_path(path: &str) -> bool {
+    let segments: Vec<&str> =
+        path.split('/').filter(|segment| !segment.is_empty()).take(PATH_SEGMENTS_MAX + 1).collect();
+    match segments.as_slice() {
+        ["api", "v1", "write" | "push" | "receive"] | ["write" | "receive"] | ["api", "prom", "push"] => true,
+        ["prometheus", "api", "v1", "write"] => true,
+        ["insert", tenant, "prometheus", "api", "v1", "write"] => is_tenant(tenant),
+        _ => false,
+    }
+}
+
+/// `account` or `account:project`, both numbers.
+fn is_tenant(tenant: &str) -> bool {
+    let (account, project) = tenant.split_once(':').unwrap_or((tenant, "0"));
+    [account, project].iter().all(|id| id.parse::<u32>().is_ok())
 }
 
 /// Answers one request.
@@ -224,5 +247,40 @@ impl<F> Gate<F> {
             body_bytes_max: limits.body_bytes,
             body_bytes,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_remote_write() {
+        let check = |path: &str, expected: bool| assert_eq!(is_path(path), expected, "{path}");
+        check("/api/v1/write", true);
+        check("/api/v1/push", true);
+        check("/api/v1/receive", true);
+        check("/api/prom/push", true);
+        check("/write", true);
+        check("/receive", true);
+        check("/prometheus/api/v1/write", true);
+        check("/insert/0/prometheus/api/v1/write", true);
+        check("/insert/12:345/prometheus/api/v1/write", true);
+        check("//api/v1/write", true);
+        check("/api//v1///write", true);
+        check("//receive", true);
+        check("/insert//0/prometheus//api/v1/write/", true);
+
+        check("/", false);
+        check("/api/v1", false);
+        check("/api/v1/write/x", false);
+        check("/x/api/v1/write", false);
+        check("/insert/prometheus/api/v1/write", false);
+        check("/insert/a/prometheus/api/v1/write", false);
+        check("/insert/0:b/prometheus/api/v1/write", false);
+        check("/insert/1:2:3/prometheus/api/v1/write", false);
+        check("/insert/-1/prometheus/api/v1/write", false);
+        check("/insert/0/prometheus/api/v1/write/x", false);
+        check("/a/b/c/d/e/f/g/h", false);
     }
 }

@@ -1,5 +1,6 @@
 //! The real binary: what it says when it cannot start, and how it ends.
 
+mod log;
 mod record;
 
 use std::fs;

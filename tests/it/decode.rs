@@ -8,8 +8,8 @@ use std::path::Path;
 
 use outlierd::config::Limits;
 use outlierd::decode::{
-    DecodeError, DecodeStats, Decoded, Decoder, Encoding, InvalidSeries, LabelLimits, TimeBounds, Wanted, label_hash,
-    parse_labels, shard_of,
+    DecodeError, DecodeStats, Decoded, Decoder, Encoding, InvalidSeries, LabelLimits, Look, Seen, SeriesSummary,
+    TimeBounds, Wanted, label_hash, parse_labels, shard_of,
 };
 use outlierd::proto::prometheus::{Exemplar, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 use outlierd::series::STALE_NAN_BITS;
@@ -153,6 +153,7 @@ fn naive(request: &WriteRequest, wanted: &Wanted, bounds: TimeBounds) -> (Vec<Ve
         let host = value_of(series, "instance").filter(|host| !host.is_empty());
         let (None, Some(host)) = (problem, host) else {
             stats.invalid_series[problem.unwrap_or(InvalidSeries::NoIdentity) as usize] += 1;
+            stats.unidentified_samples += if problem.is_none() { n } else { 0 };
             continue;
         };
         let mut samples = Vec::new();
@@ -456,6 +457,41 @@ fn bad_series_are_counted_by_reason() {
 }
 
 #[test]
+fn a_body_with_something_new_is_looked_at() {
+    let wanted = wanted(&NAMES, &limits());
+    let seen = Seen::default();
+    let mut decoder = Decoder::new();
+    let mut check = |message: &[u8], is_due: bool, expected: usize| {
+        let mut n = 0;
+        let mut visit = |_: &SeriesSummary<'_>| n += 1;
+        let look = Look { seen: &seen, is_due, visit: &mut visit };
+        let body = snappy(message);
+        let decoded = decoder.decode_and_look(&body, Encoding::Snappy, &wanted, ANY_TIME, look);
+        assert_eq!(decoded, decoder.decode(&body, Encoding::Snappy, &wanted, ANY_TIME));
+        assert_eq!(n, expected, "{message:02x?}");
+    };
+    let known = one_series(&[(b"__name__", b"up"), (b"instance", b"a")], SAMPLE);
+    check(&known, false, 0);
+    check(&known, true, 1);
+    // New names wherever a series has them, labels behind the samples included; then each is known.
+    let split = one_series(&[(b"a", b"b")], &[SAMPLE, &one_series(&[(b"__name__", b"new_3")], &[])[2..]].concat());
+    for new in [
+        one_series(&[(b"__name__", b"new_1"), (b"instance", b"a")], SAMPLE),
+        one_series(&[(b"instance", b"a"), (b"__name__", b"new_2")], SAMPLE),
+        split,
+        one_series(&[(b"__name__", b"up"), (b"host", b"a")], SAMPLE),
+    ] {
+        let message = [&known[..], &new].concat();
+        check(&message, false, 2);
+        check(&message, false, 0);
+    }
+    // A body that is refused is not.
+    let new = one_series(&[(b"__name__", b"new_4")], SAMPLE);
+    check(&[&new[..], &[0x0b]].concat(), true, 0);
+    check(&new, false, 1);
+}
+
+#[test]
 fn parse_labels_refuses_what_only_it_looks_at() {
     let check = |labels: &[(&[u8], &[u8])], expected: InvalidSeries| {
         let message = one_series(labels, &[]);
@@ -547,6 +583,9 @@ fn metrics_add_up() {
         "outlierd_samples_kept_total 1",
         "outlierd_samples_ignored_total 1",
         "outlierd_series_invalid_total{reason=\"no_identity\"} 1",
+        "outlierd_samples_unused_total{reason=\"no_identity\"} 1",
+        "outlierd_samples_unused_total{reason=\"no_feature\"} 1",
+        "outlierd_samples_unused_total{reason=\"no_host\"} 0",
         "outlierd_series_invalid_total{reason=\"duplicate_label\"} 2",
         "outlierd_samples_rejected_total{reason=\"future\"} 0",
     ] {

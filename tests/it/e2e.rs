@@ -56,6 +56,16 @@ fn real_senders_are_scored_and_a_dead_exporter_is_down() {
         let fine = |(good, bad): (f64, f64)| good >= 5.0 && bad == 0.0;
         done(fine(old) && fine(new), format!("(2xx, other) of the snappy one: {old:?}, of the zstd one: {new:?}"))
     });
+    // The vmagents send what they say of themselves too: a job that no feature reads.
+    world.wait("the job of the vmagents is listed as unused, that of the node_exporters as used", |world| {
+        let status: Value = serde_json::from_str(&world.service.get("/api/v1/status")?).map_err(|e| e.to_string())?;
+        let ingest = &status["data"]["ingest"];
+        let job = |name: &str| ingest["jobs"].as_array()?.iter().find(|job| job["job"] == name).cloned();
+        let (node, vmagent) = (job("node").unwrap_or_default(), job("vmagent").unwrap_or_default());
+        let is_told = vmagent["reason"].as_str().is_some_and(|reason| reason.contains("\"vmagent_\""));
+        let n_hosts = &status["data"]["hosts"]["total"];
+        done(node["used"] == true && vmagent["used"] == false && is_told && *n_hosts == 2, status.to_string())
+    });
     // The first rows of a host are noisy: its statistics know a few seconds of it.
     world.wait("ten calm rows of each to compare with", |world| {
         let rows = [world.mses(old, i64::MIN)?, world.mses(new, i64::MIN)?];
@@ -140,8 +150,11 @@ impl World {
         let mut service =
             Process::start("outlierd", command, folder.path(), SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         service.address = service.announced_address();
-        let old = Sender::start(["node_exporter-1.5", "vmagent-1.79"], peers, folder.path(), service.address);
-        let new = Sender::start(["node_exporter-1.12.1", "vmagent-1.150.0"], peers, folder.path(), service.address);
+        // As if the one had sent to a cluster of VictoriaMetrics, and a base URL with a slash at its end been given to the other.
+        let url = |path: &str| format!("http://{}{path}", service.address);
+        let (cluster, doubled) = (url("/insert/0/prometheus/api/v1/write"), url("//api/v1/write"));
+        let old = Sender::start(["node_exporter-1.5", "vmagent-1.79"], peers, folder.path(), &cluster);
+        let new = Sender::start(["node_exporter-1.12.1", "vmagent-1.150.0"], peers, folder.path(), &doubled);
         Self { service, old, new, started: now(), _folder: folder }
     }
 
@@ -182,7 +195,8 @@ impl World {
 }
 
 impl Sender {
-    fn start([exporter, vmagent]: [&str; 2], peers: &Path, folder: &Path, service: SocketAddr) -> Self {
+    /// `url` is where the samples go.
+    fn start([exporter, vmagent]: [&str; 2], peers: &Path, folder: &Path, url: &str) -> Self {
         let [target, web] = [peers::free_address(), peers::free_address()];
         let mut command = Command::new(peers.join(exporter));
         command.arg(format!("--web.listen-address={target}"));
@@ -191,13 +205,14 @@ impl Sender {
         let config = folder.join(format!("{vmagent}.yaml"));
         let scrape = format!(
             "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
-             scrape_configs:\n- job_name: node\n  static_configs:\n  - targets: [\"{target}\"]\n"
+             scrape_configs:\n- job_name: node\n  static_configs:\n  - targets: [\"{target}\"]\n\
+             - job_name: vmagent\n  static_configs:\n  - targets: [\"{web}\"]\n"
         );
         std::fs::write(&config, scrape).unwrap();
         let mut command = Command::new(peers.join(vmagent));
         command
             .arg(format!("-promscrape.config={}", config.display()))
-            .arg(format!("-remoteWrite.url=http://{service}/api/v1/write"))
+            .arg(format!("-remoteWrite.url={url}"))
             .arg(format!("-remoteWrite.tmpDataPath={}", folder.join(format!("{vmagent}-data")).display()))
             .arg("-remoteWrite.flushInterval=200ms")
             .arg(format!("-httpListenAddr={web}"));

@@ -14,6 +14,7 @@ mod push;
 mod queries;
 mod reload;
 mod scrapes;
+mod status;
 mod verdicts;
 mod webhook;
 

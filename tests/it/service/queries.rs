@@ -12,10 +12,11 @@ use crate::deploy;
 use crate::servers::{Program, Server};
 
 /// Queries that give nothing in this run, and why; that all their metrics exist is looked at.
-const QUIET: [(&str, &str); 7] = [
+const QUIET: [(&str, &str); 8] = [
     ("OutlierdDown", "it is scraped"),
     ("OutlierdNoSamples", "samples come"),
     ("OutlierdNoRows", "rows are closed"),
+    ("OutlierdNothingRead", "rows are closed"),
     ("OutlierdRowsShed", "this takes a scorer that is too slow"),
     ("OutlierdScoringFails", "this takes an ONNX Runtime that fails"),
     ("OutlierdReloadFailed", "nothing is reloaded"),
@@ -48,6 +49,9 @@ async fn trouble(world: &World, round: usize) {
         bodies::series(&labels, &[(t_ms, 1.0)])
     };
     let now_ms = START_MS + (HOUR + (round + 1) * BLOCK) as i64 * SCRAPE_MS;
+    // Without the identity label.
+    let samples: Vec<(i64, f64)> = (0..2_000).map(|i| (START_MS + i, 1.0)).collect();
+    world.write(vec![bodies::series(&[("__name__", "node_load1"), ("job", "node")], &samples)]).await;
     // Late, more series than a host may have, from the next century, and no message.
     world.write(calm.series(1..BLOCK)).await;
     world.write((0..BLOCK).map(|i| load(&format!("{round} {i}"), now_ms)).collect()).await;
