@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::applicable::{Applicable, Lacking};
 use super::counts::Event;
 use super::discovery::{reach_ms, selection_class};
 use super::frames::{self, Frame, Frames, Inserted};
@@ -58,8 +59,10 @@ pub(super) struct Host {
     windows: Windows,
     /// Those of the shadow's model.
     shadow: Option<Box<Windows>>,
-    /// See [`HostStatus::missing`].
-    missing: Box<[Missing]>,
+    /// Which features it has.
+    applicable: Applicable,
+    /// See [`HostStatus::missing`] and [`HostStatus::not_applicable`].
+    lacking: Lacking,
     not_scored: Option<NotScored>,
     /// Places in the calendar of the silences that are for this host.
     silences: Box<[u16]>,
@@ -98,7 +101,8 @@ impl Host {
             silences: shared.calendar.matching(&id.labels),
             silenced: None,
             shadow: paced.shadow.as_ref().map(|config| Box::new(Windows::new(config))),
-            missing: Box::default(),
+            applicable: Applicable::new(config.plan.features.len()),
+            lacking: Lacking::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
             steps_since_expiry: 0,
@@ -165,7 +169,8 @@ impl Host {
         } else if self.frames_seen.is_none() && self.watch.is_none() {
             self.watch = Some(Watch::new(None));
         }
-        self.missing = self.missing.iter().filter_map(|missing| change.missing(*missing)).collect();
+        self.applicable = change.applicable(&self.applicable);
+        self.lacking = change.lacking(&self.lacking);
         if change.is_step_new() {
             self.next_step_ms = self.next_step_ms.map(|next_ms| change.step_from(next_ms, self.slots.grid_ms));
         }
@@ -413,11 +418,16 @@ impl Host {
         let values = self.evaluate(t_ms, shared, out);
         let treatment = self.treatment(t_ms, shared);
         let paced = &shared.paces[self.pace];
-        let window = self.windows.push_as(treatment, t_ms, &values, &paced.windows);
-        self.missing = self.missing(t_ms, &values, &out.feature_errors[n_errors..], shared);
+        let without = self.without(t_ms, &values, &out.feature_errors[n_errors..], shared);
+        self.applicable.observe(&values, &without, paced.pace.step_ms);
+        let window = self.windows.push_as(treatment, t_ms, &values, &self.applicable, &paced.windows);
+        let window_ms = (paced.windows.window_rows as i64).saturating_sub(1).saturating_mul(paced.pace.step_ms);
+        let plan = (shared.config.plan.as_ref(), paced.pace.spans);
+        self.lacking = self.applicable.part(without, plan, self.history_ms(shared), window_ms);
         self.not_scored = window.as_ref().err().copied();
         let shadow = self.shadow.as_mut().zip(paced.shadow.as_ref());
-        let shadow = shadow.and_then(|(windows, config)| windows.push_as(treatment, t_ms, &values, config).ok());
+        let has = &self.applicable;
+        let shadow = shadow.and_then(|(windows, config)| windows.push_as(treatment, t_ms, &values, has, config).ok());
         out.counts.add(Event::RowClosed, 1);
         let (host, step_ms, history_ms) = (Arc::clone(&self.id), paced.pace.step_ms, self.history_ms(shared));
         let (values, window) = (values.into(), window.ok());
@@ -491,13 +501,7 @@ impl Host {
     }
 
     /// The features without a value in the row just evaluated.
-    fn missing(
-        &self,
-        t_ms: TimestampMs,
-        values: &[f64],
-        errors: &[(u16, EvalError)],
-        shared: &Shared,
-    ) -> Box<[Missing]> {
+    fn without(&self, t_ms: TimestampMs, values: &[f64], errors: &[(u16, EvalError)], shared: &Shared) -> Vec<Missing> {
         let plan = &shared.config.plan;
         let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
         let interval_ms = shared.config.interval_ms.or(self.interval_ms);
@@ -542,7 +546,8 @@ impl Host {
             up: self.slots.up(self.newest_ms, self.paced(shared).pace.spans.lookback_ms),
             window_rows: u32::try_from(window_rows).unwrap_or(u32::MAX),
             history_ms: self.history_ms(shared),
-            missing: self.missing.clone(),
+            missing: self.lacking.missing.clone(),
+            not_applicable: self.lacking.not_applicable.clone(),
             not_scored: self.not_scored,
             silenced: self.silenced.clone(),
         }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::applicable::{Applicable, Lacking};
 use super::discovery::{reach_ms, select, selection_class};
 use super::host::{Host, first_step_from};
 use super::layout::{Layout, Series};
@@ -216,8 +217,19 @@ impl<'a> Change<'a> {
         self.features.get(usize::from(old)).copied().flatten()
     }
 
+    /// Which features a host has: what is new was never had.
+    pub(super) fn applicable(&self, old: &Applicable) -> Applicable {
+        old.moved(&self.features, self.new.plan.features.len())
+    }
+
+    /// What a host lacks, by its new indices.
+    pub(super) fn lacking(&self, old: &Lacking) -> Lacking {
+        let moved = |all: &[Missing]| all.iter().filter_map(|missing| self.missing(*missing)).collect();
+        Lacking { missing: moved(&old.missing), not_applicable: moved(&old.not_applicable) }
+    }
+
     /// What is missing, by its new indices: the same expression has its leaves in the same order.
-    pub(super) fn missing(&self, old: Missing) -> Option<Missing> {
+    fn missing(&self, old: Missing) -> Option<Missing> {
         let feature = self.feature(old.feature)?;
         let new_leaf = |leaf: LeafId| {
             let leaves = self.old.plan.leaves_of.get(usize::from(old.feature))?;

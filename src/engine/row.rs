@@ -83,8 +83,10 @@ pub struct HostStatus {
     pub window_rows: u32,
     /// Event time from its first to its newest closed row, less the gaps that emptied the window.
     pub history_ms: i64,
-    /// The configured features that the newest closed row lacks, in their order.
+    /// The configured features that the newest closed row lacks, in their order, but for those that do not apply.
     pub missing: Box<[Missing]>,
+    /// The configured features that do not apply to the host, in their order: it never had them, or lost them for good.
+    pub not_applicable: Box<[Missing]>,
     /// Why the newest row completed no window; `None` where it did.
     pub not_scored: Option<NotScored>,
     /// The silence that the newest closed row fell into.
@@ -145,6 +147,8 @@ pub enum NotScored {
     TooFewRows,
     /// More of the window, or of its newest row, is missing than configured.
     TooMuchMissing,
+    /// None of the features that the model knows applies to the host.
+    NoneApplicable,
     /// The running statistics of too many features are still in their warm-up.
     StatisticsWarmingUp,
 }

@@ -102,20 +102,22 @@ impl WindowRing {
         })
     }
 
-    /// The window as the model sees it, `[T × F]`, clipped and with missing cells filled. `None` where there are
-    /// fewer than T rows, or more than `max_missing` of the cells is missing.
-    pub(super) fn filled(&self, max_missing: f64) -> Option<Box<[f32]>> {
+    /// The window as the model sees it, `[T × F]`, clipped and with missing cells filled. `n_counted` has for each column how many
+    /// of its newest cells count. `None` where there are fewer than T rows, or more than `max_missing` of the cells that count is
+    /// missing.
+    pub(super) fn filled(&self, max_missing: f64, n_counted: &[u16]) -> Option<Box<[f32]>> {
         if self.n_rows < self.n_rows_max {
             return None;
         }
+        let n_cells: usize = n_counted.iter().map(|n| usize::from(*n)).sum();
         let mut filled = Vec::with_capacity(self.cells.len());
         let mut carried = vec![(0.0_f32, CARRY_ROWS); self.n_features];
         let mut n_missing = 0_usize;
         let scale = self.clip / f32::from(i16::MAX);
-        for row in self.rows() {
-            for (&cell, (last, age)) in row.iter().zip(&mut carried) {
+        for (row, behind) in self.rows().zip((0..self.n_rows).rev()) {
+            for ((&cell, (last, age)), n_counted) in row.iter().zip(&mut carried).zip(n_counted) {
                 if cell == MISSING {
-                    n_missing += 1;
+                    n_missing += usize::from(behind < usize::from(*n_counted));
                     *age = age.saturating_add(1);
                     filled.push(if *age <= CARRY_ROWS { *last } else { 0.0 });
                 } else {
@@ -124,7 +126,7 @@ impl WindowRing {
                 }
             }
         }
-        if n_missing as f64 > max_missing * self.cells.len() as f64 {
+        if n_missing as f64 > max_missing * n_cells as f64 {
             return None;
         }
         Some(filled.into())
@@ -138,9 +140,13 @@ mod tests {
     const NAN: f32 = f32::NAN;
 
     fn check(rows: &[[f32; 2]], expected: Option<&[f32]>) {
+        check_counted(rows, [4, 4], expected);
+    }
+
+    fn check_counted(rows: &[[f32; 2]], n_counted: [u16; 2], expected: Option<&[f32]>) {
         let mut ring = WindowRing::new(4, 2, 5.0);
         rows.iter().for_each(|row| ring.push(row));
-        let filled = ring.filled(0.5);
+        let filled = ring.filled(0.5, &n_counted);
         let same = |a: &[f32], b: &[f32]| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-4);
         let is_expected = match (filled.as_deref(), expected) {
             (Some(filled), Some(expected)) => same(filled, expected),
@@ -167,5 +173,16 @@ mod tests {
     #[test]
     fn too_much_missing_is_not_scored() {
         check(&[[NAN, 2.0], [NAN, 2.0], [NAN, 2.0], [NAN, NAN]], None);
+    }
+
+    #[test]
+    fn cells_that_do_not_count_are_not_missing() {
+        let rows = [[NAN, 2.0], [NAN, 2.0], [NAN, 2.0], [NAN, NAN]];
+        let filled = Some(&[0.0, 2.0, 0.0, 2.0, 0.0, 2.0, 0.0, 2.0][..]);
+        check_counted(&rows, [0, 4], filled);
+        check_counted(&rows, [3, 4], None);
+        // Of the second column the newest two: one of them is missing, and of the first the newest.
+        check_counted(&rows, [0, 2], filled);
+        check_counted(&rows, [1, 2], None);
     }
 }

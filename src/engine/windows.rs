@@ -4,6 +4,7 @@
 //! rows through this, so that a model sees in production what it saw before.
 
 use super::ScoredFeature;
+use super::applicable::Applicable;
 use super::reconfigure::Column;
 use super::row::{NotScored, Treatment, Window};
 use super::standardise::{RowConstants, Standardised, Standardiser};
@@ -23,7 +24,7 @@ pub struct WindowConfig {
     pub target_clip: f32,
     /// Constants of the running statistics.
     pub statistics: RowConstants,
-    /// Share of a window, and of its newest row, that may be missing.
+    /// Share of a window, and of its newest row, that may be missing; of the features that apply to the host.
     pub max_missing: f64,
 }
 
@@ -44,8 +45,8 @@ pub struct StandardisedRow {
     pub mean: Box<[f64]>,
     /// `[F]`: the deviation, in the feature's unit; NaN where `z` is.
     pub deviation: Box<[f64]>,
-    /// Features without a value; those in their warm-up are not counted.
-    pub n_missing: usize,
+    /// `[F]`: whether the feature has a value, be it in its warm-up.
+    pub has_value: Box<[bool]>,
 }
 
 impl StandardisedRow {
@@ -61,7 +62,7 @@ impl StandardisedRow {
             z: cells.iter().map(clipped).collect(),
             mean: of(|s| s.mean),
             deviation: of(|s| s.deviation),
-            n_missing: cells.iter().filter(|s| s.is_none()).count(),
+            has_value: cells.iter().map(Option::is_some).collect(),
         }
     }
 }
@@ -72,8 +73,12 @@ pub struct Windows {
     ring: WindowRing,
     /// One per scored feature.
     statistics: Box<[Standardiser]>,
+    /// One per scored feature: how many of the ring's newest rows came since its statistics are warm; 0 while it does not apply.
+    n_counted: Box<[u16]>,
     /// Rows pushed since the host was first seen; saturates.
     n_rows: u32,
+    /// Whether one of them completed a window.
+    was_complete: bool,
 }
 
 impl Windows {
@@ -84,7 +89,9 @@ impl Windows {
         Self {
             ring: WindowRing::new(config.window_rows, n_features, config.input_clip),
             statistics: vec![Standardiser::default(); n_features].into(),
+            n_counted: vec![0; n_features].into(),
             n_rows: 0,
+            was_complete: false,
         }
     }
 
@@ -106,32 +113,47 @@ impl Windows {
                 statistics
             })
         });
+        let n_counted = columns.iter().map(|c| from(c).map_or(0, |((old, _), column)| old.n_counted[column]));
         let is_known = 2 * rings.iter().flatten().count() >= columns.len();
+        let known = || old.iter().flatten().filter(|_| is_known);
         Self {
             ring: WindowRing::assembled(config.window_rows, config.input_clip, &rings),
             statistics: statistics.collect(),
-            n_rows: if is_known { old.iter().flatten().map(|(old, _)| old.n_rows).max().unwrap_or(0) } else { 0 },
+            n_counted: n_counted.collect(),
+            n_rows: known().map(|(old, _)| old.n_rows).max().unwrap_or(0),
+            was_complete: known().any(|(old, _)| old.was_complete),
         }
     }
 
-    /// Takes the next row, `values` of all configured features in their own units and NaN where missing; gives the window that it
-    /// completes.
+    /// Takes the next row, `values` of all configured features in their own units and NaN where missing, which `applicable` has
+    /// seen; gives the window that it completes.
     ///
     /// # Errors
     /// Why it completes none.
-    pub fn push(&mut self, t_ms: TimestampMs, values: &[f64], config: &WindowConfig) -> Result<Window, NotScored> {
+    pub fn push(
+        &mut self,
+        t_ms: TimestampMs,
+        values: &[f64],
+        applicable: &Applicable,
+        config: &WindowConfig,
+    ) -> Result<Window, NotScored> {
         let row = self.standardise(t_ms, values, config);
-        self.complete(row, config)
+        self.complete(row, applicable, config)
     }
 
     /// As [`Windows::push`], without learning the row.
     ///
     /// # Errors
     /// Why it completes no window.
-    fn push_unlearnt(&mut self, values: &[f64], config: &WindowConfig) -> Result<Window, NotScored> {
+    fn push_unlearnt(
+        &mut self,
+        values: &[f64],
+        applicable: &Applicable,
+        config: &WindowConfig,
+    ) -> Result<Window, NotScored> {
         let row =
             self.standardised(values, config, |statistics, x, floor| statistics.peek(x, floor, &config.statistics));
-        self.complete(row, config)
+        self.complete(row, applicable, config)
     }
 
     /// One or the other, as the row's treatment has it.
@@ -143,11 +165,12 @@ impl Windows {
         treatment: Treatment,
         t_ms: TimestampMs,
         values: &[f64],
+        applicable: &Applicable,
         config: &WindowConfig,
     ) -> Result<Window, NotScored> {
         match treatment {
-            Treatment::Silenced => self.push_unlearnt(values, config),
-            Treatment::Full | Treatment::Backlog => self.push(t_ms, values, config),
+            Treatment::Silenced => self.push_unlearnt(values, applicable, config),
+            Treatment::Full | Treatment::Backlog => self.push(t_ms, values, applicable, config),
         }
     }
 
@@ -162,48 +185,98 @@ impl Windows {
         config: &WindowConfig,
         of: impl Fn(&mut Standardiser, f64, f64) -> Option<Standardised>,
     ) -> StandardisedRow {
-        let mut n_missing = 0;
+        let mut has_value = Vec::with_capacity(config.scored.len());
         let cell = |(scored, statistics): (&ScoredFeature, &mut Standardiser)| {
             let x = values.get(usize::from(scored.feature)).copied().unwrap_or(f64::NAN);
-            if x.is_nan() {
-                n_missing += 1;
-                return None;
-            }
-            of(statistics, x, scored.floor)
+            has_value.push(!x.is_nan());
+            if x.is_nan() { None } else { of(statistics, x, scored.floor) }
         };
         let cells: Vec<_> = config.scored.iter().zip(&mut self.statistics).map(cell).collect();
-        StandardisedRow { n_missing, ..StandardisedRow::new(&cells, config) }
+        StandardisedRow { has_value: has_value.into(), ..StandardisedRow::new(&cells, config) }
     }
 
     /// The second half of [`Windows::push`]: adds a standardised row, and gives the window that it completes.
     ///
     /// # Errors
     /// Why it completes none.
-    pub fn complete(&mut self, row: StandardisedRow, config: &WindowConfig) -> Result<Window, NotScored> {
+    pub fn complete(
+        &mut self,
+        row: StandardisedRow,
+        applicable: &Applicable,
+        config: &WindowConfig,
+    ) -> Result<Window, NotScored> {
         self.ring.push(&row.z);
         self.n_rows = self.n_rows.saturating_add(1);
+        self.count(&row, applicable, config);
         if self.ring.len() < config.window_rows {
             return Err(NotScored::TooFewRows);
         }
-        let n_missing_max = config.max_missing * config.scored.len() as f64;
-        if row.n_missing as f64 > n_missing_max {
-            return Err(NotScored::TooMuchMissing);
+        if !config.scored.iter().any(|scored| applicable.has(scored.feature)) {
+            return Err(NotScored::NoneApplicable);
         }
         // A young host's window has rows from before its statistics were warm: that is no fault of the host.
         let n_rows_young = config.statistics.warmup_rows().saturating_add(config.window_rows as u32);
-        if row.z.iter().filter(|z| z.is_nan()).count() as f64 > n_missing_max {
+        let input = if self.was_complete || self.n_rows >= n_rows_young {
+            self.filled(&row, config)
+        } else {
+            self.first_filled(&row, applicable, config)
+        }?;
+        self.was_complete = true;
+        Ok(Window { input, target: row.z, mean: row.mean, deviation: row.deviation })
+    }
+
+    /// Counts the newest row for the features that apply and are past their warm-up.
+    fn count(&mut self, row: &StandardisedRow, applicable: &Applicable, config: &WindowConfig) {
+        let n_rows = u16::try_from(self.ring.len()).unwrap_or(u16::MAX);
+        for ((n_counted, scored), z) in self.n_counted.iter_mut().zip(&config.scored).zip(&row.z) {
+            let counts = applicable.has(scored.feature) && (*n_counted > 0 || !z.is_nan());
+            *n_counted = if counts { n_counted.saturating_add(1).min(n_rows) } else { 0 };
+        }
+    }
+
+    /// The window of a host that was judged before, or could have been: a feature that came later counts from the row on at which
+    /// its statistics are warm, so that it makes no difference to the others until then.
+    fn filled(&self, row: &StandardisedRow, config: &WindowConfig) -> Result<Box<[f32]>, NotScored> {
+        let n_rows_min = (1.0 - config.max_missing) * config.window_rows as f64;
+        let n_features = self.n_counted.iter().filter(|n| **n > 0).count();
+        if n_features == 0 {
             return Err(NotScored::StatisticsWarmingUp);
         }
-        let input = self.ring.filled(config.max_missing).ok_or_else(|| {
-            let n_present_min = (1.0 - config.max_missing) * config.window_rows as f64;
-            match self.n_rows {
-                n_rows if n_rows < n_rows_young => NotScored::StatisticsWarmingUp,
-                // The host was away for a while.
-                _ if (self.n_present() as f64) < n_present_min => NotScored::TooFewRows,
-                _ => NotScored::TooMuchMissing,
-            }
-        })?;
-        Ok(Window { input, target: row.z, mean: row.mean, deviation: row.deviation })
+        let lacks = |(n_counted, z): (&u16, &f32)| *n_counted > 0 && z.is_nan();
+        let n_missing = self.n_counted.iter().zip(&row.z).filter(|cell| lacks(*cell)).count();
+        if n_missing as f64 > config.max_missing * n_features as f64 {
+            return Err(NotScored::TooMuchMissing);
+        }
+        if self.n_counted.iter().all(|n| f64::from(*n) < n_rows_min) {
+            return Err(NotScored::StatisticsWarmingUp);
+        }
+        // The host was away for a while, or its features were.
+        let is_away = || (self.n_present() as f64) < n_rows_min;
+        let why = || if is_away() { NotScored::TooFewRows } else { NotScored::TooMuchMissing };
+        self.ring.filled(config.max_missing, &self.n_counted).ok_or_else(why)
+    }
+
+    /// The first window of a host: enough of all features that apply must be past their warm-up.
+    fn first_filled(
+        &self,
+        row: &StandardisedRow,
+        applicable: &Applicable,
+        config: &WindowConfig,
+    ) -> Result<Box<[f32]>, NotScored> {
+        let applies: Vec<bool> = config.scored.iter().map(|scored| applicable.has(scored.feature)).collect();
+        let n_missing_max = config.max_missing * applies.iter().filter(|applies| **applies).count() as f64;
+        let n_without = |has: &mut dyn Iterator<Item = bool>| {
+            applies.iter().zip(has).filter(|(applies, has)| **applies && !has).count() as f64
+        };
+        if n_without(&mut row.has_value.iter().copied()) > n_missing_max {
+            return Err(NotScored::TooMuchMissing);
+        }
+        if n_without(&mut row.z.iter().map(|z| !z.is_nan())) > n_missing_max {
+            return Err(NotScored::StatisticsWarmingUp);
+        }
+        let n_rows = u16::try_from(config.window_rows).unwrap_or(u16::MAX);
+        let n_counted: Vec<u16> = applies.iter().map(|applies| if *applies { n_rows } else { 0 }).collect();
+        self.ring.filled(config.max_missing, &n_counted).ok_or(NotScored::StatisticsWarmingUp)
     }
 
     /// Forgets the rows after a long gap; the statistics stay.

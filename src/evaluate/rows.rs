@@ -3,6 +3,7 @@
 use ndarray::{ArrayView2, Axis};
 
 use super::judge::Timed;
+use crate::engine::applicable::Applicable;
 use crate::engine::row::Window;
 use crate::engine::standardise::Standardised;
 use crate::engine::windows::{StandardisedRow, WindowConfig, Windows};
@@ -50,16 +51,18 @@ impl Rows<'_> {
     ) -> Result<(), E> {
         let batch = (statistics == Statistics::Batch).then(|| self.batch_statistics());
         let mut windows = Windows::new(config);
+        let mut applicable = Applicable::new(self.values.ncols());
         let empty = vec![f64::NAN; config.scored.len()];
         let mut newest_ms: Option<TimestampMs> = None;
         for (row, values) in self.values.axis_iter(Axis(0)).enumerate() {
             let t_ms = self.t_ms.map_or(row as i64 * self.step_ms, |t_ms| t_ms[row]);
             for missing_ms in self.missing(newest_ms, t_ms, config, &mut windows) {
                 // Nothing comes of a row without values.
-                windows.push(missing_ms, &empty, config).ok();
+                windows.push(missing_ms, &empty, &applicable, config).ok();
             }
             newest_ms = Some(t_ms);
             let values: Vec<f64> = values.iter().copied().collect();
+            applicable.observe(&values, &[], self.step_ms);
             let standardised = match &batch {
                 None => windows.standardise(t_ms, &values, config),
                 Some(batch) => {
@@ -67,7 +70,7 @@ impl Rows<'_> {
                     StandardisedRow::new(&cells, config)
                 }
             };
-            let window = windows.complete(standardised.clone(), config).ok();
+            let window = windows.complete(standardised.clone(), &applicable, config).ok();
             let history_ms = i64::from(windows.n_rows().saturating_sub(1)).saturating_mul(self.step_ms);
             take(Timed { row, t_ms, history_ms }, &standardised, window)?;
         }

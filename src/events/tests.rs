@@ -114,6 +114,7 @@ fn states_that_end_events() {
             window_rows: 2,
             history_ms: 20 * MINUTE_MS,
             missing: Box::default(),
+            not_applicable: Box::default(),
             not_scored: None,
             silenced: None,
         };

@@ -31,6 +31,7 @@ struct Details<'a> {
     rows: Vec<Row>,
     contributions: Vec<Contribution<'a>>,
     missing: Vec<Missing<'a>>,
+    not_applicable: Vec<Missing<'a>>,
     /// The newest, newest first.
     events: Vec<EventLine<'a>>,
 }
@@ -111,7 +112,8 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
             .filter(|_| !is_shadow)
             .map(|(row, verdict)| contributions(row, verdict, meta))
             .unwrap_or_default(),
-        missing: missing(&view, meta),
+        missing: missing(&view.status.missing, &view, meta),
+        not_applicable: missing(&view.status.not_applicable, &view, meta),
         events: events.iter().map(|event| EventLine::new(event)).collect(),
     })
 }
@@ -195,7 +197,7 @@ fn advice(view: &HostView) -> Vec<String> {
     view.status.twin_labels.as_deref().map(twins_advice).into_iter().collect()
 }
 
-fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
+fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
     let reason = |why: Why| -> Option<Cow<'a, str>> {
         Some(match why {
             Why::Error(EvalError::ManyValues) if view.status.twin_labels.is_some() => {
@@ -217,7 +219,7 @@ fn missing<'a>(view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
         let feature = &meta.features.get(usize::from(missing.feature))?.name;
         Some(Missing { feature, reason: reason(missing.why)? })
     };
-    view.status.missing.iter().filter_map(of_feature).collect()
+    missing.iter().filter_map(of_feature).collect()
 }
 
 /// `None` where an escape is broken or the result is no UTF-8.

@@ -59,6 +59,7 @@ fn add(results: &Results, name: &str, score: f64) {
         window_rows: 2,
         history_ms: 3 * MINUTE_MS,
         missing: [Missing { feature: 1, why: Why::NoValue }].into(),
+        not_applicable: [Missing { feature: 2, why: Why::NoValue }].into(),
         not_scored: None,
         silenced: None,
     };
@@ -403,7 +404,9 @@ async fn one_host() {
                 {"t_ms":1699999940000,"values":[0.75,null,0.5],"expected":[0.25,null,0.5],"mse":2.0,"score":2.0,"flag":true}],
         "contributions":[{"feature":"cpu","share":0.75,"actual":0.75,"expected":0.25},
                          {"feature":"disk","share":0.25,"actual":0.5,"expected":0.5}],
-        "missing":[{"feature":"mem","reason":"its series are there, but the expression has no value in the newest row"}],"events":[]}}"#,
+        "missing":[{"feature":"mem","reason":"its series are there, but the expression has no value in the newest row"}],
+        "not_applicable":[{"feature":"disk","reason":"its series are there, but the expression has no value in the newest row"}],
+        "events":[]}}"#,
     );
     assert_eq!(get(&s, "/api/v1/hosts/a%2F%C3%BC%3a1").await, expected);
     let absent = r#"404 {"status":"error","errorType":"not_found","error":"there is no host \"b\"; /api/v1/hosts?search= finds names"}"#;

@@ -88,7 +88,8 @@ impl<'a> Change<'a> {
             };
             Some(Missing { feature: index(old.feature)?, why })
         };
-        HostStatus { missing: old.missing.iter().filter_map(missing).collect(), ..old.clone() }
+        let moved = |all: &[Missing]| all.iter().filter_map(missing).collect();
+        HostStatus { missing: moved(&old.missing), not_applicable: moved(&old.not_applicable), ..old.clone() }
     }
 
     fn scored_row(&self, old: &ScoredRow) -> ScoredRow {

@@ -20,7 +20,7 @@ pub enum State {
     Ok,
     /// Flagged.
     Anomalous,
-    /// Too many features are missing to be judged.
+    /// Too many of the features that it had are missing to be judged, or the model knows none of its features.
     Partial,
     /// Nothing arrives.
     Stale,
@@ -56,8 +56,10 @@ pub enum Reason<'a> {
     Rows(u32, usize),
     /// The running statistics have just begun.
     Statistics,
-    /// Too much is missing: indices of features, and what they are called.
-    Missing(&'a [Missing], &'a Meta),
+    /// Too much is missing: indices of features, of how many, and what they are called.
+    Missing(&'a [Missing], usize, &'a Meta),
+    /// The model knows none of the host's features.
+    NoneApplicable,
     /// A window is there, its verdict isn't yet.
     NoVerdict,
     /// The newest verdict is older than a host may be silent: by so many milliseconds of event time.
@@ -92,7 +94,11 @@ pub fn assess<'a>(
         return unjudged(State::Down, Reason::UpIsZero);
     }
     if status.not_scored == Some(NotScored::TooMuchMissing) {
-        return unjudged(State::Partial, Reason::Missing(&status.missing, meta));
+        let n_features = meta.features.len().saturating_sub(status.not_applicable.len());
+        return unjudged(State::Partial, Reason::Missing(&status.missing, n_features, meta));
+    }
+    if status.not_scored == Some(NotScored::NoneApplicable) {
+        return unjudged(State::Partial, Reason::NoneApplicable);
     }
     if status.not_scored == Some(NotScored::TooFewRows) || (status.window_rows as usize) < meta.window {
         return unjudged(State::Warming, Reason::Rows(status.window_rows, meta.window));
@@ -189,7 +195,11 @@ impl fmt::Display for Reason<'_> {
             Self::UpIsZero => f.write_str("up is 0: the scrape fails"),
             Self::Rows(have, need) => write!(f, "{have} of {need} rows"),
             Self::Statistics => f.write_str("mean and deviation of its features are still being learnt"),
-            Self::Missing(missing, meta) => write_missing(f, missing, meta),
+            Self::Missing(missing, n_features, meta) => write_missing(f, missing, n_features, meta),
+            Self::NoneApplicable => f.write_str(
+                "the model knows none of the features that this host has; train a model of them (outlierd train) and name it in \
+                 model.bundle",
+            ),
             Self::NoVerdict => f.write_str("waits for its first score"),
             Self::ScoringBehind(ms) => write!(f, "scoring is {} behind", Span(ms)),
             Self::Silenced(name, left_ms) => write!(f, "silenced by {name} for another {}", Span(left_ms)),
@@ -200,11 +210,11 @@ impl fmt::Display for Reason<'_> {
     }
 }
 
-fn write_missing(f: &mut fmt::Formatter<'_>, missing: &[Missing], meta: &Meta) -> fmt::Result {
+fn write_missing(f: &mut fmt::Formatter<'_>, missing: &[Missing], n_features: usize, meta: &Meta) -> fmt::Result {
     if missing.is_empty() {
         return f.write_str("too much of its window is missing");
     }
-    write!(f, "{} of {} features missing: ", missing.len(), meta.features.len())?;
+    write!(f, "{} of {} features missing: ", missing.len(), n_features)?;
     for (i, missing) in missing.iter().take(FEATURES_NAMED).enumerate() {
         let name = meta.features.get(usize::from(missing.feature)).map_or("?", |feature| feature.name.as_str());
         write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;

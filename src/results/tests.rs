@@ -49,6 +49,7 @@ fn status(name: &str) -> HostStatus {
         window_rows: 60,
         history_ms: 7 * HOUR_MS,
         missing: Box::default(),
+        not_applicable: Box::default(),
         not_scored: None,
         silenced: None,
     }
@@ -91,7 +92,7 @@ fn the_lag_is_that_of_the_latest_host_that_is_heard() {
 
 #[test]
 fn states_with_reasons() {
-    use NotScored::{StatisticsWarmingUp, TooFewRows, TooMuchMissing};
+    use NotScored::{NoneApplicable, StatisticsWarmingUp, TooFewRows, TooMuchMissing};
     let meta = meta();
     let row = scored("a", NOW_MS - MINUTE_MS, false);
     let flagged = scored("a", NOW_MS - MINUTE_MS, true);
@@ -120,6 +121,12 @@ fn states_with_reasons() {
     check(&missing(2), 0, Some(&row), "partial | 2 of 4 features missing: cpu, mem | None | false");
     check(&missing(4), 0, Some(&row), "partial | 4 of 4 features missing: cpu, mem, disk and 1 more | None | false");
     check(&missing(0), 0, Some(&row), "partial | too much of its window is missing | None | false");
+    let two_of_three = HostStatus { not_applicable: [without_value(3)].into(), ..missing(2) };
+    check(&two_of_three, 0, Some(&row), "partial | 2 of 3 features missing: cpu, mem | None | false");
+    let foreign = HostStatus { not_scored: Some(NoneApplicable), ..ok() };
+    let expected = "partial | the model knows none of the features that this host has; train a model of them (outlierd train) \
+                    and name it in model.bundle | None | false";
+    check(&foreign, 0, None, expected);
     let rows = HostStatus { window_rows: 31, not_scored: Some(TooFewRows), ..ok() };
     check(&rows, 0, None, "warming | 31 of 60 rows | None | false");
     let statistics = HostStatus { not_scored: Some(StatisticsWarmingUp), ..ok() };
@@ -160,7 +167,11 @@ fn the_table() {
 #[test]
 fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     let results = Results::new(Arc::new(meta()));
-    results.record_status(&HostStatus { missing: [2, 3].map(without_value).into(), ..status("a") }, 5);
+    let lacking = [2, 3].map(without_value);
+    results.record_status(
+        &HostStatus { missing: lacking.into(), not_applicable: [0, 1].map(without_value).into(), ..status("a") },
+        5,
+    );
     results.record_row(scored("a", 1, true), 60);
     let before = results.table();
     // cpu is gone, net first, one new; the model sees disk and net.
@@ -176,6 +187,7 @@ fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     assert_eq!(names, ["net", "mem", "disk", "new"]);
     let (view, rows) = table.host("a").unwrap();
     assert_eq!(view.status.missing.as_ref(), [2, 0].map(without_value));
+    assert_eq!(view.status.not_applicable.as_ref(), [1].map(without_value), "cpu is gone");
     assert!(view.labels_text.ends_with("model=\"b\""), "{}", view.labels_text);
     assert_eq!(format!("{:?}", rows[0].values), "[0.0, 4000000000.0, NaN, NaN]");
     let verdict = view.scored.as_ref().unwrap().verdict.as_ref().unwrap();

@@ -5,6 +5,7 @@
 //! user must see; none says what a score happens to be.
 
 mod body;
+mod features;
 mod gaps;
 mod machine;
 mod nights;

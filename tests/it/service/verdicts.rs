@@ -230,18 +230,18 @@ async fn a_host_that_fails_is_down() {
 }
 
 #[tokio::test]
-async fn a_host_that_lacks_features_is_partial() {
+async fn a_host_that_loses_features_is_partial_and_one_that_never_had_them_is_judged() {
     let world = world().await;
     let lacks: &[&str] = &["node_cpu", "node_disk", "node_network", "node_filesystem"];
-    let node = Node { lacks, ..Node::calm("a:9100") };
-    world.write(node.series(0..HOUR)).await;
-    world.write(Node { lacks: &["node_disk"], ..Node::calm("b:9100") }.series(0..HOUR)).await;
+    let (whole, part) = (Node::calm("a:9100"), Node { lacks, ..Node::calm("a:9100") });
+    world.write(whole.series(0..60)).await;
+    world.write(part.series(60..HOUR)).await;
+    world.write(Node { name: "b:9100", ..part }.series(0..HOUR)).await;
     let host = world.host("a:9100").await;
     let reason = "5 of 8 features missing: cpu_busy, cpu_user, disk_reads and 2 more";
     assert_eq!(brief(&host), format!("partial | {reason} | null"));
-    let names = |host: &Value| -> Vec<String> {
-        let missing = host["missing"].as_array().unwrap().iter();
-        missing.map(|m| m["feature"].as_str().unwrap().to_owned()).collect()
+    let names = |host: &Value, key: &str| -> Vec<String> {
+        host[key].as_array().unwrap().iter().map(|m| m["feature"].as_str().unwrap().to_owned()).collect()
     };
     // Each says which selector matched nothing.
     let why = |at: usize| host["missing"][at]["reason"].as_str().unwrap();
@@ -250,13 +250,32 @@ async fn a_host_that_lacks_features_is_partial() {
         "node_disk_reads_completed_total has no value in the newest row: nothing that it selects arrives"
     );
     assert!(why(0).starts_with(r#"node_cpu_seconds_total{mode="idle"} has no value"#), "{}", why(0));
-    assert_eq!(names(&host), ["cpu_busy", "cpu_user", "disk_reads", "net_in", "filesystem_used"]);
-    let few = world.host("b:9100").await;
-    assert_eq!((brief(&few), names(&few)), ("ok |  | false".to_owned(), vec!["disk_reads".to_owned()]));
+    let lacking = ["cpu_busy", "cpu_user", "disk_reads", "net_in", "filesystem_used"];
+    assert_eq!(names(&host, "missing"), lacking);
+    assert_eq!(host["not_applicable"], serde_json::json!([]));
+    let part = world.host("b:9100").await;
+    assert_eq!((brief(&part), names(&part, "missing").len()), ("ok |  | false".to_owned(), 0));
+    assert_eq!(names(&part, "not_applicable"), lacking);
+    assert_eq!(part["not_applicable"][2]["reason"], host["missing"][2]["reason"]);
+    assert!(rows(&part).iter().all(|row| row["score"].is_number()), "{part}");
     let page = world.metrics().await;
     pages::assert_finite(&page);
     assert_eq!(pages::value(&page, "outlierd_host_anomaly", "a:9100"), None);
+    assert_eq!(pages::value(&page, "outlierd_host_anomaly", "b:9100"), Some(0.0));
     assert_eq!(pages::value(&page, "outlierd_host_state", r#"state="partial""#), Some(1.0));
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_of_which_the_model_knows_nothing_says_so() {
+    let config = CONFIG.replace("features:\n", "features:\n- {name: memory, expr: node_memory_MemAvailable_bytes}\n");
+    let world = World::start(&config, &["load1", "load5"]).await;
+    world.write(Node { lacks: &["node_load"], ..Node::calm("a:9100") }.series(0..HOUR)).await;
+    let host = world.host("a:9100").await;
+    let reason = "the model knows none of the features that this host has; train a model of them (outlierd train) and name it in \
+                  model.bundle";
+    assert_eq!(brief(&host), format!("partial | {reason} | null"));
+    assert_eq!(host["window_rows"], 10);
     world.stop().await;
 }
 
