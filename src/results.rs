@@ -190,6 +190,9 @@ impl Results {
             if entry.status.last_sample_ms != status.last_sample_ms {
                 entry.arrived_ms = now_ms;
             }
+            if entry.status.host.labels != status.host.labels {
+                entry.labels = LabelsText::new(&status.host.labels, &table.meta);
+            }
             entry.status = status;
             return;
         }

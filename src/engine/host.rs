@@ -13,6 +13,7 @@ use super::reconfigure::Change;
 use super::row::{HostId, HostStatus, Missing, NotScored, Row, Treatment, Why};
 use super::senders::{Hearing, SenderKey, Senders};
 use super::slots::Slots;
+use super::targets::{Moment, Targets};
 use super::twins::Twins;
 use super::windows::Windows;
 use super::wiring::Wiring;
@@ -43,6 +44,8 @@ pub(super) struct Host {
     watch: Option<Watch>,
     /// Who writes it.
     pub(super) senders: Senders,
+    /// Whom it is scraped from.
+    targets: Targets,
     /// Series that two senders write at once.
     twins: Option<Twins>,
     frames: Frames,
@@ -90,6 +93,7 @@ impl Host {
             frames_seen: config.interval_ms.is_none().then_some(0),
             watch: None,
             senders: Senders::new(sender),
+            targets: Targets::default(),
             twins: None,
             frames: Frames::default(),
             newest_ms: TimestampMs::MIN,
@@ -169,6 +173,7 @@ impl Host {
         } else if self.frames_seen.is_none() && self.watch.is_none() {
             self.watch = Some(Watch::new(None));
         }
+        self.targets.forget_layout();
         self.applicable = change.applicable(&self.applicable);
         self.lacking = change.lacking(&self.lacking);
         if change.is_step_new() {
@@ -416,6 +421,7 @@ impl Host {
     fn close_step(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) {
         let n_errors = out.feature_errors.len();
         let values = self.evaluate(t_ms, shared, out);
+        self.see_targets(Some(t_ms), shared);
         let treatment = self.treatment(t_ms, shared);
         let paced = &shared.paces[self.pace];
         let without = self.without(t_ms, &values, &out.feature_errors[n_errors..], shared);
@@ -444,6 +450,25 @@ impl Host {
             Treatment::Backlog
         } else {
             Treatment::Full
+        }
+    }
+
+    /// Looks at whom the host is scraped from: where its series have changed, and with each row, which is of `row_ms`.
+    fn see_targets(&mut self, row_ms: Option<TimestampMs>, shared: &Shared) {
+        let (config, layout) = (&shared.config, &self.slots.layout);
+        let has_changed = self.targets.refresh(layout, &self.shared_labels, &shared.sets, config);
+        let is_first = self.next_step_ms.is_none();
+        if row_ms.is_none() && !(has_changed && is_first) {
+            return;
+        }
+        let at = row_ms.map(|t_ms| Moment { t_ms, age_ms: self.paced(shared).pace.spans.lookback_ms });
+        self.targets.count(&self.slots, at, &shared.scored_leaves);
+        if let Some(at) = at {
+            self.targets.remember(&self.slots, at);
+        }
+        if let Some(labels) = self.targets.labels().filter(|labels| *labels != self.id.labels) {
+            self.id = Arc::new(HostId { name: self.id.name.clone(), labels });
+            self.match_silences(shared);
         }
     }
 
@@ -531,7 +556,9 @@ impl Host {
     }
 
     /// What is known of the host now.
-    pub(super) fn status(&self, shared: &Shared) -> HostStatus {
+    pub(super) fn status(&mut self, shared: &Shared) -> HostStatus {
+        self.see_targets(None, shared);
+        let now = Moment { t_ms: self.newest_ms, age_ms: self.paced(shared).pace.spans.lookback_ms };
         let window_rows = match self.not_scored {
             Some(NotScored::TooFewRows) => self.windows.n_present(),
             _ => self.windows.len(),
@@ -543,7 +570,7 @@ impl Host {
             interval_ms: shared.config.interval_ms.or(self.interval_ms),
             twin_labels: self.live_twins(shared),
             senders: self.senders.shown(),
-            up: self.slots.up(self.newest_ms, self.paced(shared).pace.spans.lookback_ms),
+            up: self.targets.up(&self.slots, now),
             window_rows: u32::try_from(window_rows).unwrap_or(u32::MAX),
             history_ms: self.history_ms(shared),
             missing: self.lacking.missing.clone(),

@@ -17,6 +17,7 @@ pub mod row;
 mod senders;
 mod slots;
 pub mod standardise;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod twins;
@@ -169,6 +170,8 @@ pub(crate) struct Shared {
     config: EngineConfig,
     /// What differs by how often a host is scraped.
     paces: Paces,
+    /// See [`targets::scored_leaves`].
+    scored_leaves: Box<[bool]>,
     /// The caller's clock.
     now_ms: TimestampMs,
     calendar: Calendar,
@@ -198,6 +201,7 @@ impl Engine {
             by_name: HashMap::default(),
             shared: Shared {
                 calendar: Calendar::new(&config.silences),
+                scored_leaves: targets::scored_leaves(&config),
                 config,
                 paces,
                 now_ms: TimestampMs::MIN,

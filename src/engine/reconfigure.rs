@@ -11,6 +11,7 @@ use super::host::{Host, first_step_from};
 use super::layout::{Layout, Series};
 use super::pace::{Paced, Paces};
 use super::row::{Missing, Why};
+use super::targets::scored_leaves;
 use super::windows::{WindowConfig, Windows};
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
 use crate::expr::Plan;
@@ -46,6 +47,7 @@ impl Engine {
         } else {
             self.rewire(&old, &old_paces, &moves);
         }
+        self.shared.scored_leaves = scored_leaves(&self.shared.config);
         self.shared.calendar = Calendar::new(&self.shared.config.silences);
         self.hosts.iter_mut().for_each(|host| host.match_silences(&self.shared));
         let Shared { config, paces, .. } = &self.shared;

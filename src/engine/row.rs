@@ -8,12 +8,12 @@ use crate::expr::program::LeafId;
 use crate::series::{Labels, TimestampMs};
 use crate::silence::Silenced;
 
-/// Who a row belongs to; shared, never changed after the host was first seen.
+/// Who a row belongs to; shared. A host whose labels change has another one of the same name from then on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HostId {
     /// The value of the identity label.
     pub name: Box<str>,
-    /// The labels that its results carry: the identity label and the configured ones.
+    /// The labels that its results carry: the identity label and the configured ones, as most of its live series have them.
     pub labels: Labels,
 }
 
@@ -77,7 +77,7 @@ pub struct HostStatus {
     pub twin_labels: Option<Arc<str>>,
     /// The senders that write it; `None` where that is one.
     pub senders: Option<Arc<[Sender]>>,
-    /// The newest `up`: `Some(false)` where every live `up` series of the host is 0, `None` where there is none.
+    /// The newest `up` of the targets that feed scored features: `Some(false)` where every live one is 0, `None` where there is none.
     pub up: Option<bool>,
     /// Rows in its window, at most T. Where they are too few, those of a gap don't count.
     pub window_rows: u32,

@@ -212,16 +212,14 @@ impl Slots {
             .is_some_and(|(feed, members)| members.iter().any(|member| feed.live(member.place, t_ms, age_ms).is_some()))
     }
 
-    /// Whether the series in `slot` has a sample that is younger than `age_ms` at `t_ms`, and has not ended.
-    pub(super) fn is_live(&self, slot: u32, t_ms: TimestampMs, age_ms: i64) -> bool {
-        self.feeds[0].live(slot, t_ms, age_ms).is_some()
+    /// The newest number of the series in `slot`, where it has a sample that is younger than `age_ms` at `t_ms`, and has not ended.
+    pub(super) fn live_value(&self, slot: u32, t_ms: TimestampMs, age_ms: i64) -> Option<f64> {
+        self.feeds[0].live(slot, t_ms, age_ms)
     }
 
-    /// `Some(false)` where every `up` younger than `age_ms` at `t_ms` is 0, `Some(true)` where one is not, `None` where there
-    /// is none.
-    pub(super) fn up(&self, t_ms: TimestampMs, age_ms: i64) -> Option<bool> {
-        let live = self.layout.ups.iter().filter_map(|slot| self.feeds[0].live(*slot, t_ms, age_ms));
-        live.map(|up| up != 0.0).reduce(|a, b| a || b)
+    /// Whether there is one.
+    pub(super) fn is_live(&self, slot: u32, t_ms: TimestampMs, age_ms: i64) -> bool {
+        self.live_value(slot, t_ms, age_ms).is_some()
     }
 
     /// The new slot of each old one without the series of which no sample is within reach at `t_ms` and none is pending;

@@ -1,5 +1,6 @@
 //! The engine's promises, in simulated time.
 
+mod hosts;
 mod intervals;
 mod labels;
 mod limits;

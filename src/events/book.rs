@@ -32,7 +32,7 @@ pub struct Book {
     open: BTreeSet<u64>,
     /// Those that have changed since they were last taken to be stored.
     unsaved: BTreeSet<u64>,
-    /// How often an event began, began again or ended.
+    /// How often an event began, began again, ended or had other labels.
     n_turns: u64,
     /// Begun since this was made.
     n_begun: u64,
@@ -117,6 +117,11 @@ impl Book {
         entry.restored_ms = None;
         let event = Arc::make_mut(&mut entry.event);
         let is_reopened = event.end_ms.take().is_some();
+        let labels = || event.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let is_relabelled = !labels().eq(row.host.labels.iter());
+        if is_relabelled {
+            event.labels = labels_of(row.host);
+        }
         event.ended = None;
         event.last_ms = event.last_ms.max(row.t_ms);
         event.score = row.score;
@@ -125,8 +130,8 @@ impl Book {
             (event.peak_score, event.peak_ms, event.features) = (row.score, row.t_ms, features());
         }
         self.open.insert(key);
-        self.n_turns += u64::from(is_reopened);
-        if is_reopened || is_higher && row.t_ms.saturating_sub(entry.marked_ms) >= SAVE_EVERY_MS {
+        self.n_turns += u64::from(is_reopened || is_relabelled);
+        if is_reopened || is_relabelled || is_higher && row.t_ms.saturating_sub(entry.marked_ms) >= SAVE_EVERY_MS {
             entry.marked_ms = row.t_ms;
             self.unsaved.insert(key);
         }
@@ -262,7 +267,7 @@ impl Book {
         let event = Event {
             id: id_of(row.host, row.t_ms),
             host: row.host.name.to_string(),
-            labels: row.host.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            labels: labels_of(row.host),
             model: row.model.to_owned(),
             start_ms: row.t_ms,
             end_ms: None,
@@ -319,6 +324,10 @@ impl Book {
         self.open.remove(&key);
         self.unsaved.insert(key);
     }
+}
+
+fn labels_of(host: &HostId) -> BTreeMap<String, String> {
+    host.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 impl Filter {

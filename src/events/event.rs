@@ -18,7 +18,7 @@ pub struct Event {
     pub id: String,
     /// Name of the host.
     pub host: String,
-    /// The labels that its results carry.
+    /// The labels that its results carry; while the event is open the newest ones.
     pub labels: BTreeMap<String, String>,
     /// The alias of the bundle that raised the flag.
     pub model: String,

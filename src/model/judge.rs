@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::decision::{Decision, Decisions};
 use super::verdict::{Alone, Verdict, VerdictState};
-use crate::engine::row::{Row, Window};
+use crate::engine::row::{HostId, Row, Window};
 use crate::feedback::Factors;
 
 /// A model, ready to run.
@@ -47,7 +47,9 @@ pub(super) type Judged = (Verdict, Box<[Alone]>);
 /// A host that was judged.
 #[derive(Debug, Default)]
 struct Known {
-    /// `None` until the first row that the model judges.
+    /// Of which labels the decision is; `None` until the first row that the model judges.
+    id: Option<Arc<HostId>>,
+    /// `None` until then.
     decision: Option<Arc<Decision>>,
     state: VerdictState,
 }
@@ -85,6 +87,10 @@ impl Judge {
                 Some(known) => known,
                 None => hosts.entry(row.host.name.as_ref().into()).or_default(),
             };
+            if known.id.as_ref().is_none_or(|id| !Arc::ptr_eq(id, &row.host)) {
+                known.id = Some(Arc::clone(&row.host));
+                known.decision = None;
+            }
             let decision = known.decision.get_or_insert_with(|| decisions.of(&row.host.labels));
             if decision.step_ms != row.step_ms {
                 *decision = Arc::new(decision.at_step(row.step_ms));
@@ -120,7 +126,7 @@ impl Judge {
     /// A judge beside it, which begins with how wrong forecasts of the same features usually are.
     fn companion(&self, model: Model) -> Self {
         let columns = self.columns_of(&model);
-        let levels = |judged: &Known| Known { decision: None, state: judged.state.levels_of(&columns) };
+        let levels = |judged: &Known| Known { id: None, decision: None, state: judged.state.levels_of(&columns) };
         let hosts = self.hosts.iter().map(|(host, judged)| (Arc::clone(host), levels(judged))).collect();
         Self { hosts, ..Self::new(model) }
     }

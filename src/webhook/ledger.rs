@@ -17,7 +17,8 @@ pub const LIFETIME_RESENDS: i64 = 3;
 pub struct Ledger {
     /// How often an open event is told again.
     resend_ms: i64,
-    /// By host: alerts of one host have the same labels, so they are one for the receiver.
+    /// By host: alerts of one host have the same labels, so they are one for the receiver; where its labels change, the one that
+    /// was told is over and another one begins.
     told: HashMap<String, Told>,
     /// Ends that could not be told before the alert had ended by itself.
     n_expired: u64,
@@ -60,11 +61,13 @@ impl Ledger {
         self.told
             .retain(|host, told| by_host.contains_key(host.as_str()) || now_ms.saturating_sub(told.ms) <= lifetime_ms);
         self.n_expired += (before - self.told.len()) as u64;
-        let over = self.told.iter().filter(|(host, _)| !by_host.contains_key(host.as_str()));
+        let is_told = |event: &Event| self.told.get(&event.host).is_some_and(|told| told.event.labels == event.labels);
+        let over = self.told.iter().filter(|(host, _)| !by_host.get(host.as_str()).is_some_and(|event| is_told(event)));
         let over = over.map(|(_, told)| Due { event: Arc::clone(&told.event), is_over: true });
         let is_due = |event: &Event| {
             self.told
                 .get(&event.host)
+                .filter(|_| is_told(event))
                 .is_none_or(|told| told.event.id != event.id || now_ms.saturating_sub(told.ms) >= self.resend_ms)
         };
         let firing = by_host.values().filter(|event| is_due(event));
@@ -97,20 +100,42 @@ impl Ledger {
 mod tests {
     use super::*;
 
-    /// What is due of `open` (`host/id`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
+    /// What is due of `open` (`host/id`, or `host/id@team`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
     fn due(ledger: &mut Ledger, open: &str, now_ms: i64, is_taken: bool) -> String {
         let open: Vec<_> = open.split_whitespace().filter_map(|one| one.split_once('/')).collect();
-        let open: Vec<_> = open.into_iter().map(|(host, id)| Arc::new(Event::of(host, id))).collect();
+        let event = |host: &str, rest: &str| {
+            let (id, team) = rest.split_once('@').unwrap_or((rest, ""));
+            let labels = [("team".to_owned(), team.to_owned())].into_iter().filter(|_| !team.is_empty());
+            Arc::new(Event { labels: labels.collect(), ..Event::of(host, id) })
+        };
+        let open: Vec<_> = open.into_iter().map(|(host, rest)| event(host, rest)).collect();
         let due = ledger.due(&open, now_ms);
         if is_taken {
             due.iter().for_each(|due| ledger.told(due, now_ms));
         }
         let mut texts: Vec<String> = due
             .iter()
-            .map(|due| format!("{}{}/{}", if due.is_over { "-" } else { "+" }, due.event.host, due.event.id))
+            .map(|due| {
+                let team: String = due.event.labels.values().map(|team| format!("@{team}")).collect();
+                format!("{}{}/{}{team}", if due.is_over { "-" } else { "+" }, due.event.host, due.event.id)
+            })
             .collect();
         texts.sort();
         texts.join(" ")
+    }
+
+    #[test]
+    fn an_alert_of_other_labels_is_another_one() {
+        let mut ledger = Ledger::new(60);
+        let mut check = |open: &str, now_ms: i64, is_taken: bool, expected: &str| {
+            assert_eq!(due(&mut ledger, open, now_ms, is_taken), expected, "at {now_ms}");
+        };
+        check("a/1@x b/1@x", 1, true, "+a/1@x +b/1@x");
+        check("a/1@y b/1@x", 2, false, "+a/1@y -a/1@x");
+        check("a/1@y b/1@x", 3, true, "+a/1@y -a/1@x");
+        check("a/1@y b/1@x", 4, true, "");
+        check("a/1@y b/1@x", 61, true, "+b/1@x");
+        check("", 62, true, "-a/1@y -b/1@x");
     }
 
     #[test]

@@ -149,8 +149,8 @@ impl Sender {
 
     fn alert(&self, due: &Due, now_ms: TimestampMs) -> Alert {
         if due.is_over {
-            // How it ended, unless others have taken its place since.
-            let over = self.events.get(&due.event.id);
+            // How it ended, unless others have taken its place since, or it goes on under other labels.
+            let over = self.events.get(&due.event.id).filter(|event| event.labels == due.event.labels);
             return Alert::resolved(over.as_ref().unwrap_or(&due.event), &self.form, now_ms);
         }
         Alert::firing(&due.event, &self.form, now_ms)

@@ -56,6 +56,26 @@ fn check(rows: &str, expected: &str) {
 }
 
 #[test]
+fn an_open_event_has_the_newest_labels() {
+    let mut book = Book::new(5 * MINUTE_MS, 100);
+    let flag = |book: &mut Book, team: &str, t: i64| {
+        let labels = Labels::from_pairs([("instance", "a"), ("team", team)]);
+        let host = HostId { name: "a".into(), labels };
+        let row = Flagged { host: &host, model: "m", t_ms: t * MINUTE_MS, since_ms: 0, score: 2.0 };
+        book.flagged(row, || feature(2.0));
+        let told = (book.n_turns(), book.take_unsaved().len());
+        (book.open()[0].labels["team"].clone(), told)
+    };
+    assert_eq!(flag(&mut book, "x", 0), ("x".to_owned(), (1, 1)));
+    assert_eq!(flag(&mut book, "x", 1), ("x".to_owned(), (1, 0)));
+    assert_eq!(flag(&mut book, "y", 2), ("y".to_owned(), (2, 1)), "told, and stored");
+    assert_eq!(flag(&mut book, "y", 3), ("y".to_owned(), (2, 0)));
+    book.not_flagged("a", 4 * MINUTE_MS, 0.5);
+    let (n, events) = book.find(&Filter::default(), 9, 0);
+    assert_eq!((n, events[0].labels["team"].as_str()), (1, "y"));
+}
+
+#[test]
 fn flags_make_events() {
     check("....", "");
     check("..!", "2-");

@@ -148,3 +148,19 @@ fn a_million_series_come_in_pieces() {
     check(SERIES - 1, SERIES / 10 * 3, Omitted { compact: SERIES / 10 * 7, max_series: 0 });
     check(SERIES / 10, SERIES / 10, Omitted { compact: SERIES / 10 * 7, max_series: SERIES / 10 * 2 });
 }
+
+#[test]
+fn a_host_with_other_labels_has_no_second_series() {
+    let results = Arc::new(Results::new(Arc::new(meta())));
+    let relabelled = |team: &str| {
+        let labels = Labels::from_pairs([("instance", "a"), ("team", team)]);
+        HostStatus { host: Arc::new(HostId { name: "a".into(), labels }), ..status("a") }
+    };
+    results.record_status(&relabelled("x"), NOW_MS);
+    results.record_row(scored("a", NOW_MS - MINUTE_MS, false), 60);
+    results.record_status(&relabelled("y"), NOW_MS);
+    let text = text(page(&results, Detail::Full, 1_000, Format::Text));
+    let flags: Vec<&str> = text.lines().filter(|line| line.starts_with("outlierd_host_anomaly{")).collect();
+    assert_eq!(flags, [r#"outlierd_host_anomaly{instance="a",team="y",model="default"} 0"#]);
+    assert!(!text.contains(r#"team="x""#), "{text}");
+}
