@@ -376,7 +376,12 @@ impl Service {
         let push = Arc::new(Mutex::new(push));
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, Arc::clone(&decode_metrics))?);
-        let store = Store::open(plans.storage.as_deref(), plans.maintenance.clone(), config.limits.silences);
+        let store = Store::open(
+            plans.storage.as_deref(),
+            plans.maintenance.clone(),
+            config.identity.host_labels(),
+            config.limits.silences,
+        );
         let engine = EngineConfig { silences: store.in_force().0.to_vec(), ..plans.engine() };
         let wait = Duration::from_millis(config.limits.queue_wait_ms);
         let (shards, mut threads) =

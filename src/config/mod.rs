@@ -23,6 +23,7 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use crate::expr::duration::{duration_ms, duration_text};
+use crate::silence::hosts::HostLabels;
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
 pub use promote::promoted;
@@ -114,6 +115,14 @@ pub struct Identity {
     pub is_drop_default: bool,
     /// Further labels of a host that its results carry. Default `job`.
     pub keep: Vec<String>,
+}
+
+impl Identity {
+    /// The labels that a host's results carry.
+    #[must_use]
+    pub fn host_labels(&self) -> HostLabels {
+        HostLabels::new(&self.label, &self.keep)
+    }
 }
 
 /// Which bundle, under which name.

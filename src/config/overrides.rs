@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::Limit;
 use super::reader::{Context, Map};
 use super::yaml::Node;
-use crate::expr::host_selector;
 use crate::silence::Schedule;
+use crate::silence::hosts::HostLabels;
 
 const SECOND_MS: i64 = 1_000;
 const DAY_MS: i64 = 86_400 * SECOND_MS;
@@ -101,17 +101,22 @@ pub(super) fn hold(map: &mut Map<'_>) -> (Option<u32>, Option<f64>) {
 }
 
 /// The list under `overrides`.
-pub(super) fn overrides(map: &mut Map<'_>) -> Vec<Override> {
+pub(super) fn overrides(map: &mut Map<'_>, labels: &HostLabels) -> Vec<Override> {
     let context = map.context();
     let mut lines = HashMap::new();
     items(map, "overrides", "a list, each item with `match`")
-        .filter_map(|item| one(context, item, &mut lines))
+        .filter_map(|item| one(context, item, labels, &mut lines))
         .collect()
 }
 
-fn one<'a>(context: &'a Context<'a>, item: &'a Node, lines: &mut HashMap<String, usize>) -> Option<Override> {
+fn one<'a>(
+    context: &'a Context<'a>,
+    item: &'a Node,
+    labels: &HostLabels,
+    lines: &mut HashMap<String, usize>,
+) -> Option<Override> {
     let mut map = context.map(Some(item), "overrides[]");
-    let hosts = hosts(context, &mut map, item);
+    let hosts = hosts(context, &mut map, item, labels);
     let limit = limit(&mut map);
     let (for_rows, clear) = hold(&mut map);
     let expected = "a list, each item with `name`";
@@ -152,17 +157,22 @@ fn feature<'a>(context: &'a Context<'a>, item: &'a Node, names: &mut HashMap<Str
 }
 
 /// The list under `maintenance`.
-pub(super) fn maintenance(map: &mut Map<'_>) -> Vec<Maintenance> {
+pub(super) fn maintenance(map: &mut Map<'_>, labels: &HostLabels) -> Vec<Maintenance> {
     let context = map.context();
     let mut lines = HashMap::new();
     let expected = "a list, each item with `name`, `match`, `schedule` and `duration`";
-    items(map, "maintenance", expected).filter_map(|item| span(context, item, &mut lines)).collect()
+    items(map, "maintenance", expected).filter_map(|item| span(context, item, labels, &mut lines)).collect()
 }
 
-fn span<'a>(context: &'a Context<'a>, item: &'a Node, lines: &mut HashMap<String, usize>) -> Option<Maintenance> {
+fn span<'a>(
+    context: &'a Context<'a>,
+    item: &'a Node,
+    labels: &HostLabels,
+    lines: &mut HashMap<String, usize>,
+) -> Option<Maintenance> {
     let mut map = context.map(Some(item), "maintenance[]");
     let name = map.text("name", "a short name, such as backup");
-    let hosts = hosts(context, &mut map, item);
+    let hosts = hosts(context, &mut map, item, labels);
     let place = map.find("schedule").map_or(item.place, |entry| entry.value.place);
     let expected = "when it starts: minute hour day month weekday, and a time zone's name where it is not UTC";
     let schedule = map.text("schedule", expected);
@@ -195,17 +205,17 @@ fn span<'a>(context: &'a Context<'a>, item: &'a Node, lines: &mut HashMap<String
 }
 
 /// `match`, which must be there.
-fn hosts<'a>(context: &'a Context<'a>, map: &mut Map<'a>, item: &Node) -> Option<String> {
+fn hosts<'a>(context: &'a Context<'a>, map: &mut Map<'a>, item: &Node, labels: &HostLabels) -> Option<String> {
     let Some(place) = map.find("match").map(|entry| entry.value.place) else {
         map.take("match");
         context.problem(item.place, format!("`match` is missing; write {MATCH_EXPECTED}"));
         return None;
     };
     let text = map.text("match", MATCH_EXPECTED)?;
-    match host_selector(&text) {
+    match labels.selector(&text) {
         Ok(_) => Some(text),
         Err(message) => {
-            context.problem(place, one_line(&message));
+            context.problem(place, message);
             None
         }
     }

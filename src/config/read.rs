@@ -63,8 +63,9 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     model(map.section("model"), &mut config.model);
     config.shadow = shadow(&mut map, &config.model);
     detection(map.section("detection"), &mut config.detection);
-    config.overrides = overrides::overrides(&mut map);
-    config.maintenance = overrides::maintenance(&mut map);
+    let host_labels = config.identity.host_labels();
+    config.overrides = overrides::overrides(&mut map, &host_labels);
+    config.maintenance = overrides::maintenance(&mut map, &host_labels);
     standardisation(map.section("standardisation"), &mut config.standardisation);
     let preset = defaults::preset().unwrap_or_default();
     config.features = features(file, &mut map, &preset).unwrap_or(preset);

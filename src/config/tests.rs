@@ -302,8 +302,8 @@ fn overrides() {
         "o.yaml:1:13: this override changes nothing; give it a `limit`, `for`, `clear` or `features`",
     );
     check(
-        "overrides:\n  - {match: '{a=\"b\"}', limit: 2}\n  - {match: '{a=\"b\"}', for: 2}",
-        "o.yaml:3:5: a second override of `{a=\"b\"}`, the first is in line 2; make one of them",
+        "overrides:\n  - {match: '{job=\"b\"}', limit: 2}\n  - {match: '{job=\"b\"}', for: 2}",
+        "o.yaml:3:5: a second override of `{job=\"b\"}`, the first is in line 2; make one of them",
     );
     check(
         "overrides: [{match: up, limit: -1}]",
@@ -317,6 +317,25 @@ fn overrides() {
          o.yaml:1:52: nothing is changed here; give `detect`, `min_dev` or `min_rel_dev`\n\
          o.yaml:1:63: a second `a` in one override, the first is in line 1",
     );
+}
+
+#[test]
+fn matchers_are_about_labels_that_hosts_carry() {
+    let entries = "overrides: [{match: '{env=\"prod\"}', limit: 2}]\n\
+        maintenance: [{name: a, match: '{job=\"b\",env!=\"prod\"}', schedule: '0 2 * * *', duration: 2h}]";
+    let unknown = |names: &str| {
+        format!(
+            "hosts carry no label `env`, so that it is empty for every host; match by {names}, or add `env` to `identity.keep`"
+        )
+    };
+    let names = "`instance` or `job`";
+    check(entries, &format!("o.yaml:1:21: {}\no.yaml:2:32: {}", unknown(names), unknown(names)));
+    let with = |identity: &str| read(&format!("{entries}\nidentity: {identity}"));
+    // Wherever the section stands.
+    assert_eq!(with("{keep: [job, env]}").map(|config| config.overrides.len()), Ok(1));
+    assert_eq!(with("{label: env, keep: [job]}").map(|config| config.maintenance.len()), Ok(1));
+    let refused = with("{label: node, keep: [team, job]}").unwrap_err();
+    assert!(refused.contains(&unknown("`node` or `team` or `job`")), "{refused}");
 }
 
 #[test]

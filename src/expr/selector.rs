@@ -99,6 +99,11 @@ impl Selector {
         Self { metric, matchers: rest.into_boxed_slice() }
     }
 
+    /// The label of each condition.
+    pub fn labels(&self) -> impl Iterator<Item = &str> {
+        self.matchers.iter().map(|matcher| matcher.label.as_ref())
+    }
+
     /// Whether some condition is on this label.
     #[must_use]
     pub fn reads(&self, label: &str) -> bool {

@@ -6,8 +6,8 @@ use warp::reply::Response;
 
 use crate::config::duration_ms;
 use crate::series::TimestampMs;
-use crate::silence::control::Silences;
-use crate::silence::store::{Asked, Refused, Wish};
+use crate::silence::control::{Listed, Silences};
+use crate::silence::store::{Refused, Wish};
 
 use super::reply;
 
@@ -36,7 +36,7 @@ enum Time {
 
 #[derive(Debug, Serialize)]
 struct List {
-    silences: Vec<Asked>,
+    silences: Vec<Listed>,
     maintenance: Vec<Maintenance>,
 }
 
@@ -72,8 +72,8 @@ pub(super) async fn one(silences: &Silences, method: &Method, id: String, now_ms
     let unknown = |id: &str| reply::not_found(&format!("there is no silence {id:?}; /api/v1/silences lists them"));
     match *method {
         Method::GET | Method::HEAD => {
-            let (asked, _) = silences.list(now_ms);
-            asked.iter().find(|asked| asked.id == id).map_or_else(|| unknown(&id), reply::success)
+            let (listed, _) = silences.list(now_ms);
+            listed.iter().find(|listed| listed.asked.id == id).map_or_else(|| unknown(&id), reply::success)
         }
         Method::DELETE => match silences.end(id.clone()).await {
             Ok(Some(asked)) => reply::success(&asked),

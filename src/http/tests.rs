@@ -16,6 +16,7 @@ use crate::ingest::Intake;
 use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
 use crate::series::Labels;
 use crate::shard::Shards;
+use crate::silence::hosts::HostLabels;
 use crate::silence::store::Store;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -83,7 +84,10 @@ fn add(results: &Results, name: &str, score: f64) {
 fn deps_with<F>(write: F) -> Deps<F> {
     let limits = Limits { body_bytes: 1_000, concurrent_requests: 1, queue_wait_ms: 10_000, ..Limits::default() };
     let (registry, ready) = (prometheus::Registry::new(), Arc::new(AtomicBool::new(true)));
-    let silences = Silences::new(Store::open(None, Vec::new(), 3), Shards::default());
+    let silences = Silences::new(
+        Store::open(None, Vec::new(), HostLabels::new("instance", &["job".to_owned()]), 3),
+        Shards::default(),
+    );
     let bounds = crate::events::Bounds { merge_ms: 0, events: 10, log_bytes: 0 };
     let events = Arc::new(Events::new(&bounds, &registry).unwrap());
     let bounds = crate::feedback::Bounds { step: 1.5, min: 0.5, max: 3.0, opinions: 10 };
@@ -525,6 +529,7 @@ async fn silences() {
         (r#"{"match": "{}", "duration": "2"}"#, "`duration` must be a duration such as 2h, not `2`"),
         (r#"{"match": "{}", "durration": "2h"}"#, "unknown field `durration`"),
         (r#"{"match": "up", "duration": "2h"}"#, "`match`: `up` is more than the labels of a host"),
+        (r#"{"match": "{env!=\"prod\"}", "duration": "2h"}"#, "`match`: hosts carry no label `env`"),
         (r#"{"match": "{}", "ends_at": "tomorrow"}"#, "`ends_at` must be a time such as 2026-11-23T02:00:00Z"),
         (r#"{"match": "{}", "ends_at": 1700007200000}"#, "`ends_at` must be a time"),
         (r#"{"match": "{}", "ends_at": 1600000000}"#, "is over already"),

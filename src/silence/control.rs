@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::Serialize;
+
 use super::Silence;
 use super::store::{Asked, InForce, Refused, Store, Wish};
 use crate::series::TimestampMs;
@@ -12,6 +14,17 @@ use crate::shard::Shards;
 pub struct Silences {
     store: Arc<Mutex<Store>>,
     shards: Shards,
+}
+
+/// A silence that was asked for, as people are shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// What was asked for.
+    #[serde(flatten)]
+    pub asked: Asked,
+    /// Why it silences nothing; `None` where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// A maintenance window, and until when it lasts.
@@ -34,14 +47,16 @@ impl Silences {
 
     /// Those that were asked for and are not over, and the maintenance windows.
     #[must_use]
-    pub fn list(&self, now_ms: TimestampMs) -> (Vec<Asked>, Vec<Maintenance>) {
+    pub fn list(&self, now_ms: TimestampMs) -> (Vec<Listed>, Vec<Maintenance>) {
         self.with(|store| {
             let maintenance = store.maintenance().iter().map(|silence| Maintenance {
                 name: Arc::clone(&silence.name),
                 hosts: silence.hosts.to_string(),
                 until_ms: silence.when.until(now_ms),
             });
-            (store.list(now_ms).into_iter().cloned().collect(), maintenance.collect())
+            let listed =
+                |asked: &Asked| Listed { asked: asked.clone(), error: store.refused(&asked.id).map(str::to_owned) };
+            (store.list(now_ms).into_iter().map(listed).collect(), maintenance.collect())
         })
     }
 

@@ -1,5 +1,7 @@
 //! The silences that somebody asked for: made, listed, ended, kept over restarts.
 //!
+//! One that is about a label that hosts don't carry any more stays, and silences nothing.
+//!
 //! Owns no clock. What is in force together with the maintenance windows goes to whoever asks for [`Store::in_force`].
 
 use std::fmt;
@@ -9,6 +11,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::hosts::HostLabels;
 use super::{Silence, When};
 use crate::expr::host_selector;
 use crate::series::TimestampMs;
@@ -69,10 +72,15 @@ impl fmt::Display for Refused {
     }
 }
 
+/// A silence that was asked for, and what it comes to or why it silences nothing.
+type Entry = (Asked, Result<Arc<Silence>, String>);
+
 /// All silences that were asked for and are not over.
 #[derive(Debug)]
 pub struct Store {
-    asked: Vec<(Asked, Arc<Silence>)>,
+    asked: Vec<Entry>,
+    /// What they may be about.
+    labels: HostLabels,
     /// Those of the configuration.
     maintenance: Vec<Arc<Silence>>,
     /// Where they are kept; `None` where they are not.
@@ -87,19 +95,26 @@ pub struct Store {
 pub type InForce = (Arc<[Arc<Silence>]>, u64);
 
 impl Store {
-    /// The silences kept in the folder `storage`, if there is one, beside those of `maintenance`.
+    /// The silences kept in the folder `storage`, if there is one, beside those of `maintenance`; hosts carry `labels`.
     ///
     /// A file that cannot be read is left where it is, under another name, and the store is empty: said in the log.
     #[must_use]
-    pub fn open(storage: Option<&Path>, maintenance: Vec<Arc<Silence>>, n_max: usize) -> Self {
+    pub fn open(storage: Option<&Path>, maintenance: Vec<Arc<Silence>>, labels: HostLabels, n_max: usize) -> Self {
         if let Some(folder) = storage
             && let Err(error) = std::fs::create_dir_all(folder)
         {
             tracing::error!(%error, folder = %folder.display(), "cannot make the storage folder; silences cannot be kept");
         }
         let path = storage.map(|folder| folder.join(FILE));
-        let asked = path.as_deref().map(kept).unwrap_or_default();
-        Self { asked, maintenance, path, n_max, version: 1 }
+        let asked = path.as_deref().map(|path| kept(path, &labels)).unwrap_or_default();
+        Self { asked, labels, maintenance, path, n_max, version: 1 }
+    }
+
+    /// Why the silence of this id silences nothing; `None` where it does, or there is none.
+    #[must_use]
+    pub fn refused(&self, id: &str) -> Option<&str> {
+        let (_, silence) = self.asked.iter().find(|(asked, _)| asked.id == id)?;
+        silence.as_ref().err().map(String::as_str)
     }
 
     /// Those that are not over at `now_ms`, the one that ends first first.
@@ -117,9 +132,8 @@ impl Store {
     /// See [`Refused`].
     pub fn add(&mut self, wish: Wish, now_ms: TimestampMs) -> Result<Asked, Refused> {
         let bad = |message: String| Err(Refused::Bad(message));
-        let hosts = host_selector(&wish.hosts).map_err(|message| {
-            Refused::Bad(format!("`match`: {}", message.split_whitespace().collect::<Vec<_>>().join(" ")))
-        })?;
+        let hosts = self.labels.selector(&wish.hosts);
+        let hosts = hosts.map_err(|message| Refused::Bad(format!("`match`: {message}")))?;
         if wish.ends_ms <= wish.starts_ms || wish.ends_ms <= now_ms {
             return bad("the silence would end before it begins, or is over already".to_owned());
         }
@@ -142,7 +156,7 @@ impl Store {
         let when = When::Once(wish.starts_ms, wish.ends_ms);
         let silence = Silence { name: id.as_str().into(), hosts, when };
         let asked = Asked { id, wish };
-        self.asked.push((asked.clone(), Arc::new(silence)));
+        self.asked.push((asked.clone(), Ok(Arc::new(silence))));
         if let Err(error) = self.keep() {
             self.asked.pop();
             return Err(Refused::NotKept(format!("{error:#}")));
@@ -169,7 +183,7 @@ impl Store {
     /// What the engines are to be told.
     #[must_use]
     pub fn in_force(&self) -> InForce {
-        let asked = self.asked.iter().map(|(_, silence)| Arc::clone(silence));
+        let asked = self.asked.iter().filter_map(|(_, silence)| silence.as_ref().ok().map(Arc::clone));
         (self.maintenance.iter().cloned().chain(asked).collect(), self.version)
     }
 
@@ -205,14 +219,14 @@ impl Store {
 }
 
 /// The silences in the file at `path`; none where there is no file.
-fn kept(path: &Path) -> Vec<(Asked, Arc<Silence>)> {
-    let read = || -> anyhow::Result<Vec<(Asked, Arc<Silence>)>> {
+fn kept(path: &Path, labels: &HostLabels) -> Vec<Entry> {
+    let read = || -> anyhow::Result<Vec<Entry>> {
         let bytes = match std::fs::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             bytes => bytes?,
         };
         let asked: Vec<Asked> = serde_json::from_slice(&bytes)?;
-        asked.into_iter().map(silence).collect()
+        asked.into_iter().map(|asked| entry(asked, labels)).collect()
     };
     read().unwrap_or_else(|error| {
         let aside = path.with_extension("json.unreadable");
@@ -223,11 +237,16 @@ fn kept(path: &Path) -> Vec<(Asked, Arc<Silence>)> {
     })
 }
 
-fn silence(asked: Asked) -> anyhow::Result<(Asked, Arc<Silence>)> {
+fn entry(asked: Asked, labels: &HostLabels) -> anyhow::Result<Entry> {
     let hosts = host_selector(&asked.wish.hosts).map_err(anyhow::Error::msg)?;
+    if let Err(error) = labels.check(&hosts) {
+        // It was fine by another configuration. For whom it was meant can't be told now, so it is for nobody.
+        tracing::warn!(id = asked.id, hosts = asked.wish.hosts, error, "a stored silence silences nothing");
+        return Ok((asked, Err(error)));
+    }
     let when = When::Once(asked.wish.starts_ms, asked.wish.ends_ms);
     let silence = Arc::new(Silence { name: asked.id.as_str().into(), hosts, when });
-    Ok((asked, silence))
+    Ok((asked, Ok(silence)))
 }
 
 #[cfg(test)]
@@ -247,22 +266,26 @@ mod tests {
         }
     }
 
+    fn open(storage: Option<&Path>, n_max: usize) -> Store {
+        Store::open(storage, Vec::new(), HostLabels::new("instance", &["job".to_owned()]), n_max)
+    }
+
     #[test]
     fn silences_outlive_the_service() {
         let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(Some(folder.path()), Vec::new(), 10);
+        let mut store = open(Some(folder.path()), 10);
         let first = store.add(wish(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
         let second = store.add(wish("{}", (1, 9)), NOW_MS).unwrap();
         assert_ne!(first.id, second.id);
         let (in_force, version) = store.in_force();
         assert_eq!((in_force.len(), version), (2, 3));
-        let again = Store::open(Some(folder.path()), Vec::new(), 10);
+        let again = open(Some(folder.path()), 10);
         assert_eq!(again.list(NOW_MS), [&first, &second]);
         assert_eq!(again.list(NOW_MS + 3 * HOUR_MS), [&second]);
         assert_eq!(again.in_force().0.len(), 2);
         assert_eq!(store.end(&first.id), Some(Ok(first)));
         assert_eq!(store.end("silence-0"), None);
-        assert_eq!(Store::open(Some(folder.path()), Vec::new(), 10).list(NOW_MS), [&second]);
+        assert_eq!(open(Some(folder.path()), 10).list(NOW_MS), [&second]);
     }
 
     #[test]
@@ -275,7 +298,7 @@ mod tests {
         ] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join(FILE), text).unwrap();
-            let mut store = Store::open(Some(folder.path()), Vec::new(), 10);
+            let mut store = open(Some(folder.path()), 10);
             assert_eq!(store.list(NOW_MS).len(), 0, "{text}");
             assert_eq!(std::fs::read_to_string(folder.path().join("silences.json.unreadable")).unwrap(), text);
             store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
@@ -283,13 +306,34 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_silence_of_a_label_that_is_not_kept_any_more_silences_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let with_env = HostLabels::new("instance", &["job".to_owned(), "env".to_owned()]);
+        let mut before = Store::open(Some(folder.path()), Vec::new(), with_env.clone(), 10);
+        let strange = before.add(wish(r#"{env!="prod"}"#, (0, 9)), NOW_MS).unwrap();
+        let usual = before.add(wish(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
+        let mut store = open(Some(folder.path()), 10);
+        assert_eq!(store.list(NOW_MS), [&usual, &strange], "it stays in the file");
+        let in_force: Vec<String> = store.in_force().0.iter().map(|silence| silence.hosts.to_string()).collect();
+        assert_eq!(in_force, [r#"{job="db"}"#]);
+        assert!(store.refused(&strange.id).is_some_and(|why| why.contains("`identity.keep`")));
+        assert_eq!(store.refused(&usual.id), None);
+        // Writing the file again loses nothing: with the label it is in force again.
+        store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
+        let after = Store::open(Some(folder.path()), Vec::new(), with_env, 10);
+        assert_eq!((after.in_force().0.len(), after.refused(&strange.id)), (3, None));
+        assert_eq!(store.end(&strange.id), Some(Ok(strange)));
+    }
+
+    #[test]
     fn what_is_refused() {
-        let mut store = Store::open(None, Vec::new(), 2);
+        let mut store = open(None, 2);
         let mut check = |wish: Wish, expected: &str| {
             let refused = store.add(wish, NOW_MS).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");
         };
         check(wish("up", (0, 1)), "`match`: `up` is more than the labels of a host");
+        check(wish(r#"{env!="prod"}"#, (0, 1)), "`match`: hosts carry no label `env`");
         check(wish("{}", (2, 1)), "end before it begins");
         check(wish("{}", (-2, -1)), "is over already");
         check(wish("{}", (0, 24 * 400)), "may last 366 days");
@@ -308,7 +352,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("a file");
         std::fs::write(&gone, "").unwrap();
-        let mut store = Store::open(Some(&gone), Vec::new(), 10);
+        let mut store = open(Some(&gone), 10);
         assert!(matches!(store.add(wish("{}", (0, 1)), NOW_MS), Err(Refused::NotKept(_))));
         assert_eq!((store.list(NOW_MS).len(), store.in_force().1), (0, 1));
     }

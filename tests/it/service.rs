@@ -8,6 +8,7 @@ mod bodies;
 mod bundles;
 mod events;
 mod feedback;
+mod hosts;
 mod node;
 mod pages;
 mod push;

@@ -32,7 +32,7 @@ async fn a_host_is_judged_on_the_features_that_it_has() {
     let world = World::start::<15>("").await;
     let (mut calm, mut ill) = (Machine::new("calm:9100", Role::Web, 61), Machine::new("ill:9100", Role::Web, 62));
     let mut one = Machine::new("one:9100", Role::Db, 63);
-    let fault = Strain { busy: 0.55, ..CALM };
+    let fault = Strain { busy: 0.8, ..CALM };
     let mut scrape = |minute: i64, body: &mut Body| {
         let is_ill = (WRONG..WRONG + 40).contains(&minute);
         body.add(&with(calm.scrape(minute, CALM), &FEW));

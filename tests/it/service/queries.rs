@@ -145,7 +145,8 @@ async fn rules_and_dashboard_have_data() {
     let world = world(&refusing).await;
     world.write(Node::calm("calm:9100").series(0..HOUR)).await;
     let lacks: &[&str] = &["node_cpu", "node_disk", "node_network", "node_filesystem"];
-    world.write(Node { lacks, ..Node::calm("partial:9100") }.series(0..HOUR)).await;
+    world.write(Node::calm("partial:9100").series(0..60)).await;
+    world.write(Node { lacks, ..Node::calm("partial:9100") }.series(60..HOUR)).await;
     let config = format!(
         "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
          rule_files: ['{}']\n\

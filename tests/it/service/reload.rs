@@ -145,6 +145,13 @@ async fn what_is_wrong_changes_nothing_and_is_said() {
     check(&[("scorers: 1", "scorers: 2"), ("step: 60s", "step: 60s\nidentity: {label: node}")], two).await;
     let same = "`shadow.alias` is `default`, as `model.alias` is";
     check(&[("step: 60s", "step: 60s\nshadow: {alias: default}")], &format!("DIR/o.yaml:3:1: {same}")).await;
+    let unknown = "hosts carry no label `env`, so that it is empty for every host; match by `instance` or `job`, or add `env` to \
+                   `identity.keep`";
+    let maintenance = "maintenance: [{name: a, match: '{env!=\"prod\"}', schedule: '0 2 * * *', duration: 1h}]";
+    let changes = [("step: 60s", &*format!("step: 60s\n{maintenance}"))];
+    check(&changes, &format!("DIR/o.yaml:3:32: {unknown}")).await;
+    let overrides = "overrides: [{match: '{env=\"prod\"}', limit: 2}]";
+    check(&[("step: 60s", &format!("step: 60s\n{overrides}"))], &format!("DIR/o.yaml:3:21: {unknown}")).await;
     fs::remove_file(world._folder.path().join("o.yaml")).unwrap();
     let (status, text) = service.post().await;
     assert!(status == 500 && text.contains("DIR/o.yaml: cannot read the file: "), "{status} {text}");
