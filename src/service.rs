@@ -376,12 +376,7 @@ impl Service {
         let push = Arc::new(Mutex::new(push));
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, Arc::clone(&decode_metrics))?);
-        let store = Store::open(
-            plans.storage.as_deref(),
-            plans.maintenance.clone(),
-            config.identity.host_labels(),
-            config.limits.silences,
-        );
+        let store = open_store(plans);
         let engine = EngineConfig { silences: store.in_force().0.to_vec(), ..plans.engine() };
         let wait = Duration::from_millis(config.limits.queue_wait_ms);
         let (shards, mut threads) =
@@ -499,6 +494,12 @@ fn start_webhook(
     let mut webhooks = reload::Webhooks::new(registry.clone(), Arc::clone(events));
     let webhook = config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
     Ok((webhooks, Arc::new(Mutex::new(webhook))))
+}
+
+/// The silences that were asked for, beside the maintenance windows.
+fn open_store(plans: &Plans) -> Store {
+    let (config, maintenance) = (&plans.config, plans.maintenance.clone());
+    Store::open(plans.storage.as_deref(), maintenance, config.identity.host_labels(), config.limits.silences)
 }
 
 fn lag_gauge(registry: &Registry) -> prometheus::Result<Gauge> {
