@@ -6,7 +6,7 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use outlierd::config::{Config, Limits};
-use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
+use outlierd::decode::{Decoder, Encoding, Look, Seen, TimeBounds, Wanted};
 use outlierd::service::Plans;
 
 /// 99 of the 30,000 samples.
@@ -31,26 +31,28 @@ fn decode(c: &mut Criterion) {
     let all = Wanted::new([], "instance", 4, &Limits::default()).unwrap().all_names();
 
     let mut group = c.benchmark_group("fleet200");
-    let mut run = |name: &str, blocks: &[Vec<u8>], encoding, wanted: &Wanted| {
-        let mut decoder = Decoder::new();
-        let mut samples = 0;
-        for block in blocks {
-            samples += decoder.decode(block, encoding, wanted, ANY_TIME).unwrap().stats.received_samples;
-        }
+    let mut run = |name: &str, blocks: &[Vec<u8>], encoding, wanted: &Wanted, is_due: bool| {
+        let (mut decoder, seen) = (Decoder::new(), Seen::default());
+        let mut decode = |block: &[u8], is_due: bool| {
+            let look = Look { seen: &seen, is_due, visit: &mut |series| _ = black_box(*series) };
+            decoder.decode_and_look(block, encoding, wanted, ANY_TIME, look).unwrap()
+        };
+        let samples = blocks.iter().map(|block| decode(block, false).stats.received_samples).sum();
         group.throughput(Throughput::Elements(samples));
         group.bench_function(name, |b| {
             b.iter(|| {
                 for block in blocks {
-                    black_box(decoder.decode(black_box(block), encoding, wanted, ANY_TIME).unwrap());
+                    black_box(decode(black_box(block), is_due));
                 }
             });
         });
     };
-    run("preset/snappy/4 shards", &blocks, Encoding::Snappy, &preset(4));
-    run("preset/snappy/1 shard", &blocks, Encoding::Snappy, &preset(1));
-    run("preset/zstd/4 shards", &as_zstd, Encoding::Zstd, &preset(4));
-    run("few/snappy/4 shards", &blocks, Encoding::Snappy, &few);
-    run("all/snappy/4 shards", &blocks, Encoding::Snappy, &all);
+    run("preset/snappy/4 shards", &blocks, Encoding::Snappy, &preset(4), false);
+    run("preset/snappy/1 shard", &blocks, Encoding::Snappy, &preset(1), false);
+    run("preset/snappy/1 shard, looked at", &blocks, Encoding::Snappy, &preset(1), true);
+    run("preset/zstd/4 shards", &as_zstd, Encoding::Zstd, &preset(4), false);
+    run("few/snappy/4 shards", &blocks, Encoding::Snappy, &few, false);
+    run("all/snappy/4 shards", &blocks, Encoding::Snappy, &all, false);
     group.finish();
     c.bench_function("fleet200/snappy alone", |b| {
         let mut buffer = vec![0; 2 << 20];
