@@ -34,7 +34,7 @@ fn decode(c: &mut Criterion) {
     let mut run = |name: &str, blocks: &[Vec<u8>], encoding, wanted: &Wanted, is_due: bool| {
         let (mut decoder, seen) = (Decoder::new(), Seen::default());
         let mut decode = |block: &[u8], is_due: bool| {
-            let look = Look { seen: &seen, is_due, visit: &mut |series| drop(black_box(*series)) };
+            let look = Look { seen: &seen, is_due, visit: &mut |series| _ = black_box(*series) };
             decoder.decode_and_look(block, encoding, wanted, ANY_TIME, look).unwrap()
         };
         let samples = blocks.iter().map(|block| decode(block, false).stats.received_samples).sum();

@@ -1,8 +1,11 @@
 //! Rows of hosts whose senders are as real ones: any interval, jitter, missed scrapes, replicas. Every feature of the preset in
 //! every row is compared with Prometheus' own answer over the same samples at the row's time.
+//!
+//! Once with bodies made here, once with what a real Prometheus and real vmagents sent (`scripts/record-senders.sh`).
 
 mod made;
 mod played;
+mod recorded;
 
 use outlierd::config::Config;
 
@@ -52,7 +55,11 @@ fn compare(
         let answer = reference.answer("host", &expr, &times, step_ms);
         comparison.add(place, &feature.name, &times, &values, &answer);
     }
-    let lacks = |row: &&&played::Row| ALWAYS.iter().any(|name| played.value(row, name).is_nan());
+    // Of a quick sender only a few metrics were recorded.
+    let is_there = |name: &&&str| played.rows.iter().any(|row| !played.value(row, name).is_nan());
+    let always: Vec<&&str> = ALWAYS.iter().filter(is_there).collect();
+    assert!(always.len() >= 4, "{place}: {always:?}");
+    let lacks = |row: &&&played::Row| always.iter().any(|name| played.value(row, name).is_nan());
     // A rate needs two scrapes.
     rows.iter().skip(2).filter(lacks).count()
 }
@@ -169,4 +176,21 @@ fn replicas_are_as_one_alone_and_take_over() {
         }
     }
     comparison.check(&[], 1, NEVER, &[]);
+}
+
+#[test]
+fn what_real_senders_sent() {
+    let mut comparison = Comparison::default();
+    for recording in recorded::ALL {
+        for (host, sent) in recorded::read(recording.file) {
+            let place = format!("{} of {}", host, recording.file);
+            let played = play(&sent, Config::default());
+            assert_eq!(played.interval_ms, Some(recording.interval_s * 1_000), "{place}");
+            let heard = recording.heard(&sent);
+            assert_eq!(played.sender_changes, recording.sender_changes, "{place}");
+            let lacking = compare(&mut comparison, &place, (&played, &heard), recording.expected());
+            assert!(lacking <= recording.n_lacking, "{place}: {lacking} rows lack a value");
+        }
+    }
+    comparison.check(&[], 1, recorded::NEVER, &[]);
 }

@@ -23,6 +23,12 @@ impl Sent {
         self.series.iter().flat_map(|one| &one.samples).map(|sample| sample.timestamp).max().unwrap_or(i64::MIN)
     }
 
+    /// Who sent it; empty for one that isn't one of several.
+    pub fn replica(&self) -> &str {
+        let labels = self.series.first().map_or(&[][..], |one| &one.labels);
+        labels.iter().find(|label| label.name == REPLICA).map_or("", |label| &label.value)
+    }
+
     /// Whether it says that the scrape failed.
     pub fn is_failed(&self) -> bool {
         let is_up = |one: &TimeSeries| one.labels.iter().any(|label| label.name == "__name__" && label.value == "up");
