@@ -7,6 +7,7 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use outlierd::bounds::Bounds;
 use outlierd::engine::standardise::Constants;
 use outlierd::train::dataset::{Collector, Column, Dataset, Scale};
 use outlierd::train::fit::{Options, fit};
@@ -22,7 +23,7 @@ const STEP_MS: i64 = 60_000;
 
 /// Ten hosts of two days of waves.
 fn data() -> Dataset {
-    let column = |n| Column { name: format!("f{n}"), expr: None, floor: 0.0 };
+    let column = |n| Column { name: format!("f{n}"), expr: None, floor: 0.0, bounds: Bounds::NONE };
     let scale = Scale::new(STEP_MS, Constants::default());
     let mut collector = Collector::new((0..F).map(column).collect(), scale);
     for row in 0..2 * 1440 {

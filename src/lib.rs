@@ -10,7 +10,7 @@
 //! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database), [`webhook`]
 //! (events to Alertmanager), [`feedback`] (what people say of events). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded,
 //! or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and
-//! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`config`], [`clock`], [`random`],
+//! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`bounds`], [`config`], [`clock`], [`random`],
 //! [`outbound`] and
 //! [`proto`] are what all of them speak of.
 //!
@@ -23,6 +23,7 @@
 //! - every queue, buffer and table has a limit in [`config`], and reaching it moves a counter with a reason;
 //! - a request is refused as a whole with nothing applied, or answered 204 with bad series skipped and counted.
 
+pub mod bounds;
 pub mod clock;
 pub mod cmd;
 pub mod config;

@@ -171,6 +171,7 @@ impl Plans {
         let shadow = self.shadow.as_ref();
         EngineConfig {
             plan: Arc::clone(&self.plan),
+            bounds: config.features.iter().map(|feature| feature.bounds).collect(),
             identity: config.identity.label.clone(),
             drop: config.identity.drop.clone(),
             keep: config.identity.keep.clone(),

@@ -11,9 +11,10 @@ use anyhow::Context;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::bounds::Bounds;
 use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
 use crate::engine::row::{HostStatus, Missing, Why, range_advice, twins_advice};
-use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, Output};
+use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Output};
 use crate::expr::Plan;
 use crate::expr::eval::EvalError;
 use crate::model::scorer::{Message, ScorerQueue};
@@ -94,6 +95,7 @@ impl Shards {
     ) -> anyhow::Result<(Self, Vec<JoinHandle<()>>)> {
         let mut commands = Vec::new();
         let mut threads = Vec::new();
+        metrics.begin(config);
         for (i, scorer) in scorers.into_iter().enumerate() {
             let (sender, receiver) = mpsc::channel(queue);
             let mut shard = Shard {
@@ -251,6 +253,7 @@ impl Shard {
             && paused.send(()).is_ok()
             && let Ok(config) = resume.blocking_recv()
         {
+            self.metrics.begin(&config);
             self.engine.reconfigure(*config);
             // Numbers of features may stand for others now.
             self.ranges_told.clear();
@@ -309,6 +312,7 @@ pub struct Metrics {
     dropped: IntCounterVec,
     frames_early: IntCounterVec,
     feature_errors: IntCounterVec,
+    out_of_bounds: IntCounterVec,
     /// Decode's: they count the series that turn out invalid, and the samples that turn out unused, when an engine meets them.
     decode: Arc<decode::Metrics>,
 }
@@ -346,13 +350,20 @@ impl Metrics {
                 Opts::new("outlierd_feature_errors_total", "Rows in which a feature's expression had no single value."),
                 &["feature", "reason"],
             )?,
+            out_of_bounds: IntCounterVec::new(
+                Opts::new(
+                    "outlierd_feature_values_out_of_bounds_total",
+                    "Values outside of their feature's bounds, which are missing from their rows.",
+                ),
+                &["feature"],
+            )?,
             decode,
         };
         registry.register(Box::new(metrics.hosts.clone()))?;
         for counter in [&metrics.rows, &metrics.steps_skipped, &metrics.duplicates, &metrics.sender_changes] {
             registry.register(Box::new(counter.clone()))?;
         }
-        for counters in [&metrics.dropped, &metrics.frames_early, &metrics.feature_errors] {
+        for counters in [&metrics.dropped, &metrics.frames_early, &metrics.feature_errors, &metrics.out_of_bounds] {
             registry.register(Box::new(counters.clone()))?;
         }
         // From the beginning, or the first of a kind would be no increase to who scrapes them.
@@ -360,6 +371,15 @@ impl Metrics {
             metrics.of(event);
         }
         Ok(metrics)
+    }
+
+    /// Shows the counters of features that have bounds, for the same reason.
+    fn begin(&self, config: &EngineConfig) {
+        for (id, bounds) in config.plan.ids.iter().zip(config.bounds.iter()) {
+            if *bounds != Bounds::NONE {
+                self.out_of_bounds.with_label_values(&[id.name.as_ref()]);
+            }
+        }
     }
 
     /// What counts `event`.
@@ -397,6 +417,20 @@ impl Metrics {
             // What has just begun comes by itself.
             if counter.get() == 0 && *error != EvalError::JustBegun {
                 tracing::warn!(feature = name, "a feature has no value on some host: {}", error.advice());
+            }
+            counter.inc();
+        }
+        for OutOfBounds { host, feature, value } in &out.out_of_bounds {
+            let name = plan.ids.get(usize::from(*feature)).map_or("", |id| id.name.as_ref());
+            let counter = self.out_of_bounds.with_label_values(&[name]);
+            if counter.get() == 0 {
+                tracing::warn!(
+                    feature = name,
+                    host = host.name.as_ref(),
+                    value,
+                    "a value is out of its feature's bounds: it is missing from the row and not learnt; further ones are only \
+                     counted, in outlierd_feature_values_out_of_bounds_total"
+                );
             }
             counter.inc();
         }

@@ -20,7 +20,7 @@ pub struct Flags {
     /// The same, as `serve` has it.
     #[arg(long = "config.file", value_name = "FILE", conflicts_with = "file")]
     pub config_file: Option<PathBuf>,
-    /// List the features: name, unit, least deviation that matters, whether the bundle scores it, meaning.
+    /// List the features: name, unit, least deviation that matters, bounds, whether the bundle scores it, meaning.
     #[arg(long)]
     pub show_features: bool,
     /// List the features, each with its expression.
@@ -59,21 +59,22 @@ fn table(plans: &Plans, expressions: bool, terminal: bool) -> String {
     let (bold, dim, plain) = if terminal { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
     let features = &plans.config.features;
     let floors: Vec<String> = features.iter().map(|feature| feature.floor.to_string()).collect();
+    let bounds: Vec<String> = features.iter().map(|feature| feature.bounds.to_string()).collect();
     let width = |heading: &str, widths: &mut dyn Iterator<Item = &str>| {
         widths.map(|text| text.chars().count()).fold(heading.len(), usize::max)
     };
     let name_width = width("NAME", &mut features.iter().map(|feature| feature.name.as_str()));
     let unit_width = width("UNIT", &mut features.iter().map(|feature| feature.unit.as_str()));
     let floor_width = width("FLOOR", &mut floors.iter().map(String::as_str));
-    let line = |name: &str, unit: &str, floor: &str, scored: &str, help: &str| {
-        format!("{name:name_width$}  {unit:unit_width$}  {floor:>floor_width$}  {scored:6}  {help}")
-            .trim_end()
-            .to_owned()
+    let bounds_width = width("BOUNDS", &mut bounds.iter().map(String::as_str));
+    let line = |[name, unit, floor, bounds, scored, help]: [&str; 6]| {
+        let numbers = format!("{floor:>floor_width$}  {bounds:bounds_width$}");
+        format!("{name:name_width$}  {unit:unit_width$}  {numbers}  {scored:6}  {help}").trim_end().to_owned()
     };
-    let mut text = format!("{bold}{}{plain}\n", line("NAME", "UNIT", "FLOOR", "SCORED", "MEANING"));
-    for ((i, feature), floor) in (0_u16..).zip(features).zip(&floors) {
+    let mut text = format!("{bold}{}{plain}\n", line(["NAME", "UNIT", "FLOOR", "BOUNDS", "SCORED", "MEANING"]));
+    for (((i, feature), floor), bounds) in (0_u16..).zip(features).zip(&floors).zip(&bounds) {
         let scored = if plans.scored.contains(&i) { "yes" } else { "no" };
-        text.push_str(&line(&feature.name, &feature.unit, floor, scored, &feature.help));
+        text.push_str(&line([&feature.name, &feature.unit, floor, bounds, scored, &feature.help]));
         text.push('\n');
         for part in feature.expr.lines().filter(|_| expressions) {
             text.push_str(&format!("{INDENT}{dim}{}{plain}\n", part.trim()));
@@ -93,6 +94,7 @@ mod tests {
         let table = table(&plans, false, false);
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 1 + plans.config.features.len());
+        assert!(lines[1].contains("  0..1 "), "{table}");
         assert!(lines.iter().all(|line| line.len() <= 120), "{table}");
         assert_eq!(lines.iter().filter(|line| line.contains("  yes     ")).count(), plans.scored.len(), "{table}");
     }
@@ -105,7 +107,7 @@ mod tests {
             let table = table(&plans, true, terminal);
             assert_eq!(table.lines().skip(1).take(3).collect::<Vec<_>>().join("\n"), expected);
         };
-        let ups = "ups                                             0  no      Targets";
+        let ups = "ups                                             0           no      Targets";
         check(false, &format!("{ups}\n    sum(up)\n    + 0"));
         check(true, &format!("{ups}\n    \u{1b}[2msum(up)\u{1b}[0m\n    \u{1b}[2m+ 0\u{1b}[0m"));
     }

@@ -84,11 +84,13 @@ struct Found {
     values: Vec<u64>,
     /// By feature and reason, in how many rows its expression had no single value.
     errors: BTreeMap<(u16, &'static str), u64>,
+    /// By feature, in how many rows its value was one that it cannot take.
+    out_of_bounds: BTreeMap<u16, u64>,
 }
 
 impl Found {
     fn new(n_features: usize) -> Self {
-        Self { values: vec![0; n_features], errors: BTreeMap::new() }
+        Self { values: vec![0; n_features], errors: BTreeMap::new(), out_of_bounds: BTreeMap::new() }
     }
 
     fn add(&mut self, out: &Output) {
@@ -99,6 +101,9 @@ impl Found {
         }
         for (feature, error) in &out.feature_errors {
             *self.errors.entry((*feature, error.as_str())).or_default() += 1;
+        }
+        for outside in &out.out_of_bounds {
+            *self.out_of_bounds.entry(outside.feature).or_default() += 1;
         }
     }
 }
@@ -170,6 +175,10 @@ fn summary(history: &History, found: &Found, names: &[&str], step_ms: i64) -> St
     for ((feature, reason), n) in &found.errors {
         let name = names.get(usize::from(*feature)).copied().unwrap_or_default();
         text.push_str(&format!("rows in which {name} had no single value, {reason}: {n}\n"));
+    }
+    for (feature, n) in &found.out_of_bounds {
+        let name = names.get(usize::from(*feature)).copied().unwrap_or_default();
+        text.push_str(&format!("rows in which {name} was out of bounds: {n}\n"));
     }
     text
 }

@@ -33,6 +33,8 @@ pub use secret::Secret;
 pub use size::{size_bytes, size_text};
 pub use verbatim::Verbatim;
 
+use crate::bounds::Bounds;
+
 /// Reads and validates the file at `path`.
 ///
 /// # Errors
@@ -205,6 +207,8 @@ pub struct Feature {
     pub help: String,
     /// Least deviation in the feature's own unit. Default 0: none.
     pub floor: f64,
+    /// The values that it can take; others are missing. Default all.
+    pub bounds: Bounds,
     /// Which of its errors count. Default all.
     pub rule: Rule,
     /// Where the expression stands, for messages: `file:line:column`.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 
 use super::errors::{ConfigErrors, Place};
 use super::reader::{Context, Map, is_name};
-use super::yaml::{self, Node};
+use super::yaml::{self, Node, Value};
 use super::{
     Config, Detail, Detection, Feature, Feedback, Identity, Ingest, Limits, Metrics, Model, Scale,
     StandardisationOverrides, Threads, defaults, overrides, push, webhook,
 };
+use crate::bounds::Bounds;
 
 const SECOND_MS: i64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -207,7 +208,8 @@ fn seconds(ms: i64) -> f64 {
 }
 
 /// The features that the file gives; `None` where it has no such key.
-/// A feature that is called as one of the `preset` has its unit, help and floor unless it says otherwise.
+/// A feature that is called as one of the `preset` has its unit, help and floor, and with the same expression its bounds, unless
+/// it says otherwise.
 fn features(file: &str, map: &mut Map<'_>, preset: &[Feature]) -> Option<Vec<Feature>> {
     let context = map.context();
     let place = map.find("features").map(|entry| entry.place);
@@ -245,8 +247,11 @@ fn feature<'a>(
     let unit = map.text("unit", "a unit, such as ratio").or_else(|| known.map(|f| f.unit.clone()));
     let help = map.text("help", "one line that says what it is").or_else(|| known.map(|f| f.help.clone()));
     let floor = map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0);
+    // Another expression may be in percent, or a sum over CPUs: the preset's bounds would take its values for impossible.
+    let known_bounds = known.filter(|known| known.expr == expr).map(|known| known.bounds);
     let feature = Feature {
         name,
+        bounds: bounds(&mut map).or(known_bounds).unwrap_or(Bounds::NONE),
         unit: unit.unwrap_or_default(),
         help: help.unwrap_or_default(),
         floor: floor.or(known.map(|f| f.floor)).unwrap_or(0.0),
@@ -266,6 +271,32 @@ fn feature<'a>(
         context.problem(name_place.unwrap_or(item.place), message);
     }
     (!feature.name.is_empty() && !feature.expr.is_empty()).then_some(feature)
+}
+
+/// `bounds: [min, max]`, of which either may be null; `None` where there is no such key, or after a problem.
+fn bounds(map: &mut Map<'_>) -> Option<Bounds> {
+    let expected = "two numbers in the feature's own unit, the least and the greatest value, such as [0, 1], or [0, null] for no greatest";
+    let place = map.find("bounds").map(|entry| entry.value.place);
+    let items = map.list("bounds", expected)?;
+    let end = |item: &Node| match &item.value {
+        Value::Null => Some(None),
+        Value::Scalar(text) => text.parse().ok().filter(|n: &f64| n.is_finite()).map(Some),
+        Value::List(_) | Value::Map(_) => None,
+    };
+    let bounds = match items {
+        [min, max] => end(min).zip(end(max)).map(|(min, max)| (Bounds::new(min, max), min, max)),
+        _ => None,
+    };
+    let message = match bounds {
+        Some((Some(bounds), ..)) => return Some(bounds),
+        Some((None, min, max)) => {
+            let number = |end: Option<f64>| end.unwrap_or_default();
+            format!("`features[].bounds`: {} is not less than {}", number(min), number(max))
+        }
+        None => format!("`features[].bounds` must be {expected}"),
+    };
+    map.context().problem(place?, message);
+    None
 }
 
 fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {

@@ -83,6 +83,24 @@ fn a_feature_called_as_one_of_the_preset_has_its_unit_help_and_floor() {
 }
 
 #[test]
+fn bounds_are_given_or_the_preset_s_with_its_expression() {
+    let check = |feature: &str, expected: &str| {
+        let config = read(&format!("features: [{{{feature}}}]")).unwrap();
+        assert_eq!(config.features[0].bounds.to_string(), expected, "{feature}");
+    };
+    check("name: mine, expr: up", "");
+    check("name: mine, expr: up, bounds: [0, 1]", "0..1");
+    check("name: mine, expr: up, bounds: [-2.5, ~]", "-2.5..");
+    check("name: mine, expr: up, bounds: [null, 1e6]", "..1e6");
+    check("name: mine, expr: up, bounds: [~, ~]", "");
+    check("name: load5, expr: node_load5", "0..1e5");
+    check("name: load5, expr: node_load5, unit: x, bounds: [0, 1]", "0..1");
+    check("name: load5, expr: node_load5, bounds: [~, ~]", "");
+    check("name: load5, expr: 100 * node_load5", "");
+    check("name: load1, expr: node_load5", "");
+}
+
+#[test]
 fn messages_show_the_line() {
     check(
         "identity:\n  lable: host\nstep: 5 min\n",
@@ -172,7 +190,7 @@ fn features() {
     check(
         "features:\n- name: 1a\n  expr: up\n  scale: 3",
         "o.yaml:2:9: `features[].name` must be a name of letters, digits and `_`, such as cpu_busy, not `1a`\n\
-         o.yaml:4:3: unknown key `features[].scale`; known here: name, expr, unit, help, floor, detect, min_dev, min_rel_dev",
+         o.yaml:4:3: unknown key `features[].scale`; known here: name, expr, unit, help, floor, bounds, detect, min_dev, min_rel_dev",
     );
     check(
         "features:\n- {name: a, expr: up}\n- {name: a, expr: down}",
@@ -182,6 +200,13 @@ fn features() {
         "features:\n- {name: a, expr: up, floor: -1}",
         "o.yaml:2:30: `features[].floor` must be a number of at least 0 in the feature's own unit, not `-1`",
     );
+    let pair = "must be two numbers in the feature's own unit, the least and the greatest value, such as [0, 1], or [0, null] for no greatest";
+    for bounds in ["[0]", "[0, 1, 2]", "[0, high]", "[.inf, 1]", "[inf, 1]", "[[0], 1]"] {
+        let text = format!("features:\n- {{name: a, expr: up, bounds: {bounds}}}");
+        check(&text, &format!("o.yaml:2:31: `features[].bounds` {pair}"));
+    }
+    check("features:\n- {name: a, expr: up, bounds: 1}", &format!("o.yaml:2:23: `features[].bounds` {pair}"));
+    check("features:\n- {name: a, expr: up, bounds: [1, 1]}", "o.yaml:2:31: `features[].bounds`: 1 is not less than 1");
     check("features:\n- {name: a, expr: ''}", "o.yaml:2:19: `features[].expr` must be a PromQL expression, not ``");
 }
 

@@ -92,11 +92,11 @@ impl Applicable {
 }
 
 impl Why {
-    /// Whether the feature's series are there, and somebody must change something for it to have a value.
+    /// Whether the feature's series are there, and something must change for it to have a value.
     fn is_to_mend(self) -> bool {
         match self {
             Self::Error(error) => error != EvalError::JustBegun,
-            Self::RangeTooShort(_) => true,
+            Self::RangeTooShort(_) | Self::OutOfBounds => true,
             Self::Unmatched(_) | Self::NoValue => false,
         }
     }
@@ -154,6 +154,7 @@ mod tests {
         check(Why::Error(EvalError::ManyValues), true);
         check(Why::Error(EvalError::SamplesNotKept), true);
         check(Why::RangeTooShort(0), true);
+        check(Why::OutOfBounds, true);
         check(Why::Error(EvalError::JustBegun), false);
         check(Why::Unmatched(0), false);
         check(Why::NoValue, false);

@@ -13,6 +13,7 @@ use super::reconfigure::Change;
 use super::row::{HostId, HostStatus, Missing, NotScored, Row, Treatment, Why};
 use super::senders::{Hearing, SenderKey, Senders};
 use super::slots::Slots;
+use super::suspects::{Found, Suspects};
 use super::targets::{Moment, Targets};
 use super::twins::Twins;
 use super::windows::Windows;
@@ -66,6 +67,8 @@ pub(super) struct Host {
     applicable: Applicable,
     /// See [`HostStatus::missing`] and [`HostStatus::not_applicable`].
     lacking: Lacking,
+    /// Features that have been out of bounds.
+    suspects: Suspects,
     not_scored: Option<NotScored>,
     /// Places in the calendar of the silences that are for this host.
     silences: Box<[u16]>,
@@ -107,6 +110,7 @@ impl Host {
             shadow: paced.shadow.as_ref().map(|config| Box::new(Windows::new(config))),
             applicable: Applicable::new(config.plan.features.len()),
             lacking: Lacking::default(),
+            suspects: Suspects::default(),
             id,
             not_scored: Some(NotScored::TooFewRows),
             steps_since_expiry: 0,
@@ -176,6 +180,7 @@ impl Host {
         self.targets.forget_layout();
         self.applicable = change.applicable(&self.applicable);
         self.lacking = change.lacking(&self.lacking);
+        self.suspects = self.suspects.changed(change);
         if change.is_step_new() {
             self.next_step_ms = self.next_step_ms.map(|next_ms| change.step_from(next_ms, self.slots.grid_ms));
         }
@@ -477,11 +482,12 @@ impl Host {
         self.silences = shared.calendar.matching(&self.id.labels);
     }
 
-    /// One value per configured feature; NaN where it has none or no finite one.
+    /// One value per configured feature; NaN where it has none, no finite one, or one out of bounds.
     fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
         let plan = Arc::clone(&shared.config.plan);
         let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
         let paced = &shared.paces[self.pace];
+        self.suspects.forget_before(t_ms);
         self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
         let mut evaluation = Evaluation {
             t_ms,
@@ -493,7 +499,11 @@ impl Host {
         };
         let features = (0..).zip(&plan.features);
         let value = |(feature, node)| match evaluation.value(node) {
-            Ok(value) => value.filter(|v| v.is_finite()).unwrap_or(f64::NAN),
+            Ok(Some(value)) if value.is_finite() => {
+                let found = Found { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
+                self.suspects.admit(found, &shared.config, &mut out.out_of_bounds)
+            }
+            Ok(_) => f64::NAN,
             Err(error) => {
                 out.feature_errors.push((feature, error));
                 f64::NAN
@@ -542,6 +552,9 @@ impl Host {
         let why = |feature: u16| {
             if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
                 return Why::Error(*error);
+            }
+            if self.suspects.has(feature) {
+                return Why::OutOfBounds;
             }
             let leaves = plan.leaves_of.get(usize::from(feature));
             match leaves.and_then(|leaves| leaves.iter().find(is_empty)) {

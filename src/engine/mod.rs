@@ -17,6 +17,7 @@ pub mod row;
 mod senders;
 mod slots;
 pub mod standardise;
+mod suspects;
 mod targets;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,7 @@ use self::pace::Paces;
 use self::row::{HostId, HostStatus, Row};
 use self::senders::Names;
 use self::windows::WindowConfig;
+use crate::bounds::Bounds;
 use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
 use crate::expr::Plan;
 use crate::expr::eval::{EvalError, Vector};
@@ -49,6 +51,8 @@ use crate::silence::{Calendar, Silence};
 pub struct EngineConfig {
     /// The compiled features.
     pub plan: Arc<Plan>,
+    /// By configured feature, the values that it can take; one that has none here can take any.
+    pub bounds: Arc<[Bounds]>,
     /// The label whose values are the hosts.
     pub identity: String,
     /// Labels that replicas of one sender differ in: a series is the same without them, and one replica at a time is heard.
@@ -135,6 +139,19 @@ pub struct Output {
     pub invalid_series: [u64; InvalidSeries::ALL.len()],
     /// Features that had no value because of their expression.
     pub feature_errors: Vec<(u16, EvalError)>,
+    /// Values that their feature cannot take, and that are missing from their rows for it.
+    pub out_of_bounds: Vec<OutOfBounds>,
+}
+
+/// A value that its feature cannot take.
+#[derive(Debug, Clone)]
+pub struct OutOfBounds {
+    /// The host whose row lacks it.
+    pub host: Arc<HostId>,
+    /// Index of the configured feature.
+    pub feature: u16,
+    /// What the expression gave.
+    pub value: f64,
 }
 
 impl Output {

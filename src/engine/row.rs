@@ -138,6 +138,8 @@ pub enum Why {
     RangeTooShort(LeafId),
     /// Its series are there, and its expression gives nothing of them.
     NoValue,
+    /// Its expression gives a value that the feature cannot take, or gave one in a row that its range reaches back to.
+    OutOfBounds,
 }
 
 /// Why a row without a window has none.

@@ -1,5 +1,6 @@
 //! The engine's promises, in simulated time.
 
+mod bounds;
 mod hosts;
 mod intervals;
 mod labels;
@@ -32,6 +33,7 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
     let labels = LabelLimits { labels_per_series: 8, name_bytes: 64, value_bytes: 64 };
     let mut config = EngineConfig {
         plan,
+        bounds: Arc::default(),
         identity: "instance".into(),
         drop: vec!["replica".into()],
         keep: vec!["job".into()],

@@ -212,6 +212,11 @@ fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec
                 let selector = meta.selectors.get(usize::from(leaf))?;
                 format!("{selector} has no value in the newest row: nothing that it selects arrives").into()
             }
+            Why::OutOfBounds => {
+                "out of bounds: the expression gives a value that the feature cannot take (`features[].bounds`), or did so within its \
+                 range"
+                    .into()
+            }
             Why::NoValue => "its series are there, but the expression has no value in the newest row".into(),
         })
     };

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::bounds::Bounds;
 use crate::engine::ScoredFeature;
 use crate::engine::standardise::Constants;
 use crate::engine::windows::{WindowConfig, Windows};
@@ -40,6 +41,8 @@ pub struct Column {
     pub expr: Option<String>,
     /// Least deviation in the feature's own unit; 0 for none.
     pub floor: f64,
+    /// The values that it can take; others count as missing.
+    pub bounds: Bounds,
 }
 
 /// What was seen of one feature of one host.
@@ -192,12 +195,14 @@ impl Collector {
         }
         let is_next = t_ms.saturating_sub(rows.newest_ms) == self.data.scale.step_ms;
         (rows.newest_ms, rows.n_rows) = (t_ms, rows.n_rows + 1);
-        for (seen, &x) in rows.seen.iter_mut().zip(values).filter(|(_, x)| x.is_finite()) {
+        let possible = |(&x, column): (&f64, &Column)| column.bounds.apply(x).filter(|x| x.is_finite());
+        let cells = values.iter().zip(&self.data.columns);
+        let values: Vec<f64> = cells.map(|cell| possible(cell).unwrap_or(f64::NAN)).collect();
+        for (seen, &x) in rows.seen.iter_mut().zip(&values).filter(|(_, x)| !x.is_nan()) {
             seen.n_present += 1;
             seen.range = (seen.range.0.min(x), seen.range.1.max(x));
         }
-        let finite: Vec<f64> = values.iter().map(|&x| if x.is_finite() { x } else { f64::NAN }).collect();
-        let row = windows.standardise(t_ms, &finite, &self.config);
+        let row = windows.standardise(t_ms, &values, &self.config);
         if rows.cells.is_empty() && row.z.iter().all(|z| z.is_nan()) {
             // The warm-up.
             return;
@@ -261,7 +266,10 @@ pub(super) mod tests {
     }
 
     pub(in crate::train) fn columns(names: &[&str]) -> Vec<Column> {
-        names.iter().map(|name| Column { name: (*name).to_owned(), expr: None, floor: 0.0 }).collect()
+        names
+            .iter()
+            .map(|name| Column { name: (*name).to_owned(), expr: None, floor: 0.0, bounds: Bounds::NONE })
+            .collect()
     }
 
     /// Hosts `h0`, `h1`, … of `n_rows` rows; `value` of host, row and feature.
@@ -301,6 +309,21 @@ pub(super) mod tests {
         }
         assert!(data.row(0, 20).nth(1).unwrap().is_nan());
         assert_eq!(data.hosts[0].seen[1], Seen { n_present: 99, range: (0.0, 6.0) });
+    }
+
+    #[test]
+    fn values_that_a_feature_cannot_take_are_missing() {
+        let mut columns = columns(&["a", "b"]);
+        columns[0].bounds = Bounds::new(Some(0.0), Some(1.0)).unwrap();
+        let mut collector = Collector::new(columns, scale());
+        for row in 0..100 {
+            let a = if row == 80 { 37_071.0 } else { f64::from(row % 2) * 1.0004 };
+            collector.push("h", i64::from(row) * STEP_MS, &[a, a]);
+        }
+        let data = collector.finish();
+        assert_eq!(data.hosts[0].seen[0], Seen { n_present: 99, range: (0.0, 1.0) });
+        assert_eq!(data.hosts[0].seen[1], Seen { n_present: 100, range: (0.0, 37_071.0) });
+        assert_eq!(data.row(0, 20).map(f32::is_nan).collect::<Vec<_>>(), [true, false]);
     }
 
     #[test]

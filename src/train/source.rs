@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 
 use super::dataset::{Collector, Column, Scale};
+use crate::bounds::Bounds;
 use crate::config::{Feature, duration_text, is_name};
 use crate::labelled::{self, LabelledHost, TIME_MS_MAX};
 
 /// Takes the rows of a CSV as `outlierd features` prints it: `host,t_ms,feature…`, empty where missing. A feature that is configured has
-/// its expression and floor.
+/// its expression, floor and bounds.
 ///
 /// # Errors
 /// The file cannot be read, or a line is malformed: with its number.
@@ -58,8 +59,12 @@ fn read_lines<R: std::io::Read>(
 #[must_use]
 pub fn column(name: &str, configured: &[Feature]) -> Column {
     let feature = configured.iter().find(|feature| feature.name == name);
-    let floor = feature.map_or(0.0, |feature| feature.floor);
-    Column { name: name.to_owned(), expr: feature.map(|feature| feature.expr.clone()), floor }
+    Column {
+        name: name.to_owned(),
+        expr: feature.map(|feature| feature.expr.clone()),
+        floor: feature.map_or(0.0, |feature| feature.floor),
+        bounds: feature.map_or(Bounds::NONE, |feature| feature.bounds),
+    }
 }
 
 /// Takes the unlabelled rows of the labelled hosts in `folder`. See [`labelled_features`].
@@ -69,9 +74,9 @@ pub fn column(name: &str, configured: &[Feature]) -> Column {
 pub fn read_labelled(folder: &Path, configured: &[Feature], scale: Scale) -> anyhow::Result<Collector> {
     let hosts = labelled::read_hosts(folder)?;
     let is_scaled = hosts.iter().all(LabelledHost::is_scaled);
-    // Where the publishers have scaled it, neither the preset's expressions nor its floors hold.
+    // Where the publishers have scaled it, neither the preset's expressions nor its floors and bounds hold.
     let column = |name: &String| match is_scaled {
-        true => Column { name: name.clone(), expr: None, floor: 0.0 },
+        true => Column { name: name.clone(), expr: None, floor: 0.0, bounds: Bounds::NONE },
         false => column(name, configured),
     };
     let columns = labelled_features(&hosts, configured).iter().map(column).collect();

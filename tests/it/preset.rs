@@ -1,6 +1,7 @@
 //! The built-in preset through decode and an engine, on machines that change as machines do. Every value is worked out by hand,
 //! see `machine`.
 
+mod glitches;
 pub(crate) mod machine;
 mod pipeline;
 
@@ -84,6 +85,8 @@ fn every_metric_of_the_preset_is_node_exporter_s() {
     for feature in &plans.config.features {
         let is_complete = !feature.unit.is_empty() && !feature.help.is_empty() && feature.floor > 0.0;
         assert!(is_complete, "{} lacks unit, help or floor", feature.name);
+        let is_bounded = feature.bounds.ends().iter().all(Option::is_some);
+        assert!(is_bounded && feature.bounds.apply(1e15).is_none(), "{} has no bounds", feature.name);
     }
 }
 

@@ -7,6 +7,7 @@
 mod body;
 mod features;
 mod gaps;
+mod glitches;
 mod machine;
 mod nights;
 mod senders;

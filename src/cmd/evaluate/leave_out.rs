@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 
 use super::Subjects;
 use super::subject::Subject;
+use crate::bounds::Bounds;
 use crate::config::Config;
 use crate::engine::standardise::Constants;
 use crate::labelled::LabelledHost;
@@ -39,7 +40,7 @@ pub(super) fn subjects(hosts: &[LabelledHost], n_groups: usize, step_ms: Option<
 
 /// A bundle trained on the unlabelled rows of all hosts but those of `left_out`, as `make bundle` trains the shipped one.
 fn train_without(hosts: &[LabelledHost], left_out: &[usize], step_ms: i64) -> anyhow::Result<Bundle> {
-    let column = |name: String| Column { name, expr: None, floor: 0.0 };
+    let column = |name: String| Column { name, expr: None, floor: 0.0, bounds: Bounds::NONE };
     let columns = labelled_features(hosts, &Config::default().features).into_iter().map(column).collect();
     let kept: Vec<&LabelledHost> =
         hosts.iter().enumerate().filter(|(n, _)| !left_out.contains(n)).map(|(_, host)| host).collect();

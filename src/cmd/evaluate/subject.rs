@@ -2,6 +2,7 @@
 
 use ndarray::Array2;
 
+use crate::bounds::Bounds;
 use crate::config::Config;
 use crate::engine::ScoredFeature;
 use crate::engine::windows::WindowConfig;
@@ -22,6 +23,8 @@ pub(super) struct Subject {
     pub(super) features: Vec<String>,
     /// What windows are made with.
     pub(super) windows: WindowConfig,
+    /// By feature, the values that it can take.
+    pub(super) bounds: Vec<Bounds>,
     /// From errors to flags.
     pub(super) rule: Rule,
     /// Distance of two rows.
@@ -44,11 +47,12 @@ impl Subject {
         let (config, manifest) = (Config::default(), &bundle.manifest);
         let step_ms = step_ms.unwrap_or(manifest.step_ms);
         let has_units = !hosts.iter().all(LabelledHost::is_scaled);
-        // The floors of the preset are in the features' units.
-        let floor = |name: &String| config.features.iter().find(|feature| feature.name == *name && has_units);
+        // The floors and bounds of the preset are in the features' units.
+        let known = |name: &String| config.features.iter().find(|feature| feature.name == *name && has_units);
+        let bounds = features.iter().map(|name| known(name).map_or(Bounds::NONE, |f| f.bounds)).collect();
         let scored = (0..).zip(&features);
         let scored =
-            scored.map(|(feature, name)| ScoredFeature { feature, floor: floor(name).map_or(0.0, |f| f.floor) });
+            scored.map(|(feature, name)| ScoredFeature { feature, floor: known(name).map_or(0.0, |f| f.floor) });
         let windows = WindowConfig {
             window_rows: manifest.window,
             scored: scored.collect(),
@@ -59,14 +63,17 @@ impl Subject {
         };
         let decision = service::decision(&config.detection, manifest, manifest.window, step_ms);
         let rule = Rule { decision, min_history_ms: config.detection.min_history_ms };
-        Self { bundle: None, features, windows, rule, step_ms }
+        Self { bundle: None, features, windows, bounds, rule, step_ms }
     }
 
-    /// The rows of `host` with the columns that the model sees, in its order; those that the host lacks are missing.
+    /// The rows of `host` with the columns that the model sees, in its order; those that the host lacks are missing, and so are
+    /// values that their feature cannot take.
     pub(super) fn values(&self, host: &LabelledHost) -> Array2<f64> {
         let columns: Vec<Option<usize>> = self.features.iter().map(|name| column(host, name)).collect();
-        let cell =
-            |(row, feature): (usize, usize)| columns[feature].map_or(f64::NAN, |column| host.values[[row, column]]);
+        let cell = |(row, feature): (usize, usize)| {
+            let value = columns[feature].map(|column| host.values[[row, column]]);
+            value.and_then(|value| self.bounds[feature].apply(value)).unwrap_or(f64::NAN)
+        };
         Array2::from_shape_fn((host.values.nrows(), columns.len()), cell)
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use outlierd::bounds::Bounds;
 use outlierd::config::{Config, Feature};
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use outlierd::engine::{Engine, Event, Input, Output};
@@ -30,7 +31,12 @@ pub(super) fn refusal(expr: &str) -> Option<String> {
 pub(super) fn rows(case: &Case, bodies: &[Vec<Body>], expressions: &[String]) -> Vec<Rows> {
     let mut config = Config { step_ms: Some(case.step_ms), ..Config::default() };
     let model = config.features[0].clone();
-    let feature = |(i, expr): (usize, &String)| Feature { name: format!("f{i}"), expr: expr.clone(), ..model.clone() };
+    let feature = |(i, expr): (usize, &String)| Feature {
+        name: format!("f{i}"),
+        expr: expr.clone(),
+        bounds: Bounds::NONE,
+        ..model.clone()
+    };
     config.features = expressions.iter().enumerate().map(feature).collect();
     // Rows may be closer than scrapes here, and ranges too short: nothing follows the interval.
     config.ingest.interval_ms = Some(1);

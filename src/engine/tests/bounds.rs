@@ -1,0 +1,95 @@
+//! Values that a feature cannot take.
+
+use super::*;
+use crate::bounds::Bounds;
+use crate::engine::row::{Missing, Why};
+
+/// An engine whose gauge `g` and rate of `c` are within 0 and 100.
+fn bounded() -> Engine {
+    engine_with(|config| config.bounds = vec![Bounds::new(Some(0.0), Some(100.0)).unwrap(); 2].into())
+}
+
+/// 40 scrapes a step apart, of which `change` may change the points.
+fn run(engine: &mut Engine, change: impl Fn(i64, &mut Vec<Point>)) -> Output {
+    let mut out = Output::default();
+    for k in 0..40 {
+        let mut points = scrape(k * STEP_MS);
+        points[0].value = 5.0 + (k % 3) as f64;
+        change(k, &mut points);
+        send(engine, &points, k * STEP_MS, &mut out);
+    }
+    out
+}
+
+#[test]
+fn they_are_missing_with_their_reason_and_counted() {
+    let out = run(&mut bounded(), |k, points| {
+        if k == 20 {
+            points[0].value = 1e6;
+        }
+    });
+    let missing: Vec<usize> = (0..39).filter(|k| out.rows[*k].values[0].is_nan()).collect();
+    assert_eq!(missing, [20], "an instant selector has no range that would hold it longer");
+    let counted: Vec<_> = out.out_of_bounds.iter().map(|o| (o.host.name.as_ref(), o.feature, o.value)).collect();
+    assert_eq!(counted, [("a", 0, 1e6)]);
+    let told: Vec<_> = out.statuses.iter().filter(|status| !status.missing.is_empty()).skip(1).collect();
+    let expected = [Missing { feature: 0, why: Why::OutOfBounds }];
+    assert!(told.len() == 1 && told[0].missing.as_ref() == expected, "{told:?}");
+}
+
+#[test]
+fn they_teach_nothing() {
+    let stale = f64::from_bits(STALE_NAN_BITS);
+    let with = |value: f64| {
+        run(&mut bounded(), |k, points| {
+            if k == 20 {
+                points[0].value = value;
+            }
+        })
+    };
+    let without = with(stale);
+    for value in [1e3, -1e6, 1e30, 1e300, -1e300, f64::NAN, f64::INFINITY] {
+        let glitched = with(value);
+        for (expected, got) in without.rows.iter().zip(&glitched.rows).skip(15) {
+            // As text, since NaN is missing in both.
+            assert_eq!(format!("{:?}", expected.window), format!("{:?}", got.window), "{value}");
+        }
+    }
+    // Within the bounds it is learnt.
+    let learnt = |out: &Output| out.rows[30].window.as_ref().map(|window| window.deviation[0]);
+    assert!(learnt(&with(90.0)) > learnt(&without));
+}
+
+#[test]
+fn the_way_back_is_missing_as_long_as_a_range_holds_it() {
+    // One device shows 10^12 once: the fall back looks like a restart, after which the counter would have counted to 1,200.
+    let mut engine = bounded();
+    let mut out = Output::default();
+    for k in 0..160 {
+        let mut points = scrape(k * 15_000);
+        if k == 81 {
+            points[1].value = 1e12;
+        }
+        send(&mut engine, &points, k * 15_000, &mut out);
+    }
+    let missing: Vec<usize> = (1..39).filter(|k| out.rows[*k].values[1].is_nan()).collect();
+    assert_eq!(missing, [21, 22]);
+    assert!((out.rows[23].values[1] - 2.0).abs() < 1e-9);
+    assert_eq!(out.out_of_bounds.iter().map(|outside| outside.feature).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn a_reload_keeps_what_is_suspected() {
+    let mut engine = bounded();
+    let mut out = Output::default();
+    for k in 0..160 {
+        let mut points = scrape(k * 15_000);
+        if k == 81 {
+            points[1].value = 1e12;
+        } else if k == 86 {
+            engine.reconfigure(engine.shared.config.clone());
+        }
+        send(&mut engine, &points, k * 15_000, &mut out);
+    }
+    assert_eq!((1..39).filter(|k| out.rows[*k].values[1].is_nan()).collect::<Vec<_>>(), [21, 22]);
+}
