@@ -7,6 +7,7 @@ mod defaults;
 mod errors;
 pub mod manifest;
 mod overrides;
+mod placeholders;
 mod promote;
 pub mod push;
 mod read;

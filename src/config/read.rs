@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::errors::{ConfigErrors, Place};
+use super::placeholders::Placeholders;
 use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node, Value};
 use super::{
@@ -35,15 +36,23 @@ pub(super) fn config(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String
     if problems.is_empty() { Ok(config) } else { Err(ConfigErrors::new(file, text, problems)) }
 }
 
-/// Validates a text that has `features` and nothing else: a preset.
+/// Validates a text that has `features`, perhaps `placeholders` for their expressions, and nothing else: a preset.
 pub(super) fn features_alone(file: &str, text: &str) -> Result<Vec<Feature>, ConfigErrors> {
     let (root, problems) = yaml::read(text);
     let context = Context::new(text, &|_| None, problems);
     let mut map = context.map(root.as_ref(), "");
-    let found = features(file, &mut map, &[]);
+    let placeholders = map.take("placeholders").map(|entry| Placeholders::read(&entry.value)).unwrap_or_default();
+    let mut found = features(file, &mut map, &[]).unwrap_or_default();
+    for feature in &mut found {
+        let expanded = placeholders.expand(&feature.expr);
+        if expanded != feature.expr {
+            // Its characters stand in no line of the file any more.
+            (feature.expr, feature.lines) = (expanded, Vec::new());
+        }
+    }
     map.finish();
     let problems = context.problems();
-    if problems.is_empty() { Ok(found.unwrap_or_default()) } else { Err(ConfigErrors::new(file, text, problems)) }
+    if problems.is_empty() { Ok(found) } else { Err(ConfigErrors::new(file, text, problems)) }
 }
 
 /// Path of every key there is.

@@ -2,6 +2,7 @@
 //! see `machine`.
 
 mod glitches;
+mod interfaces;
 pub(crate) mod machine;
 mod pipeline;
 
@@ -11,7 +12,7 @@ use outlierd::config::{self, Config};
 use outlierd::engine::Event;
 use outlierd::service::Plans;
 
-use machine::{EXPECTED, Machine};
+use machine::{EXPECTED, Machine, Nic};
 use pipeline::{Pipeline, Row};
 
 const START_MS: i64 = 1_700_000_007_000;
@@ -124,11 +125,11 @@ fn many_devices_and_only_physical_ones_count() {
         ["eth0.100", "enp3s0f1.7", "cni0", "cali0123456789a", "flannel.1", "cilium_host", "kube-ipvs0", "dummy0"];
     let tunnels =
         ["tun0", "tunl0", "tap3", "wg0", "gre0", "gretap0", "sit0", "ifb1", "ovs-system", "lxcbr0", "podman1"];
-    let virtual_nics = [&virtual_nics[..], &more, &tunnels].concat().into_iter().map(str::to_owned);
+    let virtual_nics = [&virtual_nics[..], &more, &tunnels].concat().into_iter().map(Nic::bridge);
     let machine = Machine {
         disks: (0..200).map(|i| format!("sd{i}")).collect(),
         filesystems: 40,
-        virtual_nics: virtual_nics.chain((0..100).map(|i| format!("veth{i:07x}"))).collect(),
+        virtual_nics: virtual_nics.chain((0..100).map(|i| Nic::veth(&format!("veth{i:07x}")))).collect(),
         ..machine()
     };
     let disks = [
@@ -182,7 +183,8 @@ fn check_churn(spare: usize, change: impl Fn(&mut Machine, i64)) {
 fn containers_come_and_go() {
     // What no feature selects takes no room at all.
     check_churn(0, |machine, i| {
-        machine.virtual_nics = vec!["lo".to_owned(), format!("veth{:07x}", 2 * i), format!("veth{:07x}", 2 * i + 1)];
+        machine.virtual_nics.truncate(1);
+        machine.virtual_nics.extend((2 * i..2 * i + 2).map(|i| Nic::veth(&format!("veth{i:07x}"))));
     });
 }
 

@@ -145,6 +145,76 @@ pub const EXPECTED: [(&str, f64); 56] = [
     ("pressure_io", 0.13),
 ];
 
+/// A network device as the netclass collector shows it.
+#[derive(Debug, Clone)]
+pub struct Nic {
+    pub name: String,
+    pub operstate: &'static str,
+    /// ARPHRD: 1 Ethernet, 32 InfiniBand, 772 loopback, 65534 none.
+    pub protocol_type: f64,
+    /// Index of the device that it is linked to, less its own.
+    pub link: f64,
+    /// Bits of `IFF_…`.
+    pub flags: f64,
+    /// 0 for an address that is burnt in.
+    pub address: f64,
+    /// In bytes per second; negative where it is not known.
+    pub speed: f64,
+}
+
+/// Up, broadcast, multicast.
+const IFF_USUAL: f64 = 4_099.0;
+
+impl Nic {
+    /// A network card of a machine.
+    pub fn real(name: &str) -> Self {
+        let name = name.to_owned();
+        let (operstate, protocol_type, link, flags, address, speed) = ("up", 1.0, 0.0, IFF_USUAL, 0.0, 1.25e9);
+        Self { name, operstate, protocol_type, link, flags, address, speed }
+    }
+
+    /// One of a virtual machine: the hypervisor tells no speed.
+    pub fn guest(name: &str) -> Self {
+        Self { speed: -125_000.0, ..Self::real(name) }
+    }
+
+    /// An Ethernet device that only its unknown speed and its random address tell from a real one: an old kernel's bridge.
+    pub fn bridge(name: &str) -> Self {
+        Self { address: 1.0, speed: -125_000.0, ..Self::real(name) }
+    }
+
+    /// One end of a pair.
+    pub fn veth(name: &str) -> Self {
+        Self { link: -3.0, ..Self::bridge(name) }
+    }
+
+    /// WireGuard and the like.
+    pub fn tunnel(name: &str) -> Self {
+        Self { operstate: "unknown", protocol_type: 65_534.0, address: 0.0, ..Self::bridge(name) }
+    }
+
+    /// A master of other devices: its speed is their sum.
+    pub fn bond(name: &str) -> Self {
+        Self { flags: IFF_USUAL + 1_024.0, address: 3.0, ..Self::real(name) }
+    }
+
+    /// Its metrics of the netclass collector, without their prefix.
+    fn netclass(&self, index: f64) -> [(&'static str, f64); 7] {
+        [
+            ("info", 1.0),
+            ("protocol_type", self.protocol_type),
+            ("iface_id", index),
+            ("iface_link", index + self.link),
+            ("flags", self.flags),
+            ("address_assign_type", self.address),
+            ("speed_bytes", self.speed),
+        ]
+    }
+}
+
+/// All that [`Nic::netclass`] has.
+pub const NETCLASS: [&str; 6] = ["info", "protocol_type", "iface_", "flags", "address_assign_type", "speed_bytes"];
+
 /// What may change of a machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -158,10 +228,12 @@ pub struct Machine {
     pub disks_work: bool,
     /// File systems; the first is filled to 0.4, the others to 0.1.
     pub filesystems: usize,
-    /// Physical network devices.
-    pub nics: Vec<&'static str>,
+    /// Network devices that count.
+    pub nics: Vec<Nic>,
     /// Other network devices, which carry a thousand times as much.
-    pub virtual_nics: Vec<String>,
+    pub virtual_nics: Vec<Nic>,
+    /// What the netclass collector exposes of all of them, by the beginning of the metrics' names.
+    pub netclass: Vec<&'static str>,
     /// Whether the kernel has pressure stall information.
     pub has_psi: bool,
     /// Whether there is swap.
@@ -179,8 +251,9 @@ impl Machine {
             disks: vec!["sda".to_owned(), "nvme0n1".to_owned()],
             disks_work: true,
             filesystems: 2,
-            nics: vec!["eth0", "enp3s0f1"],
-            virtual_nics: vec!["lo".to_owned()],
+            nics: ["eth0", "enp3s0f1"].map(Nic::real).into(),
+            virtual_nics: vec![Nic { protocol_type: 772.0, ..Nic::tunnel("lo") }],
+            netclass: NETCLASS.into(),
             has_psi: true,
             has_swap: true,
             others: Vec::new(),
@@ -223,10 +296,18 @@ impl Machine {
             put("filesystem_size_bytes", &labels, 1e11);
             put("filesystem_avail_bytes", &labels, 1e11 * (1.0 - filled));
         }
-        let physical = self.nics.iter().map(|device| (*device, 1.0));
-        for (device, factor) in physical.chain(self.virtual_nics.iter().map(|device| (device.as_str(), 1e3))) {
+        let physical = self.nics.iter().map(|nic| (nic, 1.0));
+        let nics = physical.chain(self.virtual_nics.iter().map(|nic| (nic, 1e3)));
+        for (index, (nic, factor)) in (10..).zip(nics) {
             for (name, rate) in NET_RATES {
-                put(&format!("network_{name}"), &[("device", device)], rate * factor * up_s);
+                put(&format!("network_{name}"), &[("device", &nic.name)], rate * factor * up_s);
+            }
+            for (name, value) in nic.netclass(f64::from(index)) {
+                let labels = [("device", nic.name.as_str()), ("duplex", "full"), ("operstate", nic.operstate)];
+                let n_labels = if name == "info" { 3 } else { 1 };
+                if self.netclass.iter().any(|shown| name.starts_with(shown)) {
+                    put(&format!("network_{name}"), &labels[..n_labels], value);
+                }
             }
         }
         for (name, rate) in RATES {
