@@ -4,24 +4,21 @@ use std::sync::Arc;
 
 use super::applicable::{Applicable, Lacking};
 use super::counts::Event;
-use super::discovery::{reach_ms, selection_class};
-use super::frames::{self, Frame, Frames, Inserted};
-use super::interval::{self, Told, Watch};
-use super::layout::{Layout, Series};
-use super::pace::{Pace, Paced};
+use super::discovery::selection_class;
+use super::frames::{self, Frames, Inserted};
+use super::interval::Watch;
+use super::layout::Layout;
+use super::pace::Paced;
 use super::reconfigure::Change;
-use super::row::{HostId, HostStatus, Missing, NotScored, Row, Treatment, Why};
+use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
 use super::senders::{Hearing, SenderKey, Senders};
 use super::slots::Slots;
-use super::suspects::{Found, Suspects};
+use super::suspects::Suspects;
 use super::targets::{Moment, Targets};
 use super::twins::Twins;
 use super::windows::Windows;
 use super::wiring::Wiring;
 use super::{Output, Shared};
-use crate::expr::eval::{EvalError, Evaluation, Vector};
-use crate::expr::plan::{Range, Rollup};
-use crate::expr::program::LeafId;
 use crate::series::{Labels, Sample, TimestampMs};
 use crate::silence::Silenced;
 
@@ -40,16 +37,16 @@ pub(super) struct Host {
     pub(super) pace: usize,
     /// How many settled frames have been looked at for the interval: they wait until they tell it. `None` once they have, or where the
     /// configuration says it.
-    frames_seen: Option<usize>,
+    pub(super) frames_seen: Option<usize>,
     /// From then on; `None` where the configuration says the interval.
-    watch: Option<Watch>,
+    pub(super) watch: Option<Watch>,
     /// Who writes it.
     pub(super) senders: Senders,
     /// Whom it is scraped from.
     targets: Targets,
     /// Series that two senders write at once.
     twins: Option<Twins>,
-    frames: Frames,
+    pub(super) frames: Frames,
     /// Newest timestamp of any sample.
     newest_ms: TimestampMs,
     /// When the newest sample came, on the caller's clock.
@@ -57,18 +54,18 @@ pub(super) struct Host {
     /// Samples at or before this are late: their step may be closed.
     watermark_ms: TimestampMs,
     /// Time of the newest applied frame.
-    applied_ms: TimestampMs,
+    pub(super) applied_ms: TimestampMs,
     /// The next step to close; `None` before the first frame.
-    next_step_ms: Option<TimestampMs>,
-    windows: Windows,
+    pub(super) next_step_ms: Option<TimestampMs>,
+    pub(super) windows: Windows,
     /// Those of the shadow's model.
-    shadow: Option<Box<Windows>>,
+    pub(super) shadow: Option<Box<Windows>>,
     /// Which features it has.
     applicable: Applicable,
     /// See [`HostStatus::missing`] and [`HostStatus::not_applicable`].
     lacking: Lacking,
     /// Features that have been out of bounds.
-    suspects: Suspects,
+    pub(super) suspects: Suspects,
     not_scored: Option<NotScored>,
     /// Places in the calendar of the silences that are for this host.
     silences: Box<[u16]>,
@@ -139,7 +136,7 @@ impl Host {
     /// The labels in which senders differ of which both were heard since two scrapes.
     fn live_twins(&self, shared: &Shared) -> Option<Arc<str>> {
         let twins = self.twins.as_ref()?;
-        let interval_ms = shared.config.interval_ms.or(self.interval_ms)?;
+        let interval_ms = self.interval_ms(shared)?;
         let age_ms = interval_ms.saturating_mul(2);
         let is_live = |slot: &u32| self.slots.is_live(*slot, self.newest_ms, age_ms);
         twins.slots.iter().all(is_live).then(|| Arc::clone(&twins.labels))
@@ -209,7 +206,7 @@ impl Host {
     #[inline]
     pub(super) fn hear(&mut self, sender: SenderKey, samples: &[Sample], shared: &Shared, out: &mut Output) -> bool {
         let t_ms = samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms);
-        let interval_ms = shared.config.interval_ms.or(self.interval_ms);
+        let interval_ms = self.interval_ms(shared);
         match self.senders.hear(sender, (t_ms, self.newest_ms), interval_ms, &shared.sender_names) {
             Hearing::Heard => true,
             Hearing::Elected => {
@@ -316,77 +313,17 @@ impl Host {
         t_ms.saturating_sub(next_step_ms) / self.step_ms(shared)
     }
 
-    fn paced<'a>(&self, shared: &'a Shared) -> &'a Paced {
+    pub(super) fn paced<'a>(&self, shared: &'a Shared) -> &'a Paced {
         &shared.paces[self.pace]
+    }
+
+    /// How often it is scraped, as the configuration says or its samples; `None` where neither does.
+    pub(super) fn interval_ms(&self, shared: &Shared) -> Option<i64> {
+        shared.config.interval_ms.or(self.interval_ms)
     }
 
     fn step_ms(&self, shared: &Shared) -> i64 {
         self.paced(shared).pace.step_ms
-    }
-
-    /// Whether it is known how often the host is scraped, or nothing more is waited for. `until_ms` is where its frames are settled.
-    fn is_interval_told(&mut self, until_ms: TimestampMs, now_ms: TimestampMs, shared: &mut Shared) -> bool {
-        let Some(n_seen) = self.frames_seen else { return true };
-        let n_settled = self.frames.iter().take_while(|frame| frame.t_ms() <= until_ms).count();
-        let is_last = self.frames.iter().next().is_some_and(|frame| frame.is_held_too_long(now_ms));
-        if n_settled == n_seen && !is_last {
-            return false;
-        }
-        self.frames_seen = Some(n_settled);
-        let config = &shared.config;
-        let is_same = |a: i64, b: i64| Pace::new(Some(a), config) == Pace::new(Some(b), config);
-        let told = interval::of_frames(self.frames.iter().take(n_settled), self.slots.layout.len(), is_last, is_same);
-        let Told::Interval(told) = told else { return false };
-        self.frames_seen = None;
-        self.interval_ms = told.map(|(interval_ms, _)| interval_ms);
-        self.watch = Some(Watch::new(told.map(|(_, slot)| slot)));
-        self.change_pace(shared);
-        true
-    }
-
-    /// Looks whether a frame that was just applied tells another interval.
-    fn watch_interval(&mut self, frame: &Frame, shared: &mut Shared) {
-        let Some(watch) = &mut self.watch else { return };
-        if watch.slot.is_none() {
-            *watch = Watch::new(frame.whole_from(self.slots.layout.len()));
-        }
-        let has_sample = watch.slot.is_some_and(|slot| frame.has(slot));
-        if has_sample && let Some(interval_ms) = watch.see(frame.t_ms(), self.interval_ms) {
-            self.interval_ms = Some(interval_ms);
-            self.change_pace(shared);
-        }
-    }
-
-    /// Goes on at the pace of its interval. What is read in another way from now on has no value until all of it has been seen.
-    fn change_pace(&mut self, shared: &mut Shared) {
-        let pace = shared.paces.number(self.interval_ms, &shared.config);
-        if pace == self.pace {
-            return;
-        }
-        let old = std::mem::replace(&mut self.pace, pace);
-        let (plan, spans) = (Arc::clone(&shared.config.plan), shared.paces[pace].pace.spans);
-        let series = self.slots.layout.series.iter();
-        let series = series
-            .map(|series| Series { reach_ms: reach_ms(&plan, &series.leaves, spans), ..series.clone() })
-            .collect();
-        let layout = shared.paces[pace].layout(series);
-        let (from, to) = (&shared.paces[old], &shared.paces[pace]);
-        let same_slots: Vec<Option<u32>> = (0..layout.len() as u32).map(Some).collect();
-        let same_leaves: Vec<Option<u16>> = (0..plan.leaves.len() as u16).map(Some).collect();
-        let begins = (0..).zip(&plan.leaves).filter(|(leaf, _)| !from.wiring.reads_same(*leaf, &to.wiring, *leaf));
-        // Before the first frame nothing has been missed.
-        let has_frames = self.next_step_ms.is_some();
-        let young: Vec<_> = begins
-            .filter(|_| has_frames)
-            .map(|(id, leaf)| (id, self.applied_ms.saturating_add(leaf.reach_ms(spans))))
-            .collect();
-        self.slots.rewire((&from.wiring, &to.wiring), (layout, &same_slots), &same_leaves, young.into_iter());
-        if from.pace.step_ms != to.pace.step_ms {
-            self.windows = Windows::new(&to.windows);
-            self.shadow = to.shadow.as_ref().map(|config| Box::new(Windows::new(config)));
-            self.next_step_ms =
-                self.next_step_ms.map(|next_ms| first_step_from(next_ms, self.slots.grid_ms, to.pace.step_ms));
-        }
     }
 
     /// Closes the steps before `t_ms`, where all samples before `t_ms` are applied.
@@ -482,36 +419,6 @@ impl Host {
         self.silences = shared.calendar.matching(&self.id.labels);
     }
 
-    /// One value per configured feature; NaN where it has none, no finite one, or one out of bounds.
-    fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
-        let plan = Arc::clone(&shared.config.plan);
-        let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
-        let paced = &shared.paces[self.pace];
-        self.suspects.forget_before(t_ms);
-        self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
-        let mut evaluation = Evaluation {
-            t_ms,
-            leaves: &shared.leaf_vectors,
-            incomplete: &shared.incomplete_leaves,
-            shared_labels: &self.shared_labels,
-            sets: &mut shared.sets,
-            spare: &mut shared.spare_vectors,
-        };
-        let features = (0..).zip(&plan.features);
-        let value = |(feature, node)| match evaluation.value(node) {
-            Ok(Some(value)) if value.is_finite() => {
-                let found = Found { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
-                self.suspects.admit(found, &shared.config, &mut out.out_of_bounds)
-            }
-            Ok(_) => f64::NAN,
-            Err(error) => {
-                out.feature_errors.push((feature, error));
-                f64::NAN
-            }
-        };
-        features.map(value).collect()
-    }
-
     /// Forgets series that can no longer be seen by any leaf; looked for once per lookback, since it costs a pass.
     fn expire_series(&mut self, t_ms: TimestampMs, shared: &mut Shared) {
         let pace = self.paced(shared).pace;
@@ -535,39 +442,6 @@ impl Host {
         i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(self.step_ms(shared))
     }
 
-    /// The features without a value in the row just evaluated.
-    fn without(&self, t_ms: TimestampMs, values: &[f64], errors: &[(u16, EvalError)], shared: &Shared) -> Vec<Missing> {
-        let plan = &shared.config.plan;
-        let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
-        let interval_ms = shared.config.interval_ms.or(self.interval_ms);
-        // One more than it needs: with fewer, jitter alone leaves it without.
-        let is_short = |leaf: LeafId| match plan.leaves.get(usize::from(leaf)).map(|leaf| leaf.rollup) {
-            Some(Rollup::Range(function, Range::Fixed(range_ms))) => {
-                interval_ms.is_some_and(|interval_ms| range_ms < interval_ms.saturating_mul(function.samples_min() + 1))
-            }
-            _ => false,
-        };
-        let paced = self.paced(shared);
-        let arrives = |leaf| self.slots.reads_live(leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms);
-        let why = |feature: u16| {
-            if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
-                return Why::Error(*error);
-            }
-            if self.suspects.has(feature) {
-                return Why::OutOfBounds;
-            }
-            let leaves = plan.leaves_of.get(usize::from(feature));
-            match leaves.and_then(|leaves| leaves.iter().find(is_empty)) {
-                None => Why::NoValue,
-                Some(leaf) if !arrives(*leaf) => Why::Unmatched(*leaf),
-                Some(leaf) if is_short(*leaf) => Why::RangeTooShort(*leaf),
-                Some(_) => Why::NoValue,
-            }
-        };
-        let without = (0..).zip(values).filter(|(_, value)| value.is_nan());
-        without.map(|(feature, _)| Missing { feature, why: why(feature) }).collect()
-    }
-
     /// What is known of the host now.
     pub(super) fn status(&mut self, shared: &Shared) -> HostStatus {
         self.see_targets(None, shared);
@@ -580,7 +454,7 @@ impl Host {
             host: Arc::clone(&self.id),
             last_sample_ms: self.newest_ms,
             step_ms: self.step_ms(shared),
-            interval_ms: shared.config.interval_ms.or(self.interval_ms),
+            interval_ms: self.interval_ms(shared),
             twin_labels: self.live_twins(shared),
             senders: self.senders.shown(),
             up: self.targets.up(&self.slots, now),

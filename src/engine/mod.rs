@@ -13,6 +13,7 @@ mod interval;
 mod layout;
 mod pace;
 mod reconfigure;
+mod repace;
 pub mod row;
 mod senders;
 mod slots;
@@ -22,6 +23,7 @@ mod targets;
 #[cfg(test)]
 mod tests;
 mod twins;
+mod values;
 mod window;
 pub mod windows;
 mod wiring;

@@ -1,0 +1,83 @@
+//! The values of a host's features at a step, and why a feature has none.
+
+use std::sync::Arc;
+
+use super::host::Host;
+use super::row::{Missing, Why};
+use super::suspects::Found;
+use super::{Output, Shared};
+use crate::expr::eval::{EvalError, Evaluation, Vector};
+use crate::expr::plan::{Range, Rollup};
+use crate::expr::program::LeafId;
+use crate::series::TimestampMs;
+
+impl Host {
+    /// One value per configured feature; NaN where it has none, no finite one, or one out of bounds.
+    pub(super) fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
+        let plan = Arc::clone(&shared.config.plan);
+        let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
+        let paced = &shared.paces[self.pace];
+        self.suspects.forget_before(t_ms);
+        self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
+        let mut evaluation = Evaluation {
+            t_ms,
+            leaves: &shared.leaf_vectors,
+            incomplete: &shared.incomplete_leaves,
+            shared_labels: &self.shared_labels,
+            sets: &mut shared.sets,
+            spare: &mut shared.spare_vectors,
+        };
+        let features = (0..).zip(&plan.features);
+        let value = |(feature, node)| match evaluation.value(node) {
+            Ok(Some(value)) if value.is_finite() => {
+                let found = Found { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
+                self.suspects.admit(found, &shared.config, &mut out.out_of_bounds)
+            }
+            Ok(_) => f64::NAN,
+            Err(error) => {
+                out.feature_errors.push((feature, error));
+                f64::NAN
+            }
+        };
+        features.map(value).collect()
+    }
+
+    /// The features without a value in the row just evaluated.
+    pub(super) fn without(
+        &self,
+        t_ms: TimestampMs,
+        values: &[f64],
+        errors: &[(u16, EvalError)],
+        shared: &Shared,
+    ) -> Vec<Missing> {
+        let plan = &shared.config.plan;
+        let is_empty = |leaf: &&LeafId| shared.leaf_vectors.get(usize::from(**leaf)).is_none_or(Vector::is_empty);
+        let interval_ms = self.interval_ms(shared);
+        // One more than it needs: with fewer, jitter alone leaves it without.
+        let is_short = |leaf: LeafId| match plan.leaves.get(usize::from(leaf)).map(|leaf| leaf.rollup) {
+            Some(Rollup::Range(function, Range::Fixed(range_ms))) => {
+                interval_ms.is_some_and(|interval_ms| range_ms < interval_ms.saturating_mul(function.samples_min() + 1))
+            }
+            _ => false,
+        };
+        let paced = self.paced(shared);
+        let arrives = |leaf| self.slots.reads_live(leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms);
+        let why = |feature: u16| {
+            if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
+                return Why::Error(*error);
+            }
+            if self.suspects.has(feature) {
+                return Why::OutOfBounds;
+            }
+            let leaves = plan.leaves_of.get(usize::from(feature));
+            match leaves.and_then(|leaves| leaves.iter().find(is_empty)) {
+                None => Why::NoValue,
+                Some(leaf) if !arrives(*leaf) => Why::Unmatched(*leaf),
+                Some(leaf) if is_short(*leaf) => Why::RangeTooShort(*leaf),
+                Some(_) => Why::NoValue,
+            }
+        };
+        let without = (0..).zip(values).filter(|(_, value)| value.is_nan());
+        without.map(|(feature, _)| Missing { feature, why: why(feature) }).collect()
+    }
+}
