@@ -4,6 +4,7 @@
 //! Once with bodies made here, once with what a real Prometheus and real vmagents sent (`scripts/record-senders.sh`).
 
 mod made;
+mod mixed;
 mod played;
 mod recorded;
 
@@ -37,17 +38,26 @@ fn compare(
     (played, heard): (&Played, &[Sent]),
     (step_s, range_s, lookback_s): (i64, i64, i64),
 ) -> usize {
-    let Some(program) = reference::program() else { return 0 };
-    let reference = Reference::start(&program, lookback_s * 1_000);
-    heard.iter().for_each(|sent| reference.write("host", &sent.snappy()));
     let step_ms = step_s * 1_000;
-    // The first scrapes tell the interval: rows before may be closer.
-    let rows: Vec<_> = played.rows.iter().filter(|row| row.step_ms == step_ms).collect();
+    // The first scrapes tell the interval, before any row is closed.
+    let rows = &played.rows;
     assert!(rows.len() >= 3, "{place}: only {} rows", rows.len());
     assert!(
-        rows.windows(2).all(|pair| pair[1].t_ms - pair[0].t_ms == step_ms),
+        rows.windows(2).all(|pair| pair[1].t_ms - pair[0].t_ms == step_ms)
+            && rows.iter().all(|row| row.step_ms == step_ms),
         "{place}: rows are not {step_s} s apart"
     );
+    // Of a quick sender only a few metrics were recorded.
+    let is_there = |name: &&&str| played.rows.iter().any(|row| !played.value(row, name).is_nan());
+    let always: Vec<&&str> = ALWAYS.iter().filter(is_there).collect();
+    assert!(always.len() >= 4, "{place}: {always:?}");
+    let lacks = |row: &&played::Row| always.iter().any(|name| played.value(row, name).is_nan());
+    // A rate needs two scrapes.
+    let n_lacking = rows.iter().skip(2).filter(lacks).count();
+
+    let Some(program) = reference::program() else { return n_lacking };
+    let reference = Reference::start(&program, lookback_s * 1_000);
+    heard.iter().for_each(|sent| reference.write("host", &sent.snappy()));
     let times: Vec<i64> = rows.iter().map(|row| row.t_ms).collect();
     for (column, feature) in Config::default().features.iter().enumerate() {
         let expr = feature.expr.replace("$range", &format!("{range_s}s"));
@@ -55,13 +65,7 @@ fn compare(
         let answer = reference.answer("host", &expr, &times, step_ms);
         comparison.add(place, &feature.name, &times, &values, &answer);
     }
-    // Of a quick sender only a few metrics were recorded.
-    let is_there = |name: &&&str| played.rows.iter().any(|row| !played.value(row, name).is_nan());
-    let always: Vec<&&str> = ALWAYS.iter().filter(is_there).collect();
-    assert!(always.len() >= 4, "{place}: {always:?}");
-    let lacks = |row: &&&played::Row| always.iter().any(|name| played.value(row, name).is_nan());
-    // A rate needs two scrapes.
-    rows.iter().skip(2).filter(lacks).count()
+    n_lacking
 }
 
 /// Every interval with this jitter and these losses; `n_lacking` rows may lack something.

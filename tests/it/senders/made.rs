@@ -16,8 +16,12 @@ const PIECES: usize = 3;
 /// Habits of a sender.
 pub struct Sender {
     pub interval_ms: i64,
+    /// Scrapes come up to so much before their time.
+    pub early_ms: i64,
     /// Scrapes come up to so much after their time.
     pub jitter_ms: i64,
+    /// So many scrapes fail at first.
+    pub n_failed_first: i64,
     /// Of so many scrapes one fails.
     pub lost: Option<i64>,
     /// The scrape before which the exporter's machine restarts.
@@ -26,13 +30,29 @@ pub struct Sender {
     pub offset_ms: i64,
     /// Its replica label; none where empty.
     pub replica: &'static str,
+    /// The job of its exporter.
+    pub job: &'static str,
+    /// Which metrics it sends.
+    pub sends: fn(&str) -> bool,
     /// Scrapes.
     pub n: i64,
 }
 
 impl Default for Sender {
     fn default() -> Self {
-        Self { interval_ms: 15_000, jitter_ms: 0, lost: None, restart: None, offset_ms: 0, replica: "", n: 60 }
+        Self {
+            interval_ms: 15_000,
+            early_ms: 0,
+            jitter_ms: 0,
+            n_failed_first: 0,
+            lost: None,
+            restart: None,
+            offset_ms: 0,
+            replica: "",
+            job: "node",
+            sends: |_| true,
+            n: 60,
+        }
     }
 }
 
@@ -49,21 +69,23 @@ pub fn bodies(sender: &Sender, seed: u64) -> Vec<Sent> {
     let mut all = Vec::new();
     let mut machine = Machine::new(START_MS - DAY_MS);
     for k in 0..sender.n * more / 2 {
-        let t_ms = START_MS + sender.offset_ms + k * sender.interval_ms + next(sender.jitter_ms + 1);
+        let off_ms = next(sender.early_ms + sender.jitter_ms + 1) - sender.early_ms;
+        let t_ms = START_MS + sender.offset_ms + k * sender.interval_ms + off_ms;
         if sender.restart == Some(k) {
             machine = Machine::new(t_ms - sender.interval_ms / 2);
         }
-        let is_lost = sender.lost.is_some_and(|lost| k % lost == lost - 1);
-        let page = if is_lost { Page::new() } else { lively(&machine, t_ms) };
+        let is_lost = k < sender.n_failed_first || sender.lost.is_some_and(|lost| k % lost == lost - 1);
+        let mut page = if is_lost { Page::new() } else { lively(&machine, t_ms) };
+        page.retain(|(name, _), _| (sender.sends)(name));
         let mut series: Vec<TimeSeries> =
-            page.iter().map(|((name, labels), value)| one(name, labels, *value, t_ms, sender.replica)).collect();
+            page.iter().map(|((name, labels), value)| one(name, labels, *value, t_ms, sender)).collect();
         let now: BTreeSet<_> = page.keys().cloned().collect();
         let gone = exported.difference(&now).map(|(name, labels): &(String, Vec<(String, String)>)| {
-            one(name, labels, f64::from_bits(STALE_NAN_BITS), t_ms, sender.replica)
+            one(name, labels, f64::from_bits(STALE_NAN_BITS), t_ms, sender)
         });
         series.extend(gone);
         exported = now;
-        series.push(one("up", &[], f64::from(u8::from(!is_lost)), t_ms, sender.replica));
+        series.push(one("up", &[], f64::from(u8::from(!is_lost)), t_ms, sender));
         let n = series.len();
         series.rotate_left(next(n as i64) as usize);
         // The pieces of one scrape overtake each other, and the next one where that is near.
@@ -88,8 +110,8 @@ fn lively(machine: &Machine, t_ms: i64) -> Page {
     page
 }
 
-fn one(name: &str, labels: &[(String, String)], value: f64, timestamp: i64, replica: &str) -> TimeSeries {
-    let target = [("__name__", name), ("instance", "a:9100"), ("job", "node"), (REPLICA, replica)];
+fn one(name: &str, labels: &[(String, String)], value: f64, timestamp: i64, sender: &Sender) -> TimeSeries {
+    let target = [("__name__", name), ("instance", "a:9100"), ("job", sender.job), (REPLICA, sender.replica)];
     let own = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let present = target.into_iter().filter(|(_, value)| !value.is_empty());
     let label = |(name, value): (&str, &str)| Label { name: name.into(), value: value.into() };
