@@ -93,11 +93,9 @@ pub(super) fn hear(host: &mut Host, found: &mut [Found<'_>], shared: &Shared, ou
         let name = found.labels.iter().find(|(name, _)| *name == METRIC_NAME).map_or("", |(_, value)| *value);
         found.leaves = select(&shared.config.plan, name, &found.labels);
     }
-    for found in found.iter_mut().filter(|found| found.is_wanted()) {
-        found.is_heard = host.hear(found.sender, found.samples, shared, out);
-        if found.is_heard {
-            // Another sender's series in the same run are compared with it.
-            host.is_heard_at(found.samples);
+    for i in 0..found.len() {
+        if found[i].is_wanted() {
+            found[i].is_heard = host.hear_new(&found[i], found, shared, out);
         }
     }
 }
@@ -183,7 +181,7 @@ pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared,
     if series.len() > n_before {
         let same: Vec<Option<u32>> = (0..n_before as u32).map(Some).collect();
         host.move_to(shared.paces[host.pace].layout(series), &same);
-        host.find_twins(shared);
+        host.find_senders(shared);
     }
 }
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::applicable::{Applicable, Lacking};
 use super::counts::Event;
-use super::discovery::selection_class;
+use super::discovery::{Found, selection_class};
 use super::frames::{self, Frames, Inserted};
 use super::interval::Watch;
 use super::layout::Layout;
 use super::pace::Paced;
 use super::reconfigure::Change;
 use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
-use super::senders::{Hearing, SenderKey, Senders};
+use super::senders::{Hearing, Said, SenderKey, Senders};
 use super::slots::Slots;
 use super::suspects::Suspects;
 use super::targets::{Moment, Targets};
@@ -78,8 +78,8 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// A host without series; `shared_labels` are those that all its series are expected to have, `sender` is who speaks for it.
-    pub(super) fn new(id: Arc<HostId>, shared_labels: Labels, sender: SenderKey, shared: &mut Shared) -> Self {
+    /// A host without series; `shared_labels` are those that all its series are expected to have.
+    pub(super) fn new(id: Arc<HostId>, shared_labels: Labels, shared: &mut Shared) -> Self {
         let pace = shared.paces.number(None, &shared.config);
         let paced = &mut shared.paces[pace];
         let empty = paced.layout(Vec::new());
@@ -92,7 +92,7 @@ impl Host {
             pace,
             frames_seen: config.interval_ms.is_none().then_some(0),
             watch: None,
-            senders: Senders::new(sender),
+            senders: Senders::default(),
             targets: Targets::default(),
             twins: None,
             frames: Frames::default(),
@@ -128,8 +128,9 @@ impl Host {
         }
     }
 
-    /// Looks for series of two senders, once its series have changed.
-    pub(super) fn find_twins(&mut self, shared: &Shared) {
+    /// Looks who its senders are, once its series have changed.
+    pub(super) fn find_senders(&mut self, shared: &Shared) {
+        self.senders.assign(&self.slots.layout, &self.shared_labels, &shared.sets);
         self.twins = Twins::find(&self.slots.layout, &shared.sets);
     }
 
@@ -202,27 +203,28 @@ impl Host {
         samples.iter().all(|sample| sample.t_ms <= self.watermark_ms)
     }
 
-    /// Whether `sender` speaks for the host, which says `samples` of one series.
+    /// Whether `sender` is heard, which says `samples` of the series in `slot`.
     #[inline]
-    pub(super) fn hear(&mut self, sender: SenderKey, samples: &[Sample], shared: &Shared, out: &mut Output) -> bool {
-        let t_ms = samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms);
-        let interval_ms = self.interval_ms(shared);
-        match self.senders.hear(sender, (t_ms, self.newest_ms), interval_ms, &shared.sender_names) {
-            Hearing::Heard => true,
-            Hearing::Elected => {
-                out.counts.add(Event::SenderChange, 1);
-                true
-            }
-            Hearing::Refused => {
-                out.counts.add(Event::Replica, samples.len() as u64);
-                false
-            }
+    pub(super) fn hear(
+        &mut self,
+        slot: u32,
+        sender: SenderKey,
+        samples: &[Sample],
+        shared: &Shared,
+        out: &mut Output,
+    ) -> bool {
+        if self.senders.is_heard(slot, sender, samples) {
+            return true;
         }
+        let said = Said { sender, samples, is_up: self.slots.is_up(slot) };
+        let hearing = self.senders.contest(slot, said, self.interval_ms(shared), &shared.sender_names);
+        count_hearing(hearing, samples, out)
     }
 
-    /// The sender that speaks for the host has said `samples`.
-    pub(super) fn is_heard_at(&mut self, samples: &[Sample]) {
-        self.newest_ms = samples.iter().map(|sample| sample.t_ms).fold(self.newest_ms, TimestampMs::max);
+    /// The same of a series that the host doesn't know; `run` are the series that came with it.
+    pub(super) fn hear_new(&mut self, found: &Found<'_>, run: &[Found<'_>], shared: &Shared, out: &mut Output) -> bool {
+        let hearing = self.senders.hear_new(found, run, self.interval_ms(shared), &shared.sender_names);
+        count_hearing(hearing, found.samples, out)
     }
 
     /// Puts a sample into its frame, where it waits for its lateness to pass.
@@ -433,7 +435,7 @@ impl Host {
             let series = kept.map(|(series, _)| series.clone()).collect();
             self.renumber_frames(&new_slots);
             self.move_to(shared.paces[self.pace].layout(series), &new_slots);
-            self.find_twins(shared);
+            self.find_senders(shared);
         }
     }
 
@@ -471,4 +473,14 @@ impl Host {
 /// The first step at or after `t_ms`; `grid_ms` is any step.
 pub(super) fn first_step_from(t_ms: TimestampMs, grid_ms: TimestampMs, step_ms: i64) -> TimestampMs {
     t_ms.saturating_add(grid_ms.saturating_sub(t_ms).rem_euclid(step_ms))
+}
+
+/// Counts what is not heard; whether it is.
+fn count_hearing(hearing: Hearing, samples: &[Sample], out: &mut Output) -> bool {
+    match hearing {
+        Hearing::Heard => {}
+        Hearing::Elected => out.counts.add(Event::SenderChange, 1),
+        Hearing::Refused => out.counts.add(Event::Replica, samples.len() as u64),
+    }
+    hearing != Hearing::Refused
 }

@@ -9,6 +9,8 @@ use crate::series::TimestampMs;
 const CLEAR: usize = 2;
 /// Distances that are enough whatever they are: their mean is then off by an eighth at most if scrapes jitter by half an interval.
 const ENOUGH: usize = 8;
+/// Distances in a row that are about the same, and far from the interval known, that are enough to tell another one.
+const LIKE: usize = 3;
 /// Share by which distances may differ and still be the same one.
 const SAME: f64 = 0.1;
 /// Longer intervals count as this: rows must stay short enough for a day to have some.
@@ -24,8 +26,10 @@ const NEAR_CLEAR: f64 = 0.02;
 const NEAR_JITTER: f64 = 0.1;
 /// How many times as long or short an interval must have become to be another one. `[$range]` holds four: it works until then.
 const CHANGED: f64 = 1.4;
-/// Frames that are waited for until the interval is known; one bit of a [`u16`] each.
+/// Frames that are waited for until the interval is known where no series comes seldom.
 const FRAMES_MAX: usize = 12;
+/// Frames that are waited for until series that come seldom have told theirs; one bit of a [`u64`] each.
+const FRAMES_SLOW_MAX: usize = 64;
 /// A group of series smaller than this share of a host's says nothing of the host.
 const GROUP_MIN: f64 = 0.05;
 
@@ -79,22 +83,22 @@ pub(super) enum Told {
 
 /// What the first `frames` tell of a host with `n_slots` series. Series that come together are a group, as those of one exporter; the
 /// interval is the longest of any group that counts. `is_same` says of two intervals whether the same follows from both: then any
-/// between them will do. Nothing more is waited for where `is_last`.
+/// between them will do. Nothing more is waited for where `is_last`: then one distance must do.
 pub(super) fn of_frames<'a>(
     frames: impl Iterator<Item = &'a Frame>,
     n_slots: usize,
     is_last: bool,
     is_same: impl Fn(i64, i64) -> bool,
 ) -> Told {
-    let frames: Vec<&Frame> = frames.take(FRAMES_MAX).collect();
-    let is_last = is_last || frames.len() >= FRAMES_MAX;
+    let frames: Vec<&Frame> = frames.take(FRAMES_SLOW_MAX).collect();
+    let is_last = is_last || frames.len() >= FRAMES_SLOW_MAX;
     if frames.len() <= CLEAR && !is_last {
         return Told::Nothing;
     }
     // By series, one bit per frame that has it.
-    let mut groups: Vec<(u16, u32, usize)> = Vec::new();
+    let mut groups: Vec<(u64, u32, usize)> = Vec::new();
     for slot in 0..n_slots as u32 {
-        let bit = |(i, frame): (usize, &&Frame)| u16::from(frame.has(slot)) << i;
+        let bit = |(i, frame): (usize, &&Frame)| u64::from(frame.has(slot)) << i;
         let present = frames.iter().enumerate().map(bit).fold(0, |a, b| a | b);
         match groups.iter_mut().find(|(group, ..)| *group == present) {
             Some((.., n)) => *n += 1,
@@ -107,11 +111,16 @@ pub(super) fn of_frames<'a>(
         let times: Vec<TimestampMs> =
             frames.iter().enumerate().filter(|(i, _)| present >> i & 1 == 1).map(|(_, frame)| frame.t_ms()).collect();
         let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        match of_distances(&distances).or_else(|| of_any(&distances, &is_same)) {
+        let told = of_distances(&distances).or_else(|| of_any(&distances, &is_same)).or(match distances[..] {
+            [one] if is_last => Some(usual(one as f64, NEAR_CLEAR)),
+            _ => None,
+        });
+        let is_enough = is_last || frames.len() >= FRAMES_MAX && distances.len() >= CLEAR;
+        match told {
             Some(interval_ms) if longest.is_none_or(|(other, _)| interval_ms > other) => {
                 longest = Some((interval_ms, slot));
             }
-            None if !is_last => return Told::Nothing,
+            None if !is_enough => return Told::Nothing,
             Some(_) | None => {}
         }
     }
@@ -123,6 +132,21 @@ fn of_any(distances: &[i64], is_same: impl Fn(i64, i64) -> bool) -> Option<i64> 
     let (shortest, longest) = (*distances.iter().min()?, *distances.iter().max()?);
     let is_told = distances.len() >= CLEAR && shortest > 0 && is_same(shortest, longest);
     is_told.then(|| usual(distances.iter().sum::<i64>() as f64 / distances.len() as f64, NEAR_JITTER))
+}
+
+/// The interval of distances that are all about the same; `None` where they aren't, or where there are none.
+fn of_like(distances: &[i64]) -> Option<i64> {
+    let (shortest, longest) = (*distances.iter().min()?, *distances.iter().max()?);
+    let is_like = (longest - shortest) as f64 <= SAME * shortest as f64;
+    if is_like { of_distances(distances) } else { None }
+}
+
+/// Whether `new` is so far from the interval known that it is another one.
+fn is_another(new: i64, known: Option<i64>) -> bool {
+    known.is_none_or(|known| {
+        let ratio = new as f64 / known as f64;
+        ratio >= CHANGED || ratio <= 1.0 / CHANGED
+    })
 }
 
 /// Watches one series of a host for another interval.
@@ -149,18 +173,24 @@ impl Watch {
         let distance = t_ms.saturating_sub(last_ms).clamp(0, i64::from(u32::MAX));
         self.distances[usize::from(self.n)] = distance as u32;
         self.n += 1;
-        if usize::from(self.n) < ENOUGH {
+        let distances = self.distances.map(i64::from);
+        let distances = &distances[..usize::from(self.n)];
+        let like = distances.len().checked_sub(LIKE).map_or(&[][..], |from| &distances[from..]);
+        if let Some(interval_ms) = of_like(like).filter(|new| is_another(*new, interval_ms)) {
+            self.n = 0;
+            return Some(interval_ms);
+        }
+        if distances.len() < ENOUGH {
             return None;
         }
         self.n = 0;
-        let distances = self.distances.map(i64::from);
-        let Some(known) = interval_ms else { return of_distances(&distances) };
+        let Some(known) = interval_ms else { return of_distances(distances) };
         // One long gap moves the mean alone, jitter the median alone.
         let mean = distances.iter().sum::<i64>() as f64 / ENOUGH as f64;
-        let ratios = [mean, median(&distances)].map(|ms| ms / known as f64);
+        let ratios = [mean, median(distances)].map(|ms| ms / known as f64);
         let is_longer = ratios.iter().all(|ratio| *ratio >= CHANGED);
         let is_shorter = ratios.iter().all(|ratio| *ratio <= 1.0 / CHANGED);
-        if is_longer || is_shorter { of_distances(&distances).filter(|new| *new != known) } else { None }
+        if is_longer || is_shorter { of_distances(distances).filter(|new| *new != known) } else { None }
     }
 }
 
@@ -212,9 +242,13 @@ mod tests {
         check_watch(15, &[60; 8], Some(60));
         check_watch(15, &[15, 15, 15, 15, 15, 15, 15, 10_000], None);
         check_watch(60, &[85, 40, 66, 50, 71, 47, 83, 38], None);
-        check_watch(60, &[35, 35, 35, 35, 35, 85, 85, 85], None);
+        check_watch(60, &[35, 41, 33, 39, 34, 85, 76, 92], None);
         check_watch(60, &[120, 60, 60, 60, 60, 60, 60, 120], None);
         // Every second scrape is missed: `[$range]` must hold enough of those that there are.
         check_watch(60, &[120; 8], Some(120));
+        // Three are enough where they are alike.
+        check_watch(60, &[60, 60, 300, 300, 300], Some(300));
+        check_watch(60, &[60, 60, 300, 300], None);
+        check_watch(60, &[120, 120, 60, 120, 120], None);
     }
 }

@@ -343,7 +343,7 @@ impl Engine {
         let labels = Labels::from_pairs(selected.labels.iter().filter(|(name, _)| is_kept(name)).copied());
         let id = Arc::new(HostId { name: name.into(), labels });
         let shared_labels = discovery::shared_labels(found);
-        self.hosts.push(Host::new(id, shared_labels, senders::first_elected(found), &mut self.shared));
+        self.hosts.push(Host::new(id, shared_labels, &mut self.shared));
         let host = self.hosts.len() - 1;
         self.by_name.insert(name.into(), host);
         Some(host)
@@ -364,7 +364,7 @@ impl Engine {
             }
             return is_late;
         };
-        if host.hear(sender, series.samples, &self.shared, out) {
+        if host.hear(slot, sender, series.samples, &self.shared, out) {
             self.insert(index, slot, series.samples, now_ms, out);
         }
         true

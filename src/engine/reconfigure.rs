@@ -58,7 +58,7 @@ impl Engine {
         let changes: HashMap<Move, Change<'_>> = distinct.into_iter().map(change).collect();
         for (host, to) in self.hosts.iter_mut().zip(moves) {
             host.reconfigure(&changes[&to], to.1, config.interval_ms);
-            host.find_twins(&self.shared);
+            host.find_senders(&self.shared);
         }
     }
 

@@ -36,9 +36,8 @@ impl Host {
     /// Looks whether a frame that was just applied tells another interval.
     pub(super) fn watch_interval(&mut self, frame: &Frame, shared: &mut Shared) {
         let Some(watch) = &mut self.watch else { return };
-        if watch.slot.is_none() {
-            *watch = Watch::new(frame.whole_from(self.slots.layout.len()));
-        }
+        // One that was forgotten between two scrapes is as good as any other of them: its samples are told apart by time alone.
+        watch.slot = watch.slot.or_else(|| frame.whole_from(self.slots.layout.len()));
         let has_sample = watch.slot.is_some_and(|slot| frame.has(slot));
         if has_sample && let Some(interval_ms) = watch.see(frame.t_ms(), self.interval_ms) {
             self.interval_ms = Some(interval_ms);

@@ -1,39 +1,70 @@
 //! Which of several senders speaks for a host: replicas of a Prometheus or vmagent scrape the same exporters, each at its own time,
 //! and tell themselves apart by the labels of `identity.drop`. Merged, their samples would jump back and forth.
 //!
-//! As Mimir's HA tracker does: one is heard, until it has been silent for a while and another one speaks.
+//! As Mimir's HA tracker does: one is heard, until it has been silent for a while and another one speaks. Each job of a host has its
+//! own, since jobs may be scraped by senders that have nothing to do with each other.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::discovery::Found;
+use super::layout::Layout;
 use super::row::Sender;
 use crate::decode::label_hash;
-use crate::series::{Quoted, TimestampMs};
+use crate::expr::labelset::{LabelSets, SHARED};
+use crate::series::{Labels, Quoted, Sample, TimestampMs};
 
 /// What a sender's replica labels come to; 0 for one without any.
 pub(super) type SenderKey = u64;
 
+/// The label whose values have their own senders.
+const JOB: &str = "job";
 /// The least silence of the elected sender, in event time, after which another one is heard.
 const SILENCE_MS_MIN: i64 = 30_000;
 /// The same in scrape intervals: one missed scrape is no silence. `[$range]` holds twice as many, so nothing is lost.
 const SILENCE_INTERVALS: i64 = 2;
 /// The same while it is not known how often the host is scraped: each five minutes perhaps.
 const SILENCE_MS_UNKNOWN: i64 = 900_000;
-/// Senders that are remembered beside the elected one.
+/// Senders that are remembered beside the elected one of a job.
 const OTHERS_MAX: usize = 7;
+/// Jobs of a host that have senders of their own; further ones share those of the last.
+const JOBS_MAX: usize = 32;
 /// Names of senders that an engine remembers; more are made up.
 const NAMES_MAX: usize = 10_000;
 
 /// The senders of one host.
 #[derive(Debug, Default)]
 pub(super) struct Senders {
+    /// By job.
+    elections: Vec<Election>,
+    /// By slot: which of the elections its job is; empty where there is one.
+    election_of: Box<[u8]>,
+    /// What readers are told; `None` while each job has one sender.
+    shown: Option<Arc<[Sender]>>,
+}
+
+/// The senders of one job.
+#[derive(Debug)]
+struct Election {
+    /// Hash of the job.
+    job: u64,
     /// The one that is heard.
     elected: SenderKey,
-    /// Those that are not.
-    others: Vec<SenderKey>,
-    /// What readers are told; `None` while there is one.
-    shown: Option<Arc<[Sender]>>,
+    /// Newest sample that was heard.
+    newest_ms: TimestampMs,
+    /// Whether the elected one is known to write the job's `up`, which every sender does of what it scrapes.
+    writes_up: bool,
+    /// Those that are not heard.
+    others: Vec<Other>,
+}
+
+/// A sender that is not heard.
+#[derive(Debug, Clone, Copy)]
+struct Other {
+    key: SenderKey,
+    newest_ms: TimestampMs,
+    /// Between its newest two scrapes; `None` before the second.
+    distance_ms: Option<i64>,
 }
 
 /// What becomes of a sender's samples.
@@ -42,59 +73,104 @@ pub(super) enum Hearing {
     Heard,
     /// It is heard from now on.
     Elected,
-    /// Another one speaks for the host.
+    /// Another one speaks for the job.
     Refused,
 }
 
+/// Samples of one series, and who says them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Said<'a> {
+    pub(super) sender: SenderKey,
+    pub(super) samples: &'a [Sample],
+    /// Whether the series is an `up`.
+    pub(super) is_up: bool,
+}
+
 impl Senders {
-    /// `elected` alone.
-    pub(super) fn new(elected: SenderKey) -> Self {
-        Self { elected, ..Self::default() }
+    /// Whether `sender` is the one that is heard, which says `samples` of the series in `slot`.
+    #[inline]
+    pub(super) fn is_heard(&mut self, slot: u32, sender: SenderKey, samples: &[Sample]) -> bool {
+        let place = self.place(slot);
+        self.elections.get_mut(place).is_none_or(|election| election.is_heard(sender, samples))
     }
 
-    /// Whether `sender` is heard, of which the newest sample is of `t_ms`; the newest one of the host so far is of `newest_ms`.
-    #[inline]
-    pub(super) fn hear(
+    /// What becomes of what a sender says that was not the one that is heard.
+    pub(super) fn contest(&mut self, slot: u32, said: Said<'_>, interval_ms: Option<i64>, names: &Names) -> Hearing {
+        self.hear_of(self.place(slot), said, interval_ms, names)
+    }
+
+    fn place(&self, slot: u32) -> usize {
+        usize::from(self.election_of.get(slot as usize).copied().unwrap_or_default())
+    }
+
+    /// What becomes of what is said of a series that the host doesn't know; `run` are the series that came with it.
+    pub(super) fn hear_new(
         &mut self,
-        sender: SenderKey,
-        (t_ms, newest_ms): (TimestampMs, TimestampMs),
+        found: &Found<'_>,
+        run: &[Found<'_>],
         interval_ms: Option<i64>,
         names: &Names,
     ) -> Hearing {
-        if sender == self.elected {
-            return Hearing::Heard;
-        }
-        let silence_ms = interval_ms.map_or(SILENCE_MS_UNKNOWN, |interval_ms| {
-            SILENCE_MS_MIN.max(interval_ms.saturating_mul(SILENCE_INTERVALS))
-        });
-        // One without replica labels is no replica: it writes what the database shows under the host's own labels.
-        if sender == 0 || t_ms > newest_ms.saturating_add(silence_ms) {
-            let before = std::mem::replace(&mut self.elected, sender);
-            self.others.retain(|other| *other != sender);
-            self.remember(before);
-            self.show(names);
-            return Hearing::Elected;
-        }
-        if !self.others.contains(&sender) {
-            self.remember(sender);
-            self.show(names);
-        }
-        Hearing::Refused
+        let place = self.place_of(found, run);
+        let Found { sender, samples, is_up, .. } = *found;
+        self.hear_of(place, Said { sender, samples, is_up }, interval_ms, names)
     }
 
-    fn remember(&mut self, sender: SenderKey) {
-        if self.others.len() >= OTHERS_MAX {
-            self.others.remove(0);
+    fn hear_of(&mut self, place: usize, said: Said<'_>, interval_ms: Option<i64>, names: &Names) -> Hearing {
+        let Some(election) = self.elections.get_mut(place) else { return Hearing::Heard };
+        if election.is_heard(said.sender, said.samples) {
+            election.writes_up |= said.is_up;
+            return Hearing::Heard;
         }
-        self.others.push(sender);
+        let n_others = election.others.len();
+        let is_elected = election.is_next(said, interval_ms);
+        if is_elected || election.others.len() > n_others {
+            self.show(names);
+        }
+        if is_elected { Hearing::Elected } else { Hearing::Refused }
+    }
+
+    /// The election of the job of `found`, made where it is new.
+    fn place_of(&mut self, found: &Found<'_>, run: &[Found<'_>]) -> usize {
+        let job = job_of(found);
+        if let Some(known) = self.elections.iter().position(|election| election.job == job) {
+            return known;
+        }
+        if self.elections.len() < JOBS_MAX {
+            let elected = first_elected(run, job);
+            let election = Election { job, elected, newest_ms: TimestampMs::MIN, writes_up: false, others: Vec::new() };
+            self.elections.push(election);
+        }
+        self.elections.len() - 1
+    }
+
+    /// The host has these series now; `shared_labels` are the values behind [`SHARED`].
+    pub(super) fn assign(&mut self, layout: &Layout, shared_labels: &Labels, sets: &LabelSets) {
+        if self.elections.len() < 2 {
+            self.election_of = Box::default();
+            return;
+        }
+        let place = |series: &super::layout::Series| {
+            let own = sets.get(series.labels).get(JOB);
+            let job = if own == Some(SHARED) { shared_labels.get(JOB) } else { own };
+            let job = hash_of_job(job.unwrap_or_default());
+            let known = self.elections.iter().position(|election| election.job == job);
+            u8::try_from(known.unwrap_or(self.elections.len() - 1)).unwrap_or_default()
+        };
+        self.election_of = layout.series.iter().map(place).collect();
     }
 
     fn show(&mut self, names: &Names) {
-        let sender = |key: &SenderKey| Sender { labels: names.get(*key), is_heard: *key == self.elected };
-        self.shown = Some(std::iter::once(&self.elected).chain(&self.others).map(sender).collect());
+        let shown = |election: &Election| {
+            let heard = Sender { labels: names.get(election.elected), is_heard: true };
+            let others = election.others.iter().map(|other| Sender { labels: names.get(other.key), is_heard: false });
+            std::iter::once(heard).chain(others).collect::<Vec<Sender>>()
+        };
+        let several = self.elections.iter().filter(|election| !election.others.is_empty());
+        self.shown = Some(several.flat_map(shown).collect());
     }
 
-    /// What readers are told; `None` where there is one sender.
+    /// What readers are told; `None` where each job has one sender.
     pub(super) fn shown(&self) -> Option<Arc<[Sender]>> {
         self.shown.clone()
     }
@@ -102,23 +178,86 @@ impl Senders {
     /// Whether the labels of `found` are those of a series and not of its sender: where series come without any replica label, a
     /// sender has none, unless it is known as one or marks its `up` too.
     pub(super) fn is_own_label(&self, found: &Found<'_>, run: &[Found<'_>]) -> bool {
+        let job = job_of(found);
+        let (elected, is_known) = match self.elections.iter().find(|election| election.job == job) {
+            Some(election) => (election.elected, election.others.iter().any(|other| other.key == found.sender)),
+            None => (first_elected(run, job), false),
+        };
         let marks_up = || run.iter().any(|other| other.is_up && other.sender == found.sender);
-        self.elected == 0 && found.sender != 0 && !self.others.contains(&found.sender) && !marks_up()
+        elected == 0 && found.sender != 0 && !is_known && !marks_up()
     }
 }
 
-/// The sender that speaks for a new host: the one of its `up`, else of most of its series.
-pub(super) fn first_elected(found: &[Found<'_>]) -> SenderKey {
-    if let Some(up) = found.iter().find(|found| found.is_up) {
+impl Election {
+    /// Whether `sender` is the elected one.
+    #[inline]
+    fn is_heard(&mut self, sender: SenderKey, samples: &[Sample]) -> bool {
+        let is_elected = sender == self.elected;
+        if is_elected {
+            self.newest_ms = self.newest_ms.max(newest_of(samples));
+        }
+        is_elected
+    }
+
+    /// Whether a sender that is not heard is from now on. It is where the elected one has been silent; and one without replica labels
+    /// where it writes the `up` and the elected one doesn't: then the others' labels are of their series, not of a sender.
+    fn is_next(&mut self, said: Said<'_>, interval_ms: Option<i64>) -> bool {
+        let t_ms = newest_of(said.samples);
+        let known = self.others.iter().position(|other| other.key == said.sender);
+        let place = known.unwrap_or_else(|| {
+            if self.others.len() >= OTHERS_MAX {
+                self.others.remove(0);
+            }
+            self.others.push(Other { key: said.sender, newest_ms: t_ms, distance_ms: None });
+            self.others.len() - 1
+        });
+        let other = &mut self.others[place];
+        if t_ms > other.newest_ms {
+            other.distance_ms = Some(t_ms.saturating_sub(other.newest_ms));
+            other.newest_ms = t_ms;
+        }
+        let silence_ms = interval_ms.or(other.distance_ms).map_or(SILENCE_MS_UNKNOWN, |interval_ms| {
+            SILENCE_MS_MIN.max(interval_ms.saturating_mul(SILENCE_INTERVALS))
+        });
+        let is_silent = t_ms > self.newest_ms.saturating_add(silence_ms);
+        if !is_silent && !(said.sender == 0 && said.is_up && !self.writes_up) {
+            return false;
+        }
+        let before = Other { key: self.elected, newest_ms: self.newest_ms, distance_ms: None };
+        self.others[place] = before;
+        (self.elected, self.writes_up) = (said.sender, true);
+        self.newest_ms = self.newest_ms.max(t_ms);
+        true
+    }
+}
+
+/// Time of the newest of `samples`, which come in order.
+fn newest_of(samples: &[Sample]) -> TimestampMs {
+    samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms)
+}
+
+fn job_of(found: &Found<'_>) -> u64 {
+    hash_of_job(found.labels.iter().find(|(name, _)| *name == JOB).map_or("", |(_, value)| *value))
+}
+
+fn hash_of_job(job: &str) -> u64 {
+    label_hash(JOB, job)
+}
+
+/// The sender that is heard first of a job: the one of its `up` in `run`, else of most of its series there.
+fn first_elected(run: &[Found<'_>], job: u64) -> SenderKey {
+    let of_job = || run.iter().filter(|found| found.is_wanted() && job_of(found) == job);
+    if let Some(up) = of_job().find(|found| found.is_up) {
         return up.sender;
     }
     let mut counts: Vec<(SenderKey, usize)> = Vec::new();
-    for found in found.iter().filter(|found| found.is_wanted()) {
+    for found in of_job() {
         match counts.iter_mut().find(|(sender, _)| *sender == found.sender) {
             Some((_, n)) => *n += 1,
             None => counts.push((found.sender, 1)),
         }
     }
+    // Of several the first.
     counts.iter().rev().max_by_key(|(_, n)| *n).map_or(0, |(sender, _)| *sender)
 }
 
@@ -157,36 +296,39 @@ mod tests {
     use super::*;
 
     /// Samples of senders 1 and 2 (and 0) at these seconds with scrapes each 15 s: which are heard.
-    fn check(samples: &[(SenderKey, i64)], expected: &str) {
-        let (mut senders, mut newest_ms) = (Senders::new(1), 0);
-        let names = Names::default();
-        let heard: String = samples
-            .iter()
-            .map(|(sender, t_s)| {
-                let t_ms = t_s * 1_000;
-                let hearing = senders.hear(*sender, (t_ms, newest_ms), Some(15_000), &names);
-                if hearing != Hearing::Refused {
-                    newest_ms = newest_ms.max(t_ms);
-                }
-                match hearing {
-                    Hearing::Heard => '.',
-                    Hearing::Elected => '!',
-                    Hearing::Refused => '-',
-                }
-            })
-            .collect();
+    fn check(is_up: bool, interval_ms: Option<i64>, samples: &[(SenderKey, i64)], expected: &str) {
+        let first = Election { job: 0, elected: 1, newest_ms: 0, writes_up: false, others: Vec::new() };
+        let mut senders = Senders { elections: vec![first], ..Senders::default() };
+        let hearing = |(sender, t_s): &(SenderKey, i64)| {
+            let samples = [Sample { t_ms: t_s * 1_000, value: 0.0 }];
+            let said = Said { sender: *sender, samples: &samples, is_up };
+            match senders.hear_of(0, said, interval_ms, &Names::default()) {
+                Hearing::Heard => '.',
+                Hearing::Elected => '!',
+                Hearing::Refused => '-',
+            }
+        };
+        let heard: String = samples.iter().map(hearing).collect();
         assert_eq!(heard, expected, "{samples:?}");
     }
 
     #[test]
     fn one_sender_is_heard_until_it_is_silent() {
-        check(&[(1, 0), (2, 7), (1, 15), (2, 22), (1, 30)], ".-.-.");
+        let known = Some(15_000);
+        check(true, known, &[(1, 0), (2, 7), (1, 15), (2, 22), (1, 30)], ".-.-.");
         // A missed scrape is no silence.
-        check(&[(1, 0), (2, 7), (2, 22), (1, 30), (2, 37)], ".--.-");
-        check(&[(1, 0), (2, 22), (2, 37), (1, 38), (2, 52), (1, 53)], ".-!-.-");
+        check(true, known, &[(1, 0), (2, 7), (2, 22), (1, 30), (2, 37)], ".--.-");
+        check(true, known, &[(1, 0), (2, 22), (2, 37), (1, 38), (2, 52), (1, 53)], ".-!-.-");
         // Equal timestamps.
-        check(&[(1, 15), (2, 15), (2, 15)], ".--");
-        // A sender without replica labels is no replica.
-        check(&[(1, 0), (0, 1), (1, 15), (0, 16)], ".!-.");
+        check(true, known, &[(1, 15), (2, 15), (2, 15)], ".--");
+        // While the interval is not known, the other sender's own scrapes tell when the first one should have come.
+        check(true, None, &[(1, 0), (2, 24), (2, 84), (2, 144), (2, 204)], ".--!.");
+    }
+
+    #[test]
+    fn a_sender_without_replica_labels_goes_first_only_where_it_alone_writes_up() {
+        check(true, Some(15_000), &[(0, 1), (1, 15), (0, 16)], "!-.");
+        check(true, Some(15_000), &[(1, 0), (0, 1), (1, 15), (0, 16)], ".-.-");
+        check(false, Some(15_000), &[(1, 0), (0, 1), (1, 15), (0, 16)], ".-.-");
     }
 }

@@ -203,6 +203,11 @@ impl Slots {
         }
     }
 
+    /// Whether the series in `slot` is an `up`.
+    pub(super) fn is_up(&self, slot: u32) -> bool {
+        self.layout.series.get(slot as usize).is_some_and(|series| series.is_up)
+    }
+
     /// Whether some series that `leaf` selects has a sample that is younger than `age_ms` at `t_ms`, and has not ended.
     pub(super) fn reads_live(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs, age_ms: i64) -> bool {
         let leaf = usize::from(leaf);

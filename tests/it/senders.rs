@@ -3,6 +3,7 @@
 //!
 //! Once with bodies made here, once with what a real Prometheus and real vmagents sent (`scripts/record-senders.sh`).
 
+mod apart;
 mod made;
 mod mixed;
 mod played;

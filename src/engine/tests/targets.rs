@@ -54,11 +54,13 @@ fn scraped_ms(job: &str, k: i64) -> i64 {
     k * SCRAPE_MS + if job == "other" { 5_000 } else { 0 }
 }
 
+/// The series that starts the grid, and of which there may be a sample with each scrape.
+const HEARTBEAT: Name = Name { metric: "g", job: "node", device: "" };
+
 fn model(lives: &[Life], has_heartbeat: bool) -> Model {
     let mut model = BTreeMap::<Name, BTreeMap<i64, f64>>::new();
-    let heartbeat = Name { metric: "g", job: "node", device: "" };
     let n = if has_heartbeat { 230 } else { 1 };
-    model.insert(heartbeat, (0..n).map(|k| ((k - 1) * SCRAPE_MS, k as f64)).collect());
+    model.insert(HEARTBEAT, (0..n).map(|k| ((k - 1) * SCRAPE_MS, k as f64)).collect());
     for life in lives {
         let samples = model.entry(life.name).or_default();
         for k in life.from..life.from + life.len {
@@ -132,7 +134,7 @@ const CASES: [(&str, Expected); 18] = [
 
 /// The bodies that two replicas make of the model, of which the first speaks for the host: spellings, order and cuts as `seed` says, nothing later than the
 /// lateness.
-fn bodies(host: &str, model: &Model, metrics: &[String], has_heartbeat: u64, seed: u64) -> Vec<SampleBatch> {
+fn bodies(host: &str, model: &Model, metrics: &[String], has_heartbeat: bool, seed: u64) -> Vec<SampleBatch> {
     let mut state = seed;
     let mut next = |n: u64| {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -153,8 +155,9 @@ fn bodies(host: &str, model: &Model, metrics: &[String], has_heartbeat: u64, see
         for (name, sample) in samples {
             // The second half of a scrape may come with or after the next one.
             let body = if is_first { (k, 0) } else { [(k, 0), (k, 0), (k, 1), (k + 1, 2)][next(4) as usize] };
-            // The second replica comes where there are no gaps: after one it may speak for the host.
-            for replica in [["1"].as_slice(), &["1", "2"], &["1", "2", "1"]][(next(3) * has_heartbeat) as usize] {
+            // The second replica comes where the job has no gaps: after one it may speak for it.
+            let n_ways = if has_heartbeat && name.job == HEARTBEAT.job { 3 } else { 1 };
+            for replica in [["1"].as_slice(), &["1", "2"], &["1", "2", "1"]][next(n_ways) as usize] {
                 let all = [
                     (METRIC_NAME, name.metric),
                     ("instance", host),
@@ -191,8 +194,8 @@ fn check(lives: [&[Life]; 2], has_heartbeat: bool, seed: u64) {
     let mut out = Output::default();
     // Arrival is never what closes a step here: only event time is.
     let now_ms = 1_000 * SCRAPE_MS;
-    let [a, b] = [("a", &models[0]), ("b", &models[1])]
-        .map(|(host, m)| bodies(host, m, &plan.metrics, u64::from(has_heartbeat), seed));
+    let [a, b] =
+        [("a", &models[0]), ("b", &models[1])].map(|(host, m)| bodies(host, m, &plan.metrics, has_heartbeat, seed));
     for k in 0..a.len().max(b.len()) {
         for batch in [a.get(k), b.get(k)].into_iter().flatten() {
             engine.apply(Input::Samples { batch, now_ms }, &mut out);
