@@ -8,7 +8,7 @@ use super::{EXPECTED, NEVER, compare, taken_over};
 use crate::promql::comparison::Comparison;
 
 /// What `senders` send, in the order in which it comes.
-fn together(senders: &[Sender]) -> Vec<Sent> {
+pub(super) fn together(senders: &[Sender]) -> Vec<Sent> {
     let mut all: Vec<Sent> = (1..).zip(senders).flat_map(|(seed, sender)| bodies(sender, seed)).collect();
     all.sort_by_key(|sent| sent.received_ms);
     all
@@ -16,7 +16,7 @@ fn together(senders: &[Sender]) -> Vec<Sent> {
 
 /// The rows of what `senders` send together are those of `heard` alone, where scrapes `interval_s` apart give `expected`; at most
 /// `n_lacking` of them lack a value.
-fn check(place: &str, senders: &[Sender], heard: &[Sent], expected: (i64, i64, i64), n_lacking: usize) {
+pub(super) fn check(place: &str, senders: &[Sender], heard: &[Sent], expected: (i64, i64, i64), n_lacking: usize) {
     let mut comparison = Comparison::default();
     let heard: Vec<Sent> = heard.iter().map(Sent::without_replica).collect();
     let played = play(&together(senders), Config::default());
@@ -26,12 +26,12 @@ fn check(place: &str, senders: &[Sender], heard: &[Sent], expected: (i64, i64, i
 }
 
 /// As [`check`], with one sender.
-fn check_one(place: &str, sender: Sender, expected: (i64, i64, i64), n_lacking: usize) {
+pub(super) fn check_one(place: &str, sender: Sender, expected: (i64, i64, i64), n_lacking: usize) {
     let heard = bodies(&sender, 1);
     check(place, &[sender], &heard, expected, n_lacking);
 }
 
-fn expected(interval_s: i64) -> (i64, i64, i64) {
+pub(super) fn expected(interval_s: i64) -> (i64, i64, i64) {
     let (_, step_s, range_s, lookback_s) = EXPECTED.into_iter().find(|row| row.0 == interval_s).unwrap();
     (step_s, range_s, lookback_s)
 }
