@@ -7,10 +7,6 @@ use super::wiring::Wiring;
 use super::{EngineConfig, layout};
 use crate::expr::plan::Spans;
 
-/// Scrape intervals in `[$range]`: with two, jitter or one missed scrape leaves `rate` without a second sample.
-const RANGE_INTERVALS: i64 = 4;
-/// The least that `[$range]` is: shorter ranges of hosts that are scraped often are noise.
-const RANGE_MS_MIN: i64 = 120_000;
 /// Rows are as far apart as scrapes where those are at least 7/5 of a step apart: nearer ones are taken for jitter.
 const STEP_RATIO: (i64, i64) = (7, 5);
 /// Paces of one engine. Intervals are few in practice; a sender that makes up more gets the nearest longer one.
@@ -31,11 +27,9 @@ impl Pace {
         let interval_ms = interval_ms.unwrap_or(config.step_ms);
         let (more, than) = STEP_RATIO;
         let is_slow = interval_ms.saturating_mul(than) >= config.step_ms.saturating_mul(more);
-        // One missed scrape of a slow host must not end its gauges.
-        let lookback_ms = config.plan.lookback_ms.max(interval_ms.saturating_mul(5) / 2);
         Self {
             step_ms: if is_slow { interval_ms } else { config.step_ms },
-            spans: Spans { lookback_ms, range_ms: RANGE_MS_MIN.max(interval_ms.saturating_mul(RANGE_INTERVALS)) },
+            spans: Spans::of_scrapes(interval_ms, config.plan.lookback_ms),
         }
     }
 }

@@ -220,7 +220,8 @@ impl Election {
             SILENCE_MS_MIN.max(interval_ms.saturating_mul(SILENCE_INTERVALS))
         });
         let is_silent = t_ms > self.newest_ms.saturating_add(silence_ms);
-        if !is_silent && !(said.sender == 0 && said.is_up && !self.writes_up) {
+        let marks_none = said.sender == 0 && said.is_up && !self.writes_up;
+        if !(is_silent || marks_none) {
             return false;
         }
         let before = Other { key: self.elected, newest_ms: self.newest_ms, distance_ms: None };

@@ -14,7 +14,7 @@ use crate::expr::labelset::{LabelSets, SHARED};
 use crate::series::{Labels, TimestampMs};
 
 /// The labels that a target is known by.
-const TARGET_LABELS: [&str; 2] = ["job", "instance"];
+pub(super) const TARGET_LABELS: [&str; 2] = ["job", "instance"];
 
 /// Targets that are remembered though nothing is heard of them, in case their next sample is an `up` of 0.
 const SILENT_MAX: usize = 16;

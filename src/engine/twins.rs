@@ -7,13 +7,12 @@
 use std::sync::Arc;
 
 use super::layout::Layout;
+use super::targets::TARGET_LABELS;
 use crate::expr::labelset::LabelSets;
 use crate::series::Labels;
 
 /// `up` series of one host that are compared with each other.
 const UPS_MAX: usize = 16;
-/// What a target is: two `up` that differ in one of these are of two targets.
-const TARGET: [&str; 2] = ["instance", "job"];
 
 /// Two series of one target from two senders.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +31,7 @@ impl Twins {
         ups.clone().enumerate().find_map(|(i, a)| {
             ups.clone().skip(i + 1).find_map(|b| {
                 let names = differing(labels(a), labels(b));
-                let is_one_target = !names.is_empty() && !names.iter().any(|name| TARGET.contains(name));
+                let is_one_target = !names.is_empty() && !names.iter().any(|name| TARGET_LABELS.contains(name));
                 is_one_target.then(|| Self { slots: [*a, *b], labels: names.join(", ").into() })
             })
         })

@@ -64,6 +64,11 @@ pub enum Range {
     Scrapes,
 }
 
+/// Scrape intervals in `[$range]`: with two, jitter or one missed scrape leaves `rate` without a second sample.
+pub const RANGE_INTERVALS: i64 = 4;
+/// The least that `[$range]` is: shorter ranges of hosts that are scraped often are noise.
+const RANGE_MS_MIN: i64 = 120_000;
+
 /// How far back a host's leaves read where the expression doesn't say: by how often the host is scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spans {
@@ -71,6 +76,18 @@ pub struct Spans {
     pub lookback_ms: i64,
     /// What `[$range]` stands for, in milliseconds.
     pub range_ms: i64,
+}
+
+impl Spans {
+    /// Those of a host that is scraped each `interval_ms`, where instant selectors look back `lookback_ms` at least. A missed scrape
+    /// of a slow host must not end its gauges, hence two and a half intervals.
+    #[must_use]
+    pub fn of_scrapes(interval_ms: i64, lookback_ms: i64) -> Self {
+        Self {
+            lookback_ms: lookback_ms.max(interval_ms.saturating_mul(5) / 2),
+            range_ms: RANGE_MS_MIN.max(interval_ms.saturating_mul(RANGE_INTERVALS)),
+        }
+    }
 }
 
 impl Range {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::engine::row::{HostStatus, Missing, NotScored};
+use crate::expr::plan::Spans;
 use crate::series::TimestampMs;
 
 use super::{Meta, ScoredRow, Verdict};
@@ -132,11 +133,11 @@ pub fn assess<'a>(
     Assessment { state, reason, flag: Some(flag), scored, shadow: None }
 }
 
-/// Silence after which the host is stale: what is configured, and for a host that is scraped seldom two missed scrapes more.
+/// Silence after which the host is stale: what is configured, and of a host that is scraped seldom as long as its gauges are seen.
 #[must_use]
 pub fn stale_after_ms(status: &HostStatus, meta: &Meta) -> i64 {
-    let missed_ms = status.interval_ms.map_or(0, |interval_ms| interval_ms.saturating_mul(5) / 2);
-    meta.stale_after_ms.max(missed_ms)
+    let at = |interval_ms| Spans::of_scrapes(interval_ms, meta.stale_after_ms).lookback_ms;
+    status.interval_ms.map_or(meta.stale_after_ms, at)
 }
 
 /// What `flag`, as the model raised it, counts for a host with so much history: nothing where there is too little of it.

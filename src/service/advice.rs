@@ -3,10 +3,7 @@
 use crate::config::{Config, Feature, duration_text};
 use crate::expr::Plan;
 use crate::expr::labelset::Grouping;
-use crate::expr::plan::{Range, Rollup};
-
-/// Scrape intervals in the range that is proposed: as many as `[$range]` holds.
-const PROPOSED_INTERVALS: i64 = 4;
+use crate::expr::plan::{RANGE_INTERVALS, Range, Rollup};
 
 /// Keeps the labels that some feature reads, unless somebody chose to drop them.
 pub(super) fn keep_labels_that_are_read(config: &mut Config, plan: &Plan) {
@@ -72,7 +69,10 @@ pub(super) fn warnings(config: &Config, plan: &Plan, step_ms: i64) -> Vec<String
 }
 
 fn proposed(interval_ms: i64) -> String {
-    format!("[$range], which follows the interval, or at least [{}]", duration_text(PROPOSED_INTERVALS * interval_ms))
+    format!(
+        "[$range], which follows the interval, or at least [{}]",
+        duration_text(RANGE_INTERVALS.saturating_mul(interval_ms))
+    )
 }
 
 /// A range that holds too few scrapes.
