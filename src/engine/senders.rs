@@ -178,13 +178,17 @@ impl Senders {
     /// Whether the labels of `found` are those of a series and not of its sender: where series come without any replica label, a
     /// sender has none, unless it is known as one or marks its `up` too.
     pub(super) fn is_own_label(&self, found: &Found<'_>, run: &[Found<'_>]) -> bool {
+        // Most series have none: whatever is below looks at the whole run.
+        if found.sender == 0 {
+            return false;
+        }
         let job = job_of(found);
         let (elected, is_known) = match self.elections.iter().find(|election| election.job == job) {
             Some(election) => (election.elected, election.others.iter().any(|other| other.key == found.sender)),
             None => (first_elected(run, job), false),
         };
         let marks_up = || run.iter().any(|other| other.is_up && other.sender == found.sender);
-        elected == 0 && found.sender != 0 && !is_known && !marks_up()
+        elected == 0 && !is_known && !marks_up()
     }
 }
 
