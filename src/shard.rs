@@ -13,7 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bounds::Bounds;
 use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
-use crate::engine::row::{HostStatus, Missing, Why, range_advice, twins_advice};
+use crate::engine::advice::{range_advice, twins_advice};
+use crate::engine::row::{HostStatus, Missing, Why};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Output};
 use crate::expr::Plan;
 use crate::expr::eval::EvalError;

@@ -3,6 +3,7 @@
 //! Pure: no clock, thread, channel, lock, file or network; time is an argument. What comes out depends on the plan and the
 //! inputs alone, and any order or repetition of samples within the lateness gives the same rows.
 
+pub mod advice;
 pub mod applicable;
 mod counts;
 mod discovery;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::expr::duration::duration_text;
 use crate::expr::eval::EvalError;
-use crate::expr::plan::RANGE_INTERVALS;
 use crate::expr::program::LeafId;
 use crate::series::{Labels, TimestampMs};
 use crate::silence::Silenced;
@@ -110,22 +108,6 @@ pub struct Missing {
     pub feature: u16,
     /// Why it has no value.
     pub why: Why,
-}
-
-/// What to do about a host whose senders differ in `labels`.
-#[must_use]
-pub fn twins_advice(labels: &str) -> String {
-    format!("two senders write this host at once, and their series differ in {labels} alone: add it to `identity.drop`")
-}
-
-/// What to do about a range of `selector` that is too short for a host that is scraped each `interval_ms`.
-#[must_use]
-pub fn range_advice(selector: &str, interval_ms: i64) -> String {
-    let (interval, range) = (duration_text(interval_ms), duration_text(RANGE_INTERVALS.saturating_mul(interval_ms)));
-    format!(
-        "the range of {selector} is too short for a host that is scraped each {interval}: write [$range], which follows the \
-         interval, or [{range}]"
-    )
 }
 
 /// Why a feature has no value.

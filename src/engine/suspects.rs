@@ -26,7 +26,7 @@ struct Suspect {
 
 /// A value that an expression gave.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Found<'a> {
+pub(super) struct Reading<'a> {
     pub(super) host: &'a Arc<HostId>,
     /// Index of the configured feature.
     pub(super) feature: u16,
@@ -49,9 +49,9 @@ impl Suspects {
         self.0.iter().any(|suspect| suspect.feature == feature)
     }
 
-    /// What `found` counts as in its row; NaN where that is nothing. Values out of bounds are put into `out`.
-    pub(super) fn admit(&mut self, found: Found<'_>, config: &EngineConfig, out: &mut Vec<OutOfBounds>) -> f64 {
-        let Found { host, feature, value, t_ms, spans } = found;
+    /// What `reading` counts as in its row; NaN where that is nothing. Values out of bounds are put into `out`.
+    pub(super) fn admit(&mut self, reading: Reading<'_>, config: &EngineConfig, out: &mut Vec<OutOfBounds>) -> f64 {
+        let Reading { host, feature, value, t_ms, spans } = reading;
         let bounds = config.bounds.get(usize::from(feature)).copied().unwrap_or(Bounds::NONE);
         let is_suspect = self.has(feature);
         let possible = bounds.apply(value);

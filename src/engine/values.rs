@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::host::Host;
 use super::row::{Missing, Why};
-use super::suspects::Found;
+use super::suspects::Reading;
 use super::{Output, Shared};
 use crate::expr::eval::{EvalError, Evaluation, Vector};
 use crate::expr::plan::{Range, Rollup};
@@ -30,8 +30,8 @@ impl Host {
         let features = (0..).zip(&plan.features);
         let value = |(feature, node)| match evaluation.value(node) {
             Ok(Some(value)) if value.is_finite() => {
-                let found = Found { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
-                self.suspects.admit(found, &shared.config, &mut out.out_of_bounds)
+                let reading = Reading { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
+                self.suspects.admit(reading, &shared.config, &mut out.out_of_bounds)
             }
             Ok(_) => f64::NAN,
             Err(error) => {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::engine::row::{self, Why, range_advice, twins_advice};
+use crate::engine::advice::{range_advice, twins_advice};
+use crate::engine::row::{self, Why};
 use crate::expr::eval::EvalError;
 use crate::results::state::counted_flag;
 use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};

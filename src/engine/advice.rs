@@ -1,0 +1,20 @@
+//! What to do about what hosts are sent, in words: for the log and for readers. Pure.
+
+use crate::expr::duration::duration_text;
+use crate::expr::plan::RANGE_INTERVALS;
+
+/// What to do about a host whose senders differ in `labels`.
+#[must_use]
+pub fn twins_advice(labels: &str) -> String {
+    format!("two senders write this host at once, and their series differ in {labels} alone: add it to `identity.drop`")
+}
+
+/// What to do about a range of `selector` that is too short for a host that is scraped each `interval_ms`.
+#[must_use]
+pub fn range_advice(selector: &str, interval_ms: i64) -> String {
+    let (interval, range) = (duration_text(interval_ms), duration_text(RANGE_INTERVALS.saturating_mul(interval_ms)));
+    format!(
+        "the range of {selector} is too short for a host that is scraped each {interval}: write [$range], which follows the \
+         interval, or [{range}]"
+    )
+}
