@@ -369,6 +369,7 @@ impl Host {
         let treatment = self.treatment(t_ms, shared);
         let paced = &shared.paces[self.pace];
         let without = self.without(t_ms, &values, &out.feature_errors[n_errors..], shared);
+        self.watch_slow(&without, t_ms, shared);
         self.applicable.observe(&values, &without, paced.pace.step_ms);
         let window = self.windows.push_as(treatment, t_ms, &values, &self.applicable, &paced.windows);
         let window_ms = (paced.windows.window_rows as i64).saturating_sub(1).saturating_mul(paced.pace.step_ms);

@@ -5,11 +5,12 @@
 use super::frames::Frame;
 use crate::series::TimestampMs;
 
-/// Distances that are enough where all are about the same, or multiples of the shortest.
+/// Distances about as long as the shortest that are enough where all are, and their mean is an interval that people write.
 const CLEAR: usize = 2;
 /// Distances that are enough whatever they are: their mean is then off by an eighth at most if scrapes jitter by half an interval.
 const ENOUGH: usize = 8;
-/// Distances in a row that are about the same, and far from the interval known, that are enough to tell another one.
+/// Distances about as long as the shortest that are enough whatever they are, where the others are multiples of it, as after missed
+/// scrapes: two are alike by chance too often where scrapes jitter. As many in a row tell another interval than the one known.
 const LIKE: usize = 3;
 /// Share by which distances may differ and still be the same one.
 const SAME: f64 = 0.1;
@@ -39,13 +40,16 @@ pub(super) fn of_distances(distances: &[i64]) -> Option<i64> {
     if distances.len() < CLEAR {
         return None;
     }
-    let total: i64 = distances.iter().sum();
+    let total = distances.iter().sum::<i64>() as f64;
     let times = |interval: f64, distance: i64| (distance as f64 / interval).round().max(1.0);
     let is_multiple = |distance: &i64| {
         let n = times(shortest as f64, *distance);
         (*distance as f64 - n * shortest as f64).abs() <= SAME * shortest as f64
     };
-    let (unit, near) = if distances.iter().all(is_multiple) {
+    let n_like = distances.iter().filter(|distance| times(shortest as f64, **distance) < 2.0).count();
+    let is_usual = || n_like == distances.len() && nearest_usual(total / n_like as f64, NEAR_CLEAR).is_some();
+    let is_clear = n_like >= LIKE || distances.len() >= ENOUGH || is_usual();
+    let (unit, near) = if is_clear && distances.iter().all(is_multiple) {
         (shortest as f64, NEAR_CLEAR)
     } else if distances.len() >= ENOUGH {
         (median(distances), NEAR_JITTER)
@@ -53,16 +57,20 @@ pub(super) fn of_distances(distances: &[i64]) -> Option<i64> {
         return None;
     };
     let n: f64 = distances.iter().map(|distance| times(unit, *distance)).sum();
-    Some(usual(total as f64 / n, near))
+    Some(usual(total / n, near))
 }
 
 /// The usual interval that `ms` is within `near` of; else whole seconds, or milliseconds below one.
 fn usual(ms: f64, near: f64) -> i64 {
+    let own = if ms < 1_000.0 { ms.round() as i64 } else { (ms / 1_000.0).round() as i64 * 1_000 };
+    nearest_usual(ms, near).unwrap_or(own).clamp(1, INTERVAL_MS_MAX)
+}
+
+/// The usual interval that `ms` is within `near` of.
+fn nearest_usual(ms: f64, near: f64) -> Option<i64> {
     let distance = |s: &i64| (1_000.0 * *s as f64 / ms - 1.0).abs();
     let nearest = USUAL_S.iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    let usual = nearest.filter(|s| distance(s) <= near).map(|s| s * 1_000);
-    let own = if ms < 1_000.0 { ms.round() as i64 } else { (ms / 1_000.0).round() as i64 * 1_000 };
-    usual.unwrap_or(own).clamp(1, INTERVAL_MS_MAX)
+    nearest.filter(|s| distance(s) <= near).map(|s| s * 1_000)
 }
 
 fn median(distances: &[i64]) -> f64 {
@@ -112,7 +120,7 @@ pub(super) fn of_frames<'a>(
             frames.iter().enumerate().filter(|(i, _)| present >> i & 1 == 1).map(|(_, frame)| frame.t_ms()).collect();
         let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let told = of_distances(&distances).or_else(|| of_any(&distances, &is_same)).or(match distances[..] {
-            [one] if is_last => Some(usual(one as f64, NEAR_CLEAR)),
+            [one] | [one, _] if is_last => Some(usual(one as f64, NEAR_CLEAR)),
             _ => None,
         });
         let is_enough = is_last || frames.len() >= FRAMES_MAX && distances.len() >= CLEAR;
@@ -209,18 +217,23 @@ mod tests {
         check(&[60.0, 60.0], Some(60));
         check(&[60.003, 59.998], Some(60));
         check(&[15.0, 15.0], Some(15));
-        check(&[70.0, 70.0], Some(70));
+        check(&[70.0, 70.0], None);
+        check(&[70.0, 70.0, 70.0], Some(70));
         check(&[60.05, 60.05], Some(60));
         check(&[62.0, 58.0], Some(60));
         // Missed scrapes.
-        check(&[120.0, 60.0], Some(60));
-        check(&[60.0, 240.1], Some(60));
+        check(&[120.0, 60.0], None);
+        check(&[120.0, 60.0, 60.0, 60.0], Some(60));
+        check(&[60.0, 240.1, 60.0, 60.0], Some(60));
+        check(&[60.0, 120.0, 120.0, 60.0, 180.0, 120.0, 120.0, 120.0], Some(60));
         check(&[120.0, 120.0], Some(120));
         // Scrapes that jitter by nearly half an interval.
         check(&[85.0, 40.0], None);
+        check(&[46.0, 134.0], None);
+        check(&[110.0, 112.0], None);
         check(&[85.0, 40.0, 66.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(60));
         check(&[85.0, 40.0, 126.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(60));
-        check(&[10_000.0, 10_000.0], Some(3_600));
+        check(&[10_000.0, 10_000.0, 10_000.0], Some(3_600));
         check(&[0.0, 0.0], None);
     }
 

@@ -44,7 +44,7 @@ use self::windows::WindowConfig;
 use crate::bounds::Bounds;
 use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
 use crate::expr::Plan;
-use crate::expr::eval::{EvalError, Vector};
+use crate::expr::eval::{EvalError, PartValue, Vector};
 use crate::expr::labelset::LabelSets;
 use crate::series::{Labels, Sample, TimestampMs};
 use crate::silence::{Calendar, Silence};
@@ -204,6 +204,7 @@ pub(crate) struct Shared {
     /// By leaf: why some of its samples are not known.
     incomplete_leaves: Vec<Option<EvalError>>,
     spare_vectors: Vec<Vector>,
+    values_of_parts: Vec<PartValue>,
     spare_frames: Vec<Frame>,
 }
 
@@ -232,6 +233,7 @@ impl Engine {
                 leaf_vectors: Vec::new(),
                 incomplete_leaves: Vec::new(),
                 spare_vectors: Vec::new(),
+                values_of_parts: Vec::new(),
                 spare_frames: Vec::new(),
             },
             touched: Vec::new(),

@@ -9,7 +9,10 @@ use super::host::{Host, first_step_from};
 use super::interval::{self, Told, Watch};
 use super::layout::Series;
 use super::pace::Pace;
+use super::row::{Missing, Why};
 use super::windows::Windows;
+use crate::expr::eval::Vector;
+use crate::expr::plan::{Leaf, Range, Rollup};
 use crate::series::TimestampMs;
 
 impl Host {
@@ -42,6 +45,37 @@ impl Host {
         if has_sample && let Some(interval_ms) = watch.see(frame.t_ms(), self.interval_ms) {
             self.interval_ms = Some(interval_ms);
             self.change_pace(shared);
+        }
+    }
+
+    /// Watches a series that arrives and gives no value over `[$range]`: it may be of a target that is scraped less often than the one
+    /// watched so far. `lacking` are the features without a value in the row of `t_ms`.
+    pub(super) fn watch_slow(&mut self, lacking: &[Missing], t_ms: TimestampMs, shared: &Shared) {
+        if self.watch.is_none() {
+            return;
+        }
+        let (plan, paced) = (&shared.config.plan, self.paced(shared));
+        let is_slow = |leaf: &u16| {
+            let by_scrapes = |leaf: &Leaf| matches!(leaf.rollup, Rollup::Range(_, Range::Scrapes));
+            plan.leaves.get(usize::from(*leaf)).is_some_and(by_scrapes)
+                && shared.leaf_vectors.get(usize::from(*leaf)).is_some_and(Vector::is_empty)
+                && self.slots.reads_live(*leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms)
+        };
+        let without = lacking.iter().filter(|missing| missing.why == Why::NoValue);
+        let leaves = without.filter_map(|missing| plan.leaves_of.get(usize::from(missing.feature))).flatten();
+        let slow: Vec<u16> = leaves.copied().filter(is_slow).collect();
+        if slow.is_empty() {
+            return;
+        }
+        let series = &self.slots.layout.series;
+        let reads_slow = |series: &Series| series.leaves.iter().any(|leaf| slow.contains(leaf));
+        let watched = self.watch.and_then(|watch| watch.slot).and_then(|slot| series.get(slot as usize));
+        if watched.is_none_or(|series| !reads_slow(series)) {
+            let is_live = |slot: &u32| self.slots.is_live(*slot, t_ms, paced.pace.spans.lookback_ms);
+            let slots = (0..).zip(series).filter(|(_, series)| reads_slow(series)).map(|(slot, _)| slot);
+            if let Some(slot) = slots.into_iter().find(is_live) {
+                self.watch = Some(Watch::new(Some(slot)));
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use super::host::Host;
 use super::row::{Missing, Why};
 use super::suspects::Reading;
 use super::{Output, Shared};
-use crate::expr::eval::{EvalError, Evaluation, Vector};
+use crate::expr::eval::{EvalError, Evaluation, Vector, give_back_parts};
 use crate::expr::plan::{Range, Rollup};
 use crate::expr::program::LeafId;
 use crate::series::TimestampMs;
@@ -23,6 +23,8 @@ impl Host {
             t_ms,
             leaves: &shared.leaf_vectors,
             incomplete: &shared.incomplete_leaves,
+            parts: &plan.parts,
+            values_of_parts: &mut shared.values_of_parts,
             shared_labels: &self.shared_labels,
             sets: &mut shared.sets,
             spare: &mut shared.spare_vectors,
@@ -39,7 +41,9 @@ impl Host {
                 f64::NAN
             }
         };
-        features.map(value).collect()
+        let values = features.map(value).collect();
+        give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
+        values
     }
 
     /// The features without a value in the row just evaluated.

@@ -8,7 +8,7 @@ pub(crate) mod date;
 mod functions;
 
 use super::labelset::{LabelSetId, LabelSets, SHARED};
-use super::program::{LeafId, Node, Scalar};
+use super::program::{LeafId, Node, PartId, Scalar};
 use crate::series::{Labels, TimestampMs};
 
 /// One element of a vector.
@@ -78,6 +78,17 @@ impl EvalError {
     }
 }
 
+/// What a part gave at a step; `None` where no feature has asked for it.
+pub type PartValue = Option<Result<Vector, EvalError>>;
+
+/// Ends a step of a host: what its parts gave is forgotten, and their vectors come to `spare`.
+pub fn give_back_parts(values: &mut Vec<PartValue>, spare: &mut Vec<Vector>) {
+    for mut vector in values.drain(..).flatten().flatten() {
+        vector.clear();
+        spare.push(vector);
+    }
+}
+
 /// Everything that an evaluation reads, and the vectors that it borrows for intermediate results.
 #[derive(Debug)]
 pub struct Evaluation<'a> {
@@ -88,6 +99,10 @@ pub struct Evaluation<'a> {
     /// By leaf: why samples of it are not known, if so. To take it for empty would be wrong, as in `x or vector(0)`. All are
     /// known where this is shorter.
     pub incomplete: &'a [Option<EvalError>],
+    /// The parts of the plan.
+    pub parts: &'a [Node],
+    /// What they gave, in the same order: nothing of another host or step, see [`give_back_parts`].
+    pub values_of_parts: &'a mut Vec<PartValue>,
     /// The labels that all series of the host have with the same value, which stand as [`SHARED`] in its label sets.
     pub shared_labels: &'a Labels,
     /// The shard's label sets.
@@ -121,9 +136,29 @@ impl Evaluation<'_> {
         Ok(out)
     }
 
+    fn part(&mut self, id: PartId) -> Result<Vector, EvalError> {
+        let (parts, index) = (self.parts, usize::from(id));
+        if let Some(Some(known)) = self.values_of_parts.get(index) {
+            let known = known.as_ref().map_err(|why| *why)?;
+            let mut out = self.spare.pop().unwrap_or_default();
+            out.extend_from_slice(known);
+            return Ok(out);
+        }
+        let value = self.vector(&parts[index]);
+        let kept = value.as_ref().map_err(|why| *why).map(|vector| {
+            let mut kept = self.spare.pop().unwrap_or_default();
+            kept.extend_from_slice(vector);
+            kept
+        });
+        self.values_of_parts.resize_with(parts.len(), || None);
+        self.values_of_parts[index] = Some(kept);
+        value
+    }
+
     fn vector(&mut self, node: &Node) -> Result<Vector, EvalError> {
         match node {
             Node::Leaf(leaf) => self.leaf(*leaf),
+            Node::Part(part) => self.part(*part),
             Node::Unique(argument) => {
                 let vector = self.vector(argument)?;
                 self.unique(vector)

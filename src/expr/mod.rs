@@ -10,6 +10,7 @@ pub mod labelset;
 pub(crate) mod naive;
 mod over;
 mod parse;
+mod parts;
 pub mod plan;
 pub mod program;
 mod range_function;

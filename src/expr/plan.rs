@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::labelset::{Grouping, GroupingId};
 use super::parse::{self, Refusal};
+use super::parts;
 use super::program::{LeafId, Node};
 use super::range_function::RangeFunction;
 use super::selector::Selector;
@@ -149,6 +150,8 @@ pub struct Plan {
     pub leaves: Vec<Leaf>,
     /// One program per feature, in the order given.
     pub features: Vec<Node>,
+    /// What stands in several places of the programs.
+    pub parts: Vec<Node>,
     /// By feature, the leaves that it reads, in the order in which they stand.
     pub leaves_of: Vec<Box<[LeafId]>>,
     /// Every distinct grouping of aggregations and matches.
@@ -261,7 +264,7 @@ impl Builder {
     fn finish(
         self,
         ids: Vec<FeatureId>,
-        (features, leaves_of): (Vec<Node>, Vec<Box<[LeafId]>>),
+        (mut features, leaves_of): (Vec<Node>, Vec<Box<[LeafId]>>),
         lookback_ms: i64,
     ) -> Plan {
         let mut metrics = vec![UP_NAME.to_owned()];
@@ -277,10 +280,12 @@ impl Builder {
             }
             leaves_by_metric.entry(name.to_owned()).or_default().push(id);
         }
+        let parts = parts::take_common(&mut features);
         Plan {
             ids,
             leaves: self.leaves,
             features,
+            parts,
             leaves_of,
             groupings: self.groupings.into(),
             metrics,

@@ -6,11 +6,16 @@ use crate::series::Labels;
 /// Index of a leaf in the plan.
 pub type LeafId = u16;
 
+/// Index of a part in the plan.
+pub type PartId = u16;
+
 /// A node that gives a vector.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Node {
     /// The vector of a leaf.
     Leaf(LeafId),
+    /// The vector of a part that stands in several places.
+    Part(PartId),
     /// The vector as it is, where no two elements have the same labels; else an error. Stands where Prometheus drops metric
     /// names and then refuses series that differed in their name alone.
     Unique(Box<Node>),
@@ -107,6 +112,51 @@ pub enum Node {
     },
     /// A part of the date: of the step without an argument.
     Date(DatePart, Option<Box<Node>>),
+}
+
+impl Node {
+    /// Calls `f` with each vector that it reads, those within its numbers included, but not with theirs.
+    pub(super) fn for_each_operand(&mut self, f: &mut dyn FnMut(&mut Self)) {
+        match self {
+            Self::Leaf(_) | Self::Part(_) | Self::Date(_, None) => {}
+            Self::OfScalar(number) => number.for_each_operand(f),
+            Self::Unique(argument)
+            | Self::Map(_, argument)
+            | Self::Aggregate { argument, .. }
+            | Self::Absent { argument, .. }
+            | Self::Date(_, Some(argument)) => f(argument),
+            Self::Clamp { vector, low, high } => {
+                f(vector);
+                low.for_each_operand(f);
+                high.for_each_operand(f);
+            }
+            Self::Round { vector: argument, to: number }
+            | Self::WithScalar { vector: argument, scalar: number, .. }
+            | Self::Quantile { argument, phi: number, .. }
+            | Self::Ranked { argument, k: number, .. } => {
+                f(argument);
+                number.for_each_operand(f);
+            }
+            Self::Matched { left, right, .. } | Self::Set { left, right, .. } => {
+                f(left);
+                f(right);
+            }
+        }
+    }
+}
+
+impl Scalar {
+    fn for_each_operand(&mut self, f: &mut dyn FnMut(&mut Node)) {
+        match self {
+            Self::Number(_) | Self::Time => {}
+            Self::Of(node) => f(node),
+            Self::Negate(number) => number.for_each_operand(f),
+            Self::Binary(_, left, right) => {
+                left.for_each_operand(f);
+                right.for_each_operand(f);
+            }
+        }
+    }
 }
 
 /// A node that gives one number, whatever the host has.

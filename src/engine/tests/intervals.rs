@@ -108,6 +108,23 @@ fn another_interval_is_followed_and_costs_no_wrong_row() {
 }
 
 #[test]
+fn a_slow_target_that_begins_later_is_followed() {
+    let mut engine = engine_at(None);
+    let begins_ms = 1_200_000;
+    let sent_at = |t_ms: i64| {
+        let slow = (t_ms >= begins_ms && t_ms % 90_000 == 0).then(|| point("c", "x", t_ms, t_ms as f64 / 1_000.0));
+        std::iter::once(point("g", "", t_ms, 1.0)).chain(slow).collect::<Vec<_>>()
+    };
+    let mut out = Output::default();
+    for t_ms in (0..400).map(|k| k * 15_000) {
+        send(&mut engine, &sent_at(t_ms), t_ms, &mut out);
+    }
+    assert_eq!(out.statuses.last().unwrap().interval_ms, Some(90_000));
+    let settled: Vec<&Row> = out.rows.iter().filter(|row| row.t_ms > begins_ms + 12 * 90_000).collect();
+    assert!(settled.len() > 30 && settled.iter().all(|row| (row.values[1] - 1.0).abs() < 1e-9), "{settled:?}");
+}
+
+#[test]
 fn a_range_that_is_too_short_is_told_as_that() {
     let mut engine = engine_at(None);
     let out = play(&mut engine, (0..20).map(|k| k * 120_000));

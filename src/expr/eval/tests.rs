@@ -66,6 +66,8 @@ fn evaluate(expr: &str) -> Result<Option<f64>, EvalError> {
         t_ms: T_MS,
         leaves: &leaves,
         incomplete: &[],
+        parts: &plan.parts,
+        values_of_parts: &mut Vec::new(),
         shared_labels: &Labels::default(),
         sets: &mut sets,
         spare: &mut Vec::new(),
@@ -372,23 +374,26 @@ fn names() {
 
 #[test]
 fn nothing_is_allocated_for_vectors_once_warm() {
-    let expr =
-        "sum(topk(2, reads) / on (device) group_left (model) disk_info) + count(cpu and cpu > 0.2) + absent(missing)";
+    let expr = "sum(topk(2, reads) / on (device) group_left (model) disk_info) + count(cpu and cpu > 0.2) + absent(missing) + count(cpu > 0.2)";
     let plan = Plan::compile(&[FeatureSource { name: "f", expr, at: "t" }], 300_000).unwrap();
     let mut sets = LabelSets::new(plan.groupings.clone());
     let leaves = vec![Vector::new(); plan.leaves.len()];
-    let mut spare = Vec::new();
+    assert!(!plan.parts.is_empty());
+    let (mut spare, mut values_of_parts) = (Vec::new(), Vec::new());
     let mut run = |spare: &mut Vec<Vector>| {
         Evaluation {
             t_ms: T_MS,
             leaves: &leaves,
             incomplete: &[],
+            parts: &plan.parts,
+            values_of_parts: &mut values_of_parts,
             shared_labels: &Labels::default(),
             sets: &mut sets,
             spare,
         }
         .value(&plan.features[0])
         .unwrap();
+        give_back_parts(&mut values_of_parts, spare);
         spare.len()
     };
     let warm = run(&mut spare);
