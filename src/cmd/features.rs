@@ -135,7 +135,15 @@ fn quoted(text: &str) -> std::borrow::Cow<'_, str> {
 fn summary(history: &History, found: &Found, names: &[&str], step_ms: i64) -> String {
     let totals = history.totals();
     let (decoded, counts) = (&totals.decoded, &totals.counts);
-    let dropped = [Event::Late, Event::Duplicate, Event::Hosts, Event::SeriesPerHost, Event::InvalidLabels];
+    let dropped = [
+        Event::Late,
+        Event::Duplicate,
+        Event::Replica,
+        Event::NoHost,
+        Event::Hosts,
+        Event::SeriesPerHost,
+        Event::InvalidLabels,
+    ];
     let n_dropped: u64 = dropped.iter().map(|event| counts.get(*event)).sum();
     let n_rows = counts.get(Event::RowClosed);
     let pieces = if history.progress().is_some() { "chunks" } else { "bodies" };

@@ -121,7 +121,7 @@ fn identity(mut map: Map<'_>, identity: &mut Identity) {
         own.or(dropped.iter().any(|d| d == name).then_some("`identity.drop` removes it"))
     };
     set(&mut identity.keep, label_list(&mut map, "keep", refused));
-    identity.keep.retain(|name| *name != identity.label);
+    identity.keep.retain(|name| *name != identity.label && !dropped.contains(name));
     identity.is_drop_default = explicit.is_none();
     set(&mut identity.drop, explicit);
     if identity.is_drop_default {

@@ -7,6 +7,9 @@ use crate::series::{TimestampMs, is_stale};
 
 /// How long a host's first frames wait for more, to tell how often it is scraped: one that is scraped each 15 minutes has told it.
 pub const FRAME_WAIT_MS_MAX: i64 = 3_600_000;
+/// Two samples of one series that are nearer than this are one scrape by two senders that nothing tells apart: nobody scrapes as often.
+/// The later one is dropped: where it was read first, a counter would seem to have begun anew.
+pub(super) const REPEAT_MS: i64 = 250;
 
 /// Samples of one host with one timestamp.
 #[derive(Debug, Default)]
@@ -38,6 +41,13 @@ impl Frame {
     /// The timestamp.
     pub(super) fn t_ms(&self) -> TimestampMs {
         self.t_ms
+    }
+
+    /// Drops the numbers of slots for which `is_known`, stale markers not; returns how many.
+    pub(super) fn drop_numbers(&mut self, is_known: impl Fn(u32) -> bool) -> u64 {
+        let cells = (self.first_slot..).zip(&mut self.values);
+        let known = cells.filter(|(slot, value)| !is_absent(**value) && !is_stale(**value) && is_known(*slot));
+        known.map(|(_, value)| *value = ABSENT).count() as u64
     }
 
     /// Whether it came so long before `now_ms` that what it waits for may never come.

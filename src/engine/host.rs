@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::applicable::{Applicable, Lacking};
 use super::counts::Event;
 use super::discovery::{Found, selection_class};
-use super::frames::{self, Frames, Inserted};
+use super::frames::{self, Frames, Inserted, REPEAT_MS};
 use super::interval::Watch;
 use super::layout::Layout;
 use super::pace::Paced;
@@ -213,17 +213,19 @@ impl Host {
         shared: &Shared,
         out: &mut Output,
     ) -> bool {
-        if self.senders.is_heard(slot, sender, samples) {
+        let said = Said { sender, samples, is_up: false, now_ms: shared.now_ms };
+        if self.senders.is_heard(slot, said) {
             return true;
         }
-        let said = Said { sender, samples, is_up: self.slots.is_up(slot) };
+        let said = Said { is_up: self.slots.is_up(slot), ..said };
         let hearing = self.senders.contest(slot, said, self.interval_ms(shared), &shared.sender_names);
         count_hearing(hearing, samples, out)
     }
 
     /// The same of a series that the host doesn't know; `run` are the series that came with it.
     pub(super) fn hear_new(&mut self, found: &Found<'_>, run: &[Found<'_>], shared: &Shared, out: &mut Output) -> bool {
-        let hearing = self.senders.hear_new(found, run, self.interval_ms(shared), &shared.sender_names);
+        let known = (self.interval_ms(shared), shared.now_ms);
+        let hearing = self.senders.hear_new(found, run, known, &shared.sender_names);
         count_hearing(hearing, found.samples, out)
     }
 
@@ -284,7 +286,11 @@ impl Host {
         while let Some(oldest_ms) = self.frames.oldest_ms().filter(|t_ms| *t_ms <= until_ms) {
             // Before the frame is taken: closing a step may renumber the series of every pending frame.
             self.close_before_frame(oldest_ms, shared, out);
-            let Some(frame) = self.frames.take() else { break };
+            let Some(mut frame) = self.frames.take() else { break };
+            if oldest_ms.saturating_sub(self.applied_ms) < REPEAT_MS {
+                let n = frame.drop_numbers(|slot| self.slots.is_live(slot, oldest_ms, REPEAT_MS));
+                out.counts.add(Event::Duplicate, n);
+            }
             self.applied_ms = oldest_ms;
             let may_grow = self.slots.n_samples() < shared.config.limits.samples_per_host;
             if !may_grow {

@@ -2,7 +2,7 @@
 //!
 //! Pure. The first scrapes tell it; later ones are watched, in case it changes. Scrapes jitter, and some are missed.
 
-use super::frames::Frame;
+use super::frames::{Frame, REPEAT_MS};
 use crate::series::TimestampMs;
 
 /// Distances about as long as the shortest that are enough where all are, and their mean is an interval that people write.
@@ -116,8 +116,9 @@ pub(super) fn of_frames<'a>(
     }
     let mut longest: Option<(i64, u32)> = None;
     for (present, slot, _) in groups.into_iter().filter(|(.., n)| *n as f64 >= GROUP_MIN * n_slots as f64) {
-        let times: Vec<TimestampMs> =
+        let mut times: Vec<TimestampMs> =
             frames.iter().enumerate().filter(|(i, _)| present >> i & 1 == 1).map(|(_, frame)| frame.t_ms()).collect();
+        times.dedup_by(|later, earlier| *later - *earlier < REPEAT_MS);
         let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let told = of_distances(&distances).or_else(|| of_any(&distances, &is_same)).or(match distances[..] {
             [one] | [one, _] if is_last => Some(usual(one as f64, NEAR_CLEAR)),

@@ -84,14 +84,23 @@ pub(super) struct Said<'a> {
     pub(super) samples: &'a [Sample],
     /// Whether the series is an `up`.
     pub(super) is_up: bool,
+    /// Now, on the caller's clock: a sender whose own runs ahead is not taken for one that speaks later.
+    pub(super) now_ms: TimestampMs,
+}
+
+impl Said<'_> {
+    /// Time of the newest sample, which is not in the future.
+    fn newest_ms(&self) -> TimestampMs {
+        self.samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms).min(self.now_ms)
+    }
 }
 
 impl Senders {
-    /// Whether `sender` is the one that is heard, which says `samples` of the series in `slot`.
+    /// Whether the one that is heard says it, of the series in `slot`.
     #[inline]
-    pub(super) fn is_heard(&mut self, slot: u32, sender: SenderKey, samples: &[Sample]) -> bool {
+    pub(super) fn is_heard(&mut self, slot: u32, said: Said<'_>) -> bool {
         let place = self.place(slot);
-        self.elections.get_mut(place).is_none_or(|election| election.is_heard(sender, samples))
+        self.elections.get_mut(place).is_none_or(|election| election.is_heard(said))
     }
 
     /// What becomes of what a sender says that was not the one that is heard.
@@ -108,17 +117,17 @@ impl Senders {
         &mut self,
         found: &Found<'_>,
         run: &[Found<'_>],
-        interval_ms: Option<i64>,
+        (interval_ms, now_ms): (Option<i64>, TimestampMs),
         names: &Names,
     ) -> Hearing {
         let place = self.place_of(found, run);
         let Found { sender, samples, is_up, .. } = *found;
-        self.hear_of(place, Said { sender, samples, is_up }, interval_ms, names)
+        self.hear_of(place, Said { sender, samples, is_up, now_ms }, interval_ms, names)
     }
 
     fn hear_of(&mut self, place: usize, said: Said<'_>, interval_ms: Option<i64>, names: &Names) -> Hearing {
         let Some(election) = self.elections.get_mut(place) else { return Hearing::Heard };
-        if election.is_heard(said.sender, said.samples) {
+        if election.is_heard(said) {
             election.writes_up |= said.is_up;
             return Hearing::Heard;
         }
@@ -193,12 +202,12 @@ impl Senders {
 }
 
 impl Election {
-    /// Whether `sender` is the elected one.
+    /// Whether the elected one says it.
     #[inline]
-    fn is_heard(&mut self, sender: SenderKey, samples: &[Sample]) -> bool {
-        let is_elected = sender == self.elected;
+    fn is_heard(&mut self, said: Said<'_>) -> bool {
+        let is_elected = said.sender == self.elected;
         if is_elected {
-            self.newest_ms = self.newest_ms.max(newest_of(samples));
+            self.newest_ms = self.newest_ms.max(said.newest_ms());
         }
         is_elected
     }
@@ -206,7 +215,7 @@ impl Election {
     /// Whether a sender that is not heard is from now on. It is where the elected one has been silent; and one without replica labels
     /// where it writes the `up` and the elected one doesn't: then the others' labels are of their series, not of a sender.
     fn is_next(&mut self, said: Said<'_>, interval_ms: Option<i64>) -> bool {
-        let t_ms = newest_of(said.samples);
+        let t_ms = said.newest_ms();
         let known = self.others.iter().position(|other| other.key == said.sender);
         let place = known.unwrap_or_else(|| {
             if self.others.len() >= OTHERS_MAX {
@@ -234,11 +243,6 @@ impl Election {
         self.newest_ms = self.newest_ms.max(t_ms);
         true
     }
-}
-
-/// Time of the newest of `samples`, which come in order.
-fn newest_of(samples: &[Sample]) -> TimestampMs {
-    samples.last().map_or(TimestampMs::MIN, |sample| sample.t_ms)
 }
 
 fn job_of(found: &Found<'_>) -> u64 {
@@ -302,11 +306,18 @@ mod tests {
 
     /// Samples of senders 1 and 2 (and 0) at these seconds with scrapes each 15 s: which are heard.
     fn check(is_up: bool, interval_ms: Option<i64>, samples: &[(SenderKey, i64)], expected: &str) {
+        check_ahead(0, is_up, interval_ms, samples, expected);
+    }
+
+    /// The same where the clock of sender 2 runs ahead of ours.
+    fn check_ahead(ahead_ms: i64, is_up: bool, interval_ms: Option<i64>, samples: &[(SenderKey, i64)], expected: &str) {
+        let mut now_ms = 0;
         let first = Election { job: 0, elected: 1, newest_ms: 0, writes_up: false, others: Vec::new() };
         let mut senders = Senders { elections: vec![first], ..Senders::default() };
         let hearing = |(sender, t_s): &(SenderKey, i64)| {
             let samples = [Sample { t_ms: t_s * 1_000, value: 0.0 }];
-            let said = Said { sender: *sender, samples: &samples, is_up };
+            now_ms = t_s * 1_000 - if *sender == 2 { ahead_ms } else { 0 };
+            let said = Said { sender: *sender, samples: &samples, is_up, now_ms };
             match senders.hear_of(0, said, interval_ms, &Names::default()) {
                 Hearing::Heard => '.',
                 Hearing::Elected => '!',
@@ -328,6 +339,14 @@ mod tests {
         check(true, known, &[(1, 15), (2, 15), (2, 15)], ".--");
         // While the interval is not known, the other sender's own scrapes tell when the first one should have come.
         check(true, None, &[(1, 0), (2, 24), (2, 84), (2, 144), (2, 204)], ".--!.");
+    }
+
+    #[test]
+    fn a_sender_whose_clock_runs_ahead_takes_nothing_over() {
+        let known = Some(15_000);
+        check_ahead(540_000, true, known, &[(1, 0), (2, 547), (1, 15), (2, 562), (1, 30)], ".-.-.");
+        // Once the first one is silent, on our clock.
+        check_ahead(45_000, true, known, &[(1, 0), (2, 52), (2, 67), (2, 82), (1, 45), (2, 97)], ".--!-.");
     }
 
     #[test]

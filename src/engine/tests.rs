@@ -446,7 +446,16 @@ fn naive_row(points: &[Point], t_ms: i64) -> [f64; 3] {
                 _ => samples.push(Sample { t_ms: p.t_ms, value: p.value }),
             }
         }
-        samples
+        // One scrape by two senders.
+        let mut kept: Vec<Sample> = Vec::new();
+        for sample in samples {
+            let is_number = |sample: &Sample| !crate::series::is_stale(sample.value);
+            let near = kept.last().filter(|last| is_number(last) && sample.t_ms - last.t_ms < frames::REPEAT_MS);
+            if near.is_none() || !is_number(&sample) {
+                kept.push(sample);
+            }
+        }
+        kept
     };
     let finite = |v: Option<f64>| v.filter(|v| v.is_finite()).unwrap_or(f64::NAN);
     let devices = [series("c", "x"), series("c", "y")];

@@ -107,6 +107,26 @@ fn another_interval_is_followed_and_costs_no_wrong_row() {
     assert_eq!((settled.len() > 40, settled.last().unwrap().step_ms), (true, 120_000));
 }
 
+/// Two vmagents without a label of their own have the same offset: their scrapes are a few milliseconds apart, in any order.
+#[test]
+fn two_senders_that_nothing_tells_apart_cost_no_row() {
+    let mut out = Output::default();
+    let mut engine = engine_at(None);
+    for k in 0..80 {
+        let t_ms = k * 15_000;
+        // Whoever comes later has read earlier: to the counter it would be a restart.
+        let scrape = |after_ms: i64| {
+            let (t_ms, count) = (t_ms + after_ms, (t_ms - after_ms) as f64);
+            [point("g", "", t_ms, count), point("c", "x", t_ms, count / 1_000.0)]
+        };
+        send(&mut engine, &[scrape(0), scrape(4 + k % 3)].concat(), t_ms + 9, &mut out);
+    }
+    assert_eq!(out.statuses.last().unwrap().interval_ms, Some(15_000));
+    let settled: Vec<&Row> = out.rows.iter().skip(2).collect();
+    assert!(settled.len() > 15 && settled.iter().all(|row| (row.values[1] - 1.0).abs() < 1e-3), "{settled:?}");
+    assert!(out.counts.get(Event::Duplicate) >= 150, "{}", out.counts.get(Event::Duplicate));
+}
+
 #[test]
 fn a_slow_target_that_begins_later_is_followed() {
     let mut engine = engine_at(None);
