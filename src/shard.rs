@@ -415,8 +415,8 @@ impl Metrics {
         for (feature, error) in &out.feature_errors {
             let name = plan.ids.get(*feature as usize).map_or("", |id| id.name.as_ref());
             let counter = self.feature_errors.with_label_values(&[name, error.as_str()]);
-            // What has just begun comes by itself.
-            if counter.get() == 0 && *error != EvalError::JustBegun {
+            // What has just begun comes by itself, and senders are told of with their label.
+            if counter.get() == 0 && !matches!(error, EvalError::JustBegun | EvalError::TwoSenders) {
                 tracing::warn!(feature = name, "a feature has no value on some host: {}", error.advice());
             }
             counter.inc();

@@ -6,7 +6,10 @@ use crate::expr::plan::RANGE_INTERVALS;
 /// What to do about a host whose senders differ in `labels`.
 #[must_use]
 pub fn twins_advice(labels: &str) -> String {
-    format!("two senders write this host at once, and their series differ in {labels} alone: add it to `identity.drop`")
+    format!(
+        "two senders write this host at once, and their series differ in {labels} alone: add it to `identity.drop` and restart (a list \
+         there replaces the default one)"
+    )
 }
 
 /// What to do about a range of `selector` that is too short for a host that is scraped each `interval_ms`.

@@ -45,7 +45,7 @@ pub(super) struct Host {
     /// Whom it is scraped from.
     targets: Targets,
     /// Series that two senders write at once.
-    twins: Option<Twins>,
+    pub(super) twins: Option<Twins>,
     pub(super) frames: Frames,
     /// Newest timestamp of any sample.
     newest_ms: TimestampMs,
@@ -139,7 +139,8 @@ impl Host {
         let twins = self.twins.as_ref()?;
         let interval_ms = self.interval_ms(shared)?;
         let age_ms = interval_ms.saturating_mul(2);
-        let is_live = |slot: &u32| self.slots.is_live(*slot, self.newest_ms, age_ms);
+        // As of what was applied: newer samples still wait.
+        let is_live = |slot: &u32| self.slots.is_live(*slot, self.applied_ms, age_ms);
         twins.slots.iter().all(is_live).then(|| Arc::clone(&twins.labels))
     }
 

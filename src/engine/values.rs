@@ -30,6 +30,7 @@ impl Host {
             spare: &mut shared.spare_vectors,
         };
         let features = (0..).zip(&plan.features);
+        let has_twins = self.twins.is_some();
         let value = |(feature, node)| match evaluation.value(node) {
             Ok(Some(value)) if value.is_finite() => {
                 let reading = Reading { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
@@ -37,7 +38,8 @@ impl Host {
             }
             Ok(_) => f64::NAN,
             Err(error) => {
-                out.feature_errors.push((feature, error));
+                let is_by_senders = matches!(error, EvalError::ManyValues | EvalError::ManyToMany) && has_twins;
+                out.feature_errors.push((feature, if is_by_senders { EvalError::TwoSenders } else { error }));
                 f64::NAN
             }
         };

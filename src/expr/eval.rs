@@ -36,6 +36,8 @@ pub enum EvalError {
     SamplesNotKept,
     /// It is evaluated since a moment ago only: what it read before then is not known.
     JustBegun,
+    /// Two senders write the host at once, and their series differ in a label, so that there are too many of them.
+    TwoSenders,
     /// The k of `topk` or `bottomk` is no number or out of bounds.
     BadParameter,
 }
@@ -50,6 +52,7 @@ impl EvalError {
             Self::SameLabels => "same_labels",
             Self::SamplesNotKept => "samples_not_kept",
             Self::JustBegun => "just_begun",
+            Self::TwoSenders => "two_senders",
             Self::BadParameter => "bad_parameter",
         }
     }
@@ -72,6 +75,9 @@ impl EvalError {
             }
             Self::JustBegun => {
                 "it came with the last reload and waits until its range is full, or the lookback has passed: nothing is to be done"
+            }
+            Self::TwoSenders => {
+                "two senders write the host at once, and their series differ in a label: add it to `identity.drop`"
             }
             Self::BadParameter => "the k of its topk or bottomk is no number from 0 on",
         }

@@ -201,7 +201,7 @@ fn advice(view: &HostView) -> Vec<String> {
 fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
     let reason = |why: Why| -> Option<Cow<'a, str>> {
         Some(match why {
-            Why::Error(EvalError::ManyValues) if view.status.twin_labels.is_some() => {
+            Why::Error(EvalError::TwoSenders) if view.status.twin_labels.is_some() => {
                 twins_advice(view.status.twin_labels.as_deref().unwrap_or_default()).into()
             }
             Why::Error(error) => error.advice().into(),

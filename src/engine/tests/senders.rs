@@ -88,10 +88,60 @@ fn senders_that_differ_in_an_unknown_label_are_named() {
         scrape_by(&mut engine, ("prom", "two"), t_ms + 7_000, 0.0, &mut out);
     }
     assert_eq!(out.statuses.last().unwrap().twin_labels.as_deref(), Some("prom"));
+    // So often that what was applied is older than two scrapes.
+    let (mut engine, mut out) = (super::engine(), Output::default());
+    for t_ms in (0..600_000).step_by(5_000) {
+        scrape_by(&mut engine, ("prom", "one"), t_ms, 0.0, &mut out);
+        scrape_by(&mut engine, ("prom", "two"), t_ms + 2_000, 0.0, &mut out);
+    }
+    assert_eq!(out.statuses.last().unwrap().twin_labels.as_deref(), Some("prom"));
+    assert!(out.feature_errors.iter().all(|(_, error)| *error != EvalError::ManyValues), "{:?}", out.feature_errors);
     // A label that changed is no second sender.
     let mut engine = super::engine();
     for t_ms in (0..600_000).step_by(15_000) {
         scrape_by(&mut engine, ("team", if t_ms < 300_000 { "old" } else { "new" }), t_ms, 0.0, &mut out);
     }
     assert_eq!(out.statuses.last().unwrap().twin_labels, None);
+}
+
+/// As a kubelet has, or a blackbox exporter with several modules.
+#[test]
+fn two_paths_of_one_target_are_no_two_senders() {
+    let (mut engine, mut out) = (engine(), Output::default());
+    for t_ms in (0..600_000).step_by(15_000) {
+        let mut batch = SampleBatch::default();
+        for (metric, path) in [("up", "/metrics"), ("g", "/metrics"), ("up", "/probes"), ("c", "/probes")] {
+            let labels = [(METRIC_NAME, metric), ("instance", "a"), ("job", "node"), ("metrics_path", path)];
+            batch.push(labels, "a", 0, &[Sample { t_ms, value: t_ms as f64 }]);
+        }
+        engine.apply(Input::Samples { batch: &batch, now_ms: t_ms }, &mut out);
+    }
+    assert_eq!(out.statuses.last().unwrap().twin_labels, None);
+}
+
+#[test]
+fn senders_are_told_apart_without_up_where_many_metrics_come_twice() {
+    let sources: Vec<String> = (0..9).map(|i| format!("m{i}")).collect();
+    let sources: Vec<_> = sources.iter().map(|expr| FeatureSource { name: "f", expr, at: "test" }).collect();
+    let twins = |n_metrics: usize| {
+        let mut engine = engine_with(|config| {
+            config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+            config.windows.scored = Vec::new();
+            config.limits.series_per_host = 100;
+        });
+        let mut out = Output::default();
+        for t_ms in (0..600_000).step_by(15_000) {
+            let mut batch = SampleBatch::default();
+            for (i, prom) in (0..n_metrics).flat_map(|i| [(i, "one"), (i, "two")]) {
+                let metric = format!("m{i}");
+                let labels = [(METRIC_NAME, metric.as_str()), ("instance", "a"), ("prom", prom)];
+                batch.push(labels, "a", 0, &[Sample { t_ms, value: t_ms as f64 }]);
+            }
+            engine.apply(Input::Samples { batch: &batch, now_ms: t_ms }, &mut out);
+        }
+        out.statuses.last().unwrap().twin_labels.clone()
+    };
+    assert_eq!(twins(9).as_deref(), Some("prom"));
+    // As `cpu` of node_cpu_seconds_total and a few others.
+    assert_eq!(twins(3), None);
 }
