@@ -20,7 +20,7 @@ pub(super) struct Suspects(Vec<Suspect>);
 struct Suspect {
     /// Index of the configured feature.
     feature: u16,
-    /// The first row whose ranges begin at or after the row of the last value out of bounds.
+    /// The first row whose ranges begin at or after the row of the first value out of bounds.
     until_ms: TimestampMs,
 }
 
@@ -58,9 +58,8 @@ impl Suspects {
         if possible.is_none() {
             out.push(OutOfBounds { host: Arc::clone(host), feature, value });
         }
-        if possible.is_none() {
+        if possible.is_none() && !is_suspect {
             let until_ms = t_ms.saturating_add(config.plan.range_ms(feature, spans).max(1));
-            self.0.retain(|suspect| suspect.feature != feature);
             self.0.push(Suspect { feature, until_ms });
         }
         possible.filter(|_| !is_suspect).unwrap_or(f64::NAN)

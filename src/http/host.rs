@@ -198,6 +198,9 @@ fn advice(view: &HostView) -> Vec<String> {
     view.status.twin_labels.as_deref().map(twins_advice).into_iter().collect()
 }
 
+/// Longer selectors, such as the preset's of network devices, are not given as a reason: nobody reads them.
+const SELECTOR_BYTES_MAX: usize = 160;
+
 fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
     let reason = |why: Why| -> Option<Cow<'a, str>> {
         Some(match why {
@@ -211,14 +214,23 @@ fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec
             }
             Why::Unmatched(leaf) => {
                 let selector = meta.selectors.get(usize::from(leaf))?;
-                format!("{selector} has no value in the newest row: nothing that it selects arrives").into()
+                match selector.split_once('{') {
+                    Some((metric, _)) if !metric.is_empty() && selector.len() > SELECTOR_BYTES_MAX => {
+                        format!("no series of {metric} arrives that its expression selects").into()
+                    }
+                    _ => format!("no series arrives that {selector} selects").into(),
+                }
             }
             Why::OutOfBounds => {
                 "out of bounds: the expression gives a value that the feature cannot take (`features[].bounds`), or did so within its \
                  range"
                     .into()
             }
-            Why::NoValue => "its series are there, but the expression has no value in the newest row".into(),
+            Why::NoValue => {
+                "its series are there, but the expression gives nothing of them in the newest row: a rate waits for a second sample, \
+                 and nothing comes of a division by zero or a comparison that doesn't hold"
+                    .into()
+            },
         })
     };
     let of_feature = |missing: &row::Missing| {

@@ -408,8 +408,8 @@ async fn one_host() {
                 {"t_ms":1699999940000,"values":[0.75,null,0.5],"expected":[0.25,null,0.5],"mse":2.0,"score":2.0,"flag":true}],
         "contributions":[{"feature":"cpu","share":0.75,"actual":0.75,"expected":0.25},
                          {"feature":"disk","share":0.25,"actual":0.5,"expected":0.5}],
-        "missing":[{"feature":"mem","reason":"its series are there, but the expression has no value in the newest row"}],
-        "not_applicable":[{"feature":"disk","reason":"its series are there, but the expression has no value in the newest row"}],
+        "missing":[{"feature":"mem","reason":"its series are there, but the expression gives nothing of them in the newest row: a rate waits for a second sample, and nothing comes of a division by zero or a comparison that doesn't hold"}],
+        "not_applicable":[{"feature":"disk","reason":"its series are there, but the expression gives nothing of them in the newest row: a rate waits for a second sample, and nothing comes of a division by zero or a comparison that doesn't hold"}],
         "events":[]}}"#,
     );
     assert_eq!(get(&s, "/api/v1/hosts/a%2F%C3%BC%3a1").await, expected);

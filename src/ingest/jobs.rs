@@ -34,6 +34,9 @@ const TEXT_BYTES_MAX: usize = 128;
 /// Prefixes that exporters of every kind have: they tell nothing about the kind.
 const GENERIC: [&str; 6] = ["go_", "process_", "promhttp_", "python_", "scrape_", UP_NAME];
 
+/// What there is of every scrape, whatever the exporter.
+const OF_SCRAPES: [&str; 2] = ["scrape_", UP_NAME];
+
 /// Of our own metrics: whoever sends all that is scraped sends them too, and that needs no line.
 const OWN_PREFIX: &str = "outlierd_";
 
@@ -149,7 +152,7 @@ impl Table {
 
     fn add(&mut self, series: &SeriesSummary<'_>, now_ms: TimestampMs) {
         let name = text(series.job);
-        if !self.jobs.contains_key(&name) && !self.has_place(now_ms) {
+        if !self.jobs.contains_key(&name) && !self.has_place(now_ms, series.is_read) {
             self.left_out.add(label_hash("job", &name));
             return;
         }
@@ -169,17 +172,23 @@ impl Table {
             prefix.used.add(series.hash);
         }
         if !series.has_identity {
-            job.without_identity.add(series);
+            job.without_identity.add(series, &self.identity);
         }
     }
 
-    /// Whether there is room for one more job, made by forgetting one that has long been silent.
-    fn has_place(&mut self, now_ms: TimestampMs) -> bool {
+    /// Whether there is room for one more job, made by forgetting one that has long been silent, or for one that features read by
+    /// forgetting one that they don't.
+    fn has_place(&mut self, now_ms: TimestampMs, is_read: bool) -> bool {
         if self.jobs.len() < JOBS_MAX {
             return true;
         }
         let silent = |(_, job): &(&String, &Job)| job.last_ms < now_ms.saturating_sub(FORGET_MS);
-        let Some(name) = self.jobs.iter().find(silent).map(|(name, _)| name.clone()) else { return false };
+        let unread = |(_, job): &(&String, &Job)| is_read && !job.is_used() && job.without_identity.read.is_empty();
+        let Some(name) =
+            self.jobs.iter().find(silent).or_else(|| self.jobs.iter().find(unread)).map(|(name, _)| name.clone())
+        else {
+            return false;
+        };
         self.jobs.remove(&name);
         true
     }
@@ -190,8 +199,8 @@ impl Table {
         for (name, job) in self.jobs.iter_mut().filter(|(_, job)| job.last_ms == now_ms) {
             if !job.without_identity.read.is_empty() && !job.noticed.lacks_identity {
                 job.noticed.lacks_identity = true;
-                let labels = job.without_identity.labels();
-                found.push(Notice::NoIdentity { job: name.clone(), identity: self.identity.clone(), labels });
+                let (labels, is_some) = (job.without_identity.labels(), job.is_used());
+                found.push(Notice::NoIdentity { job: name.clone(), identity: self.identity.clone(), labels, is_some });
             }
             if job.is_used() {
                 if std::mem::take(&mut job.noticed.is_unused) {
@@ -215,7 +224,8 @@ impl Table {
         }
         let reason = (series > 0).then(|| {
             let labels = most_frequent(&labels);
-            Notice::NoIdentity { job: String::new(), identity: self.identity.clone(), labels }.advice()
+            let identity = self.identity.clone();
+            Notice::NoIdentity { job: String::new(), identity, labels, is_some: false }.advice()
         });
         JobsReport {
             identity: self.identity.clone(),
@@ -250,13 +260,19 @@ impl Job {
 
     /// Whether it is safe to say that no feature reads it. Where its series lack the identity label, that is what is said.
     fn is_surely_unused(&self, read_prefixes: &BTreeSet<String>, now_ms: TimestampMs) -> bool {
-        if !self.without_identity.read.is_empty() || self.prefixes.contains_key(OWN_PREFIX) {
+        if !self.without_identity.read.is_empty() || self.prefixes.contains_key(OWN_PREFIX) || self.sends_up_alone() {
             return false;
         }
         let is_of_other_kind = |name: &String| !GENERIC.contains(&name.as_str()) && !read_prefixes.contains(name);
         let is_doubtful = self.prefixes.keys().any(|name| read_prefixes.contains(name))
             || !self.prefixes.keys().any(is_of_other_kind);
         !is_doubtful || now_ms.saturating_sub(self.first_ms) >= DOUBT_MS
+    }
+
+    /// Whether nothing comes but what Prometheus and vmagent say of the scrape itself, as where a sender keeps `up|node_.*`: nobody
+    /// need do anything about it.
+    fn sends_up_alone(&self) -> bool {
+        self.prefixes.keys().all(|name| OF_SCRAPES.contains(&name.as_str()))
     }
 
     /// Its prefixes, those with most series first, generic ones last.
@@ -279,7 +295,9 @@ impl Job {
             None
         } else if !self.without_identity.read.is_empty() {
             let (job, identity) = (name.to_owned(), identity.to_owned());
-            Some(Notice::NoIdentity { job, identity, labels: self.without_identity.labels() }.advice())
+            Some(Notice::NoIdentity { job, identity, labels: self.without_identity.labels(), is_some: false }.advice())
+        } else if self.sends_up_alone() {
+            Some("nothing else than `up` comes of it, which no feature reads: nothing need be done".to_owned())
         } else {
             Some(Notice::Unused { job: name.to_owned(), prefixes: self.telling_prefixes() }.advice())
         };
@@ -299,12 +317,14 @@ impl Job {
 }
 
 impl WithoutIdentity {
-    fn add(&mut self, series: &SeriesSummary<'_>) {
+    fn add(&mut self, series: &SeriesSummary<'_>, identity: &str) {
         self.series.add(series.hash);
         if series.is_read {
             self.read.add(series.hash);
         }
-        for label in series.labels.iter().filter(|label| **label != b"__name__") {
+        // The identity label may be there and be empty.
+        let is_other = |label: &&&[u8]| **label != b"__name__" && **label != identity.as_bytes();
+        for label in series.labels.iter().filter(is_other) {
             let label = text(label);
             if self.labels.len() < LABELS_MAX || self.labels.contains_key(&label) {
                 *self.labels.entry(label).or_default() += 1;
@@ -317,9 +337,10 @@ impl WithoutIdentity {
     }
 }
 
-/// Names of labels, the most frequent first: one that every series has may name the host.
+/// Names of labels, the most frequent first, without those that are seldom there: one that every series has may name the host.
 fn most_frequent(labels: &BTreeMap<String, u64>) -> Vec<String> {
-    let mut labels: Vec<(&String, &u64)> = labels.iter().collect();
+    let most = labels.values().max().copied().unwrap_or_default();
+    let mut labels: Vec<(&String, &u64)> = labels.iter().filter(|(_, n)| 2 * **n >= most).collect();
     labels.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
     labels.into_iter().map(|(label, _)| label.clone()).take(LABELS_MAX).collect()
 }

@@ -22,6 +22,8 @@ pub(super) enum Notice {
         identity: String,
         /// Labels that they have, the most frequent first.
         labels: Vec<String>,
+        /// Whether other samples of the job are used.
+        is_some: bool,
     },
     /// No feature reads any metric of the job.
     Unused {
@@ -73,7 +75,8 @@ impl fmt::Display for Notice {
         };
         match self {
             Self::NoIdentity { job, .. } | Self::Unused { job, .. } => {
-                write!(f, "{} are not used: {advice}; see /api/v1/status", samples(job))
+                let some = if matches!(self, Self::NoIdentity { is_some: true, .. }) { "some " } else { "" };
+                write!(f, "{some}{} are not used: {advice}; see /api/v1/status", samples(job))
             }
             Self::UsedAfterAll { job } => write!(f, "{} are used: {advice}", samples(job)),
             Self::More => write!(f, "more senders have no effect than are listed here: {advice}; see /api/v1/status"),
@@ -137,7 +140,7 @@ mod tests {
         };
         let (job, identity) = ("otel\n".to_owned(), "instance".to_owned());
         check(
-            &Notice::NoIdentity { job, identity, labels: texts(&["host", "cpu"]) },
+            &Notice::NoIdentity { job, identity, labels: texts(&["host", "cpu"]), is_some: false },
             true,
             "samples of job \"otel\\n\" are not used: the label \"instance\", which tells hosts apart, is missing, so they belong to no \
              host; their labels are \"host\", \"cpu\": set `identity.label` to the one that names the host and restart, or add \"instance\" where \

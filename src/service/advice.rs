@@ -57,8 +57,8 @@ pub(super) fn warnings(config: &Config, plan: &Plan, step_ms: i64) -> Vec<String
                 proposed(interval_ms),
             ),
             None => format!(
-                "{at}: feature {name}: [{range}] holds fewer than the {n_needed} scrapes that it needs where hosts are scraped each {} \
-                 or less often: write {}, or say how often they are scraped with `ingest.interval`",
+                "{at}: feature {name}: [{range}] is too short for hosts that are scraped each {} or less often, of which it needs {n_needed} \
+                 scrapes: write {}, or say how often they are scraped with `ingest.interval`",
                 duration_text(step_ms),
                 proposed(step_ms),
             ),
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn ranges_that_hold_too_few_scrapes() {
-        let few = "[1m] holds fewer than the 2 scrapes that it needs where hosts are scraped each 1m";
+        let few = "[1m] is too short for hosts that are scraped each 1m or less often, of which it needs 2 scrapes";
         check("", "sum(rate(x[1m]))", &[few]);
         check("", "sum(rate(x[2m]))", &[]);
         check("", "sum(rate(x[$range]))", &[]);

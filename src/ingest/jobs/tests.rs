@@ -59,7 +59,7 @@ fn unused(job: &str, prefixes: &[&str]) -> Notice {
 
 fn no_identity(job: &str, labels: &[&str]) -> Notice {
     let labels = labels.iter().map(|label| (*label).to_owned()).collect();
-    Notice::NoIdentity { job: job.to_owned(), identity: "instance".to_owned(), labels }
+    Notice::NoIdentity { job: job.to_owned(), identity: "instance".to_owned(), labels, is_some: false }
 }
 
 #[test]
@@ -95,13 +95,18 @@ fn a_body_comes_to_notices_and_a_report() {
     // Without the identity label: what would be read is told of, the rest is counted.
     check(
         &["node_load1 job=fb host=a", "node_cpu_seconds_total job=fb host=a cpu=0", "node_arp_entries job=fb host=a"],
-        &[no_identity("fb", &["host", "job", "cpu"])],
+        &[no_identity("fb", &["host", "job"])],
         &["fb: 0/3 node_3"],
     );
     check(&["ALERTS job=node alertname=x", "node_load1 job=node instance=a"], &[], &["node: 1/2 ALERTS1 node_1*"]);
     check(
         &["node_load1 job=node instance=", "node_load1 job=node instance=a"],
-        &[no_identity("node", &["instance", "job"])],
+        &[Notice::NoIdentity {
+            job: "node".to_owned(),
+            identity: "instance".to_owned(),
+            labels: vec!["job".to_owned()],
+            is_some: true,
+        }],
         &["node: 1/2 node_2*"],
     );
     check(&["up job=fb host=a"], &[], &["fb: 0/1 up1"]);
@@ -218,4 +223,27 @@ fn reasons_name_the_key_to_set() {
     assert!(lacking.reason.as_ref().unwrap().contains("`identity.label`"));
     assert_eq!((report.identity.as_str(), report.looked_at_ms), ("instance", Some(5)));
     assert_eq!((report.jobs[1].first_seen_ms, report.jobs[1].last_seen_ms), (5, 5));
+}
+
+/// As where a sender keeps `up|node_.*` of all that it scrapes.
+#[test]
+fn a_job_of_which_up_alone_comes_needs_no_line() {
+    let mut world = World::new();
+    let series = ["up job=db instance=a", "scrape_duration_seconds job=db instance=a"];
+    assert_eq!(world.send(0, &series), []);
+    assert_eq!(world.send(10 * DOUBT_MS, &series), []);
+    assert_eq!(world.report(), ["db: 0/2 scrape_1 up1"]);
+}
+
+#[test]
+fn a_job_that_features_read_takes_the_place_of_one_that_none_reads() {
+    let mut world = World::new();
+    let many: Vec<String> = (0..JOBS_MAX).map(|i| format!("mysql_up job=job{i} instance=a")).collect();
+    world.send(0, &many.iter().map(String::as_str).collect::<Vec<_>>());
+    let notices = world.send(DOUBT_MS, &["node_load1 job=node host=a", "mysql_up job=other instance=a"]);
+    assert!(world.report().contains(&"node: 0/1 node_1".to_owned()), "{:?}", world.report());
+    assert!(
+        notices.iter().all(|notice| !matches!(notice, Notice::Unused { job, .. } if job == "other")),
+        "{notices:?}"
+    );
 }

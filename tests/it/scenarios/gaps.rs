@@ -89,8 +89,8 @@ async fn a_family_of_features_that_disappears() {
     assert!(host["score"].is_number(), "{host}");
     let why = missing(&host);
     for name in ["disk_queue", "disk_reads", "disk_written_bytes", "disk_await"] {
-        let said = why.iter().find(|reason| reason.starts_with(&format!("{name}: node_disk_")));
-        let selector = r#"{device!~"(loop|ram|zram|sr|fd|dm-|md).*"} has no value in the newest row"#;
+        let said = why.iter().find(|reason| reason.starts_with(&format!("{name}: no series arrives that node_disk_")));
+        let selector = r#"{device!~"(loop|ram|zram|sr|fd|dm-|md).*"} selects"#;
         assert!(said.is_some_and(|said| said.contains(selector)), "{why:?}");
     }
     let contributions = host["contributions"].as_array().unwrap();
