@@ -25,6 +25,8 @@ const SILENCE_MS_MIN: i64 = 30_000;
 const SILENCE_INTERVALS: i64 = 2;
 /// The same while it is not known how often the host is scraped: each five minutes perhaps.
 const SILENCE_MS_UNKNOWN: i64 = 900_000;
+/// A sender that is not heard of for so long is forgotten when another one comes.
+const FORGET_MS: i64 = 3_600_000;
 /// Senders that are remembered beside the elected one of a job.
 const OTHERS_MAX: usize = 7;
 /// Jobs of a host that have senders of their own; further ones share those of the last.
@@ -131,9 +133,9 @@ impl Senders {
             election.writes_up |= said.is_up;
             return Hearing::Heard;
         }
-        let n_others = election.others.len();
+        let is_new = !election.others.iter().any(|other| other.key == said.sender);
         let is_elected = election.is_next(said, interval_ms);
-        if is_elected || election.others.len() > n_others {
+        if is_elected || is_new {
             self.show(names);
         }
         if is_elected { Hearing::Elected } else { Hearing::Refused }
@@ -218,6 +220,8 @@ impl Election {
         let t_ms = said.newest_ms();
         let known = self.others.iter().position(|other| other.key == said.sender);
         let place = known.unwrap_or_else(|| {
+            // Pods of a replica have new names with each roll-out.
+            self.others.retain(|other| t_ms.saturating_sub(other.newest_ms) < FORGET_MS);
             if self.others.len() >= OTHERS_MAX {
                 self.others.remove(0);
             }

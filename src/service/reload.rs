@@ -238,8 +238,17 @@ fn prepare(running: &Config, runtime: &Runtime, n_scorers: usize) -> anyhow::Res
 /// Holds `new` to what cannot change while the service runs.
 fn check_fixed(running: &Config, new: &Config) -> anyhow::Result<()> {
     let (a, b) = (&running.limits, &new.limits);
+    let (before, after) = (&running.identity, &new.identity);
+    // Nobody has touched the key: a feature reads a label of it now, or none does any more.
+    let is_by_features = before.is_drop_default && after.is_drop_default;
     let fixed = [
-        ("identity", running.identity == new.identity),
+        ("identity.label", before.label == after.label),
+        ("identity.keep", before.keep == after.keep),
+        ("identity.drop", is_by_features || before.drop == after.drop),
+        (
+            "the default of identity.drop, less the labels that features read,",
+            !is_by_features || before.drop == after.drop,
+        ),
         ("threads.shards", running.threads.shards == new.threads.shards),
         ("threads.scorers", running.threads.scorers == new.threads.scorers),
         ("limits.body", a.body_bytes == b.body_bytes),
@@ -255,13 +264,17 @@ fn check_fixed(running: &Config, new: &Config) -> anyhow::Result<()> {
         ("feedback", running.feedback == new.feedback),
         ("metrics", running.metrics == new.metrics),
     ];
-    let changed: Vec<String> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| format!("`{key}`")).collect();
+    let changed: Vec<String> = fixed.iter().filter(|(_, same)| !same).map(|(key, _)| quoted(key)).collect();
     ensure!(
         changed.is_empty(),
-        "{} cannot change while it runs: restart it, or take the change back",
+        "{} cannot change while it runs: restart outlierd, or take the change back",
         changed.join(", ")
     );
     Ok(())
+}
+
+fn quoted(key: &str) -> String {
+    if key.contains(' ') { key.to_owned() } else { format!("`{key}`") }
 }
 
 /// What is told of a new configuration.

@@ -140,8 +140,11 @@ async fn what_is_wrong_changes_nothing_and_is_said() {
     let foreign = "DIR/foreign.onnx scores features that are neither configured nor in the preset: temperature";
     check(&[("{window: 10}", "{window: 10, bundle: foreign.onnx}")], foreign).await;
     check(&[("{window: 10}", "{window: 10, bundle: o.yaml}")], "cannot read the bundle o.yaml").await;
-    check(&[("shards: 2", "shards: 3")], "`threads.shards` cannot change while it runs: restart it").await;
-    let two = "`identity`, `threads.scorers` cannot change while it runs: restart it, or take the change back";
+    check(&[("shards: 2", "shards: 3")], "`threads.shards` cannot change while it runs: restart outlierd").await;
+    let read = "the default of identity.drop, less the labels that features read, cannot change while it runs";
+    check(&[("expr: node_load1", "expr: 'max by (replica) (node_load1)'")], read).await;
+    let two =
+        "`identity.label`, `threads.scorers` cannot change while it runs: restart outlierd, or take the change back";
     check(&[("scorers: 1", "scorers: 2"), ("step: 60s", "step: 60s\nidentity: {label: node}")], two).await;
     let same = "`shadow.alias` is `default`, as `model.alias` is";
     check(&[("step: 60s", "step: 60s\nshadow: {alias: default}")], &format!("DIR/o.yaml:3:1: {same}")).await;
