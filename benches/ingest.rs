@@ -29,7 +29,7 @@ fn main() {
     if is_test {
         return run(2, 2);
     }
-    // `HOSTS=1000 SCRAPES=40` for a profile of one case.
+    // `HOSTS=1000 SCRAPES=40` for a profile of one case, with `INTERVAL_MS=15000` as where `ingest.interval` says it.
     let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
     if let Some(hosts) = number("HOSTS") {
         return run(hosts, number("SCRAPES").unwrap_or(40));
@@ -59,6 +59,7 @@ fn run(hosts: usize, scrapes: usize) {
     let wanted = Wanted::new(names, "instance", 1, &limits).unwrap();
     let mut config: EngineConfig = plans.engine();
     config.limits.hosts = hosts;
+    config.interval_ms = std::env::var("INTERVAL_MS").ok().and_then(|value| value.parse().ok());
     config.plan = Arc::clone(&plans.plan);
     let (mut decoder, seen) = (Decoder::new(), Seen::default());
     let mut out = Output::default();

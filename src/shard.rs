@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::bounds::Bounds;
 use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
-use crate::engine::advice::{range_advice, twins_advice};
+use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
 use crate::engine::row::{HostStatus, Missing, Why};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Output};
 use crate::expr::Plan;
@@ -109,6 +109,7 @@ impl Shards {
                 silences_version: 0,
                 twins_told: HashSet::new(),
                 ranges_told: HashSet::new(),
+                seldom_told: false,
             };
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{i}"))
@@ -214,6 +215,8 @@ struct Shard {
     twins_told: HashSet<Arc<str>>,
     /// Features of which it was logged that their range is too short.
     ranges_told: HashSet<u16>,
+    /// Whether it was logged that a host is scraped less often than the configuration says.
+    seldom_told: bool,
 }
 
 /// Labels of twins that are logged, per shard.
@@ -258,6 +261,7 @@ impl Shard {
             self.engine.reconfigure(*config);
             // Numbers of features may stand for others now.
             self.ranges_told.clear();
+            self.seldom_told = false;
         }
     }
 
@@ -273,6 +277,10 @@ impl Shard {
                 tracing::warn!(host = %host.name, "{}", twins_advice(labels));
             }
             for Missing { feature, why } in missing {
+                if *why == Why::SeldomScraped && !std::mem::replace(&mut self.seldom_told, true) {
+                    let name = plan.ids.get(usize::from(*feature)).map_or("", |id| id.name.as_ref());
+                    tracing::warn!(feature = name, host = %host.name, "a feature has no value: {SELDOM_ADVICE}");
+                }
                 let Why::RangeTooShort(leaf) = why else { continue };
                 if self.ranges_told.insert(*feature)
                     && let Some(leaf) = plan.leaves.get(usize::from(*leaf))

@@ -12,6 +12,10 @@ pub fn twins_advice(labels: &str) -> String {
     )
 }
 
+/// What to do about a host that is scraped less often than the configuration says.
+pub const SELDOM_ADVICE: &str = "its range, which follows `ingest.interval`, holds too few scrapes: set that to how often the host is scraped, \
+                                 or leave it out and it is told from what arrives";
+
 /// What to do about a range of `selector` that is too short for a host that is scraped each `interval_ms`.
 #[must_use]
 pub fn range_advice(selector: &str, interval_ms: i64) -> String {

@@ -96,7 +96,7 @@ impl Why {
     fn is_to_mend(self) -> bool {
         match self {
             Self::Error(error) => error != EvalError::JustBegun,
-            Self::RangeTooShort(_) | Self::OutOfBounds => true,
+            Self::RangeTooShort(_) | Self::SeldomScraped | Self::OutOfBounds => true,
             Self::Unmatched(_) | Self::NoValue => false,
         }
     }

@@ -241,7 +241,7 @@ impl<'a> Change<'a> {
         let why = match old.why {
             Why::Unmatched(leaf) => Why::Unmatched(new_leaf(leaf)?),
             Why::RangeTooShort(leaf) => Why::RangeTooShort(new_leaf(leaf)?),
-            why @ (Why::Error(_) | Why::NoValue | Why::OutOfBounds) => why,
+            why @ (Why::Error(_) | Why::SeldomScraped | Why::NoValue | Why::OutOfBounds) => why,
         };
         Some(Missing { feature, why })
     }

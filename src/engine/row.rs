@@ -119,6 +119,8 @@ pub enum Why {
     Unmatched(LeafId),
     /// It reads a range that is too short for how often the host is scraped: the first such leaf.
     RangeTooShort(LeafId),
+    /// Its `[$range]`, which follows `ingest.interval`, holds too few samples: the host is scraped less often than that says.
+    SeldomScraped,
     /// Its series are there, and its expression gives nothing of them.
     NoValue,
     /// Its expression gives a value that the feature cannot take, or gave one in a row that its range reaches back to.

@@ -67,6 +67,12 @@ impl Host {
             _ => false,
         };
         let paced = self.paced(shared);
+        // A host that has just begun has had one scrape.
+        let is_settled = self.windows.n_rows() > 2 && shared.config.interval_ms.is_some();
+        let is_seldom = |leaf: LeafId| {
+            let leaf = plan.leaves.get(usize::from(leaf));
+            is_settled && leaf.is_some_and(|leaf| matches!(leaf.rollup, Rollup::Range(_, Range::Scrapes)))
+        };
         let arrives = |leaf| self.slots.reads_live(leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms);
         let why = |feature: u16| {
             if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
@@ -80,6 +86,7 @@ impl Host {
                 None => Why::NoValue,
                 Some(leaf) if !arrives(*leaf) => Why::Unmatched(*leaf),
                 Some(leaf) if is_short(*leaf) => Why::RangeTooShort(*leaf),
+                Some(leaf) if is_seldom(*leaf) => Why::SeldomScraped,
                 Some(_) => Why::NoValue,
             }
         };

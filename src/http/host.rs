@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use warp::reply::Response;
 
-use crate::engine::advice::{range_advice, twins_advice};
+use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
 use crate::engine::row::{self, Why};
 use crate::expr::eval::EvalError;
 use crate::results::state::counted_flag;
@@ -221,6 +221,7 @@ fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec
                     _ => format!("no series arrives that {selector} selects").into(),
                 }
             }
+            Why::SeldomScraped => SELDOM_ADVICE.into(),
             Why::OutOfBounds => {
                 "out of bounds: the expression gives a value that the feature cannot take (`features[].bounds`), or did so within its \
                  range"

@@ -84,7 +84,7 @@ impl<'a> Change<'a> {
             let why = match old.why {
                 Why::Unmatched(leaf) => Why::Unmatched(selector(leaf)?),
                 Why::RangeTooShort(leaf) => Why::RangeTooShort(selector(leaf)?),
-                why @ (Why::Error(_) | Why::NoValue | Why::OutOfBounds) => why,
+                why @ (Why::Error(_) | Why::SeldomScraped | Why::NoValue | Why::OutOfBounds) => why,
             };
             Some(Missing { feature: index(old.feature)?, why })
         };

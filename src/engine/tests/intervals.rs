@@ -161,3 +161,14 @@ fn a_range_that_is_too_short_is_told_as_that() {
     let missing = out.statuses.last().unwrap().missing.iter().find(|missing| missing.feature == 2).unwrap();
     assert_eq!(missing.why, row::Why::Unmatched(leaf));
 }
+
+#[test]
+fn a_host_that_is_scraped_less_often_than_configured_is_told_as_that() {
+    let missing = |distance_ms: i64| {
+        let out = play(&mut engine_at(Some(15_000)), (0..20).map(|k| k * distance_ms));
+        let missing = out.statuses.last().unwrap().missing.iter().map(|missing| (missing.feature, missing.why));
+        missing.collect::<Vec<_>>()
+    };
+    assert_eq!(missing(15_000), []);
+    assert_eq!(missing(180_000)[0], (1, row::Why::SeldomScraped));
+}
