@@ -9,7 +9,7 @@ use super::reconfigure::Change;
 use super::row::HostId;
 use super::{EngineConfig, OutOfBounds};
 use crate::bounds::Bounds;
-use crate::expr::plan::Spans;
+use crate::expr::plan::{Plan, Spans};
 use crate::series::TimestampMs;
 
 /// See the file's head; seldom any.
@@ -63,6 +63,32 @@ impl Suspects {
             self.0.push(Suspect { feature, until_ms });
         }
         possible.filter(|_| !is_suspect).unwrap_or(f64::NAN)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Where a feature that reads one selector alone has become suspect, which `n_known` were not, so has every other one that reads that
+    /// selector: a quotient of it may well be within its bounds. `values` are those of the row at `t_ms`.
+    pub(super) fn spread(
+        &mut self,
+        n_known: usize,
+        plan: &Plan,
+        (t_ms, spans): (TimestampMs, Spans),
+        values: &mut [f64],
+    ) {
+        for i in n_known..self.0.len() {
+            let [leaf] = plan.leaves_of[usize::from(self.0[i].feature)][..] else { continue };
+            for (feature, value) in (0..).zip(&mut *values) {
+                if plan.leaves_of[usize::from(feature)].contains(&leaf) && !self.has(feature) {
+                    let until_ms = t_ms.saturating_add(plan.range_ms(feature, spans).max(1));
+                    self.0.push(Suspect { feature, until_ms });
+                    *value = f64::NAN;
+                }
+            }
+        }
     }
 
     /// The same after another configuration.

@@ -29,6 +29,7 @@ impl Host {
             sets: &mut shared.sets,
             spare: &mut shared.spare_vectors,
         };
+        let n_suspects = self.suspects.len();
         let features = (0..).zip(&plan.features);
         let has_twins = self.twins.is_some();
         let value = |(feature, node)| match evaluation.value(node) {
@@ -43,7 +44,8 @@ impl Host {
                 f64::NAN
             }
         };
-        let values = features.map(value).collect();
+        let mut values: Vec<f64> = features.map(value).collect();
+        self.suspects.spread(n_suspects, &plan, (t_ms, paced.pace.spans), &mut values);
         give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
         values
     }

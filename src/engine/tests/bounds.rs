@@ -94,3 +94,25 @@ fn a_reload_keeps_what_is_suspected() {
     let out = with_a_jump(|engine| engine.reconfigure(engine.shared.config.clone()));
     assert_eq!(missing(&out), [21, 22]);
 }
+
+/// Such as the mean time of a read, where reads were far too many once.
+#[test]
+fn what_else_reads_an_impossible_value_is_missing_too() {
+    let sources = ["sum(rate(c[2m]))", "sum(rate(d[2m])) / sum(rate(c[2m]))", "sum(g) / sum(rate(d[2m]))"];
+    let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
+    let mut engine = engine_with(|config| {
+        config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+        config.windows.scored = Vec::new();
+        config.bounds = vec![Bounds::new(Some(0.0), Some(1e6)).unwrap(); 3].into();
+    });
+    let mut out = Output::default();
+    for k in 0..40_i64 {
+        let count = if k == 20 { 1e15 } else { 60.0 * k as f64 };
+        let t_ms = k * STEP_MS;
+        let points = [point("g", "", t_ms, 1.0), point("c", "x", t_ms, count), point("d", "x", t_ms, 60.0 * k as f64)];
+        send(&mut engine, &points, t_ms, &mut out);
+    }
+    let missing = |feature: usize| (5..39).filter(|k| out.rows[*k].values[feature].is_nan()).collect::<Vec<_>>();
+    assert_eq!((missing(0), missing(1), missing(2)), (vec![20, 21], vec![20, 21], vec![]));
+    assert!(out.out_of_bounds.iter().all(|outside| outside.feature == 0), "the others are not counted");
+}
