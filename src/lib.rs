@@ -6,13 +6,15 @@
 //!
 //! Modules in reading order: [`cmd`] (the commands), [`service`] (the wiring of the stages), [`http`] (requests in, pages out),
 //! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
-//! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict, scoring threads),
+//! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict), [`scorer`] (scoring threads),
 //! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database), [`webhook`]
 //! (events to Alertmanager), [`feedback`] (what people say of events). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded,
 //! or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and
-//! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken. [`series`], [`bounds`], [`config`], [`clock`], [`random`],
+//! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken, and [`silences`] keeps what was asked for. [`series`], [`bounds`], [`config`], [`clock`], [`random`],
 //! [`outbound`] and
 //! [`proto`] are what all of them speak of.
+//!
+//! Which of them may import which is a table in `tests/it/tidy.rs`, from the ground up.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`], [`evaluate`], [`model::verdict`] and [`events::book`] know no clock, thread, channel, lock, file or network: time is an argument;
@@ -45,10 +47,12 @@ pub mod proto;
 pub mod push;
 pub mod random;
 pub mod results;
+pub mod scorer;
 pub mod series;
 pub mod service;
 pub mod shard;
 pub mod silence;
+pub mod silences;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod webhook;

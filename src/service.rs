@@ -32,14 +32,14 @@ use crate::ingest::{Ingest, Intake};
 use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
 use crate::model::decision::{Decision, Decisions, FeatureRule, Override, OwnLimit};
-use crate::model::judge::{Model, Models};
 use crate::model::manifest::Manifest;
 use crate::model::session::{Runtime, Session};
 use crate::results::{FeatureInfo, Meta, Results, ShadowMeta};
+use crate::scorer::judge::{Model, Models};
 use crate::shard::{self, Shards};
-use crate::silence::control::Silences;
-use crate::silence::store::Store;
 use crate::silence::{Schedule, Silence, When};
+use crate::silences::control::Silences;
+use crate::silences::store::Store;
 use crate::{clock, decode};
 
 use matching::{add_from_preset, in_file, load_bundle, match_features};

@@ -18,8 +18,8 @@ use crate::engine::row::{HostStatus, Missing, Why};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Output};
 use crate::expr::Plan;
 use crate::expr::eval::EvalError;
-use crate::model::scorer::{Message, ScorerQueue};
 use crate::results::Results;
+use crate::scorer::{Message, ScorerQueue};
 use crate::series::TimestampMs;
 use crate::silence::Silence;
 

@@ -418,8 +418,8 @@ impl Host {
         if let Some(at) = at {
             self.targets.remember(&self.slots, at);
         }
-        if let Some(labels) = self.targets.labels().filter(|labels| *labels != self.id.labels) {
-            self.id = Arc::new(HostId { name: self.id.name.clone(), labels });
+        if let Some(labels) = self.targets.labels().filter(|labels| **labels != self.id.labels) {
+            self.id = Arc::new(HostId { name: self.id.name.clone(), labels: labels.into_owned() });
             self.match_silences(shared);
         }
     }

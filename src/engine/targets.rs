@@ -3,6 +3,7 @@
 //! Both follow from the live series that features read, those of scored features where there are some, and not from the order in
 //! which series came. A target is known by `job` and `instance`: its `up` speaks for what was scraped from it, and for nothing else.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -205,7 +206,7 @@ impl Targets {
 
     /// The labels that the host's results carry by what was just counted; `None` where that says nothing, such as while its scrape
     /// fails. Of each label the value that most series have, the smallest of several.
-    pub(super) fn labels(&self) -> Option<Labels> {
+    pub(super) fn labels(&self) -> Option<Cow<'_, Labels>> {
         let has_scored = self.groups.iter().any(|group| group.n_live.scored > 0);
         if !has_scored && self.fed.iter().any(|fed| fed.feeds == Feeds::Scored) {
             return None;
@@ -214,7 +215,7 @@ impl Targets {
         let live: Vec<(&Group, u32)> =
             self.groups.iter().map(|group| (group, weight(group))).filter(|(_, n)| *n > 0).collect();
         if let [] | [_] = live[..] {
-            return live.first().map(|(group, _)| group.labels.clone());
+            return live.first().map(|(group, _)| Cow::Borrowed(&group.labels));
         }
         let mut counts: Vec<(&str, &str, u32)> = Vec::new();
         for (name, value, n) in live.iter().flat_map(|(group, n)| group.labels.iter().map(|(a, b)| (a, b, *n))) {
@@ -225,7 +226,7 @@ impl Targets {
         }
         counts.sort_unstable_by(|a, b| (a.0, b.2, a.1).cmp(&(b.0, a.2, b.1)));
         counts.dedup_by(|next, kept| next.0 == kept.0);
-        Some(Labels::from_pairs(counts.iter().map(|(name, value, _)| (*name, *value))))
+        Some(Cow::Owned(Labels::from_pairs(counts.iter().map(|(name, value, _)| (*name, *value)))))
     }
 }
 

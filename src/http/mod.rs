@@ -43,7 +43,7 @@ use crate::feedback::Feedback;
 use crate::ingest::Ingest;
 use crate::results::Results;
 use crate::series::TimestampMs;
-use crate::silence::control::Silences;
+use crate::silences::control::Silences;
 
 use meter::Meter;
 use turns::Turns;

@@ -6,8 +6,8 @@ use warp::reply::Response;
 
 use crate::config::duration_ms;
 use crate::series::TimestampMs;
-use crate::silence::control::{Listed, Silences};
-use crate::silence::store::{Refused, Wish};
+use crate::silences::control::{Listed, Silences};
+use crate::silences::store::{Refused, Wish};
 
 use super::reply;
 

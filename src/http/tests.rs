@@ -17,7 +17,7 @@ use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
 use crate::series::Labels;
 use crate::shard::Shards;
 use crate::silence::hosts::HostLabels;
-use crate::silence::store::Store;
+use crate::silences::store::Store;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const MINUTE_MS: i64 = 60_000;

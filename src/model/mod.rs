@@ -3,10 +3,8 @@
 pub mod batch;
 pub mod bundle;
 pub mod decision;
-pub mod judge;
 pub mod manifest;
 pub mod onnx;
 pub mod residual;
-pub mod scorer;
 pub mod session;
 pub mod verdict;

@@ -22,13 +22,13 @@ use crate::engine::EngineConfig;
 use crate::events::Events;
 use crate::http::ReloadRequest;
 use crate::ingest::{Ingest, Intake};
-use crate::model::judge::Models;
-use crate::model::scorer::{Message, NewModels};
 use crate::model::session::Runtime;
 use crate::push::{self, Pusher};
 use crate::results::{Meta, Results};
+use crate::scorer::judge::Models;
+use crate::scorer::{Message, NewModels};
 use crate::shard::{Paused, Shards};
-use crate::silence::control::Silences;
+use crate::silences::control::Silences;
 use crate::webhook::{self, Notifier};
 
 /// How long a push that was replaced may take for what it still has.

@@ -10,10 +10,10 @@ use prometheus::Registry;
 use super::Plans;
 use crate::events::Events;
 use crate::feedback::Feedback;
-use crate::model::scorer::{self, Message, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
 use crate::model::session::Runtime;
 use crate::push::Pusher;
 use crate::results::Results;
+use crate::scorer::{self, Message, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
 
 /// The scoring threads.
 pub(super) struct Scorers {

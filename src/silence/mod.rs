@@ -1,11 +1,9 @@
 //! Spans of time in which some hosts are neither flagged nor learnt from: maintenance windows of the configuration, and silences
 //! that somebody asked for.
 //!
-//! Pure: time is an argument. [`mod@store`] keeps what was asked for, [`mod@hosts`] says whom it may be for, and [`mod@control`] is how people change it.
+//! Pure: time is an argument. [`mod@hosts`] says whom it may be for; [`mod@crate::silences`] keeps what was asked for.
 
-pub mod control;
 pub mod hosts;
-pub mod store;
 
 use std::sync::Arc;
 

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use super::hosts::HostLabels;
-use super::{Silence, When};
 use crate::expr::host_selector;
 use crate::series::TimestampMs;
+use crate::silence::hosts::HostLabels;
+use crate::silence::{Silence, When};
 
 /// The file in the storage folder.
 const FILE: &str = "silences.json";

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::batch::Batch;
-use super::decision::{Decision, Decisions};
-use super::verdict::{Alone, Verdict, VerdictState};
 use crate::engine::row::{HostId, Row, Window};
 use crate::feedback::Factors;
+use crate::model::batch::Batch;
+use crate::model::decision::{Decision, Decisions};
+use crate::model::verdict::{Alone, Verdict, VerdictState};
 
 /// A model, ready to run.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub struct Model {
     pub decisions: Decisions,
     /// The names of its features, in its order.
     pub features: Vec<String>,
-    /// The bundle's [`id`](super::bundle::Bundle::id): two models are the same where it is.
+    /// The bundle's [`id`](crate::model::bundle::Bundle::id): two models are the same where it is.
     pub bundle: u64,
 }
 

@@ -3,6 +3,8 @@
 //! A thread owns its models with the verdict state of its hosts. A host's rows always come to the same
 //! thread, in order.
 
+pub mod judge;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,12 +12,12 @@ use crossbeam_channel::{Receiver, Sender};
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
 
-use super::batch::BATCH_WINDOWS;
-use super::judge::{self, Judge, Judged, Models};
+use self::judge::{Judge, Judged, Models};
 use crate::clock;
 use crate::engine::row::{HostId, Row, Treatment, Window};
 use crate::events::Events;
 use crate::feedback::{Factors, Feedback};
+use crate::model::batch::BATCH_WINDOWS;
 use crate::push::queue::Outbox;
 use crate::results::state::counted_flag;
 use crate::results::{Results, ScoredRow};

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
-use super::Silence;
 use super::store::{Asked, InForce, Refused, Store, Wish};
 use crate::series::TimestampMs;
 use crate::shard::Shards;
+use crate::silence::Silence;
 
 /// Silences of a running service; clones share them.
 #[derive(Debug, Clone)]
