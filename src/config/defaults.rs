@@ -1,15 +1,9 @@
 //! What runs without a configuration file.
 
 use super::{
-    Config, Detail, Detection, Feature, Feedback, Identity, Ingest, Limits, Metrics, Model, StandardisationOverrides,
-    Threads, errors::ConfigErrors, read,
+    Config, Detail, Detection, Feedback, Identity, Ingest, Limits, Metrics, Model, StandardisationOverrides, Threads,
+    features::preset,
 };
-
-/// The features of a node_exporter host: what is watched unless the file says otherwise.
-const PRESET: &str = include_str!("presets/node-exporter.yaml");
-
-/// The name under which messages speak of [`PRESET`].
-const PRESET_NAME: &str = "node-exporter.yaml (built in)";
 
 /// The labels by which replicas of a sender tell themselves apart, unless somebody chose others: those of the Prometheus operator, of
 /// Mimir and Cortex, of Thanos and VictoriaMetrics' examples, and of Thanos' receivers.
@@ -21,11 +15,6 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
-
-/// The features of the built-in preset. A test holds that it has no errors.
-pub(super) fn preset() -> Result<Vec<Feature>, ConfigErrors> {
-    read::features_alone(PRESET_NAME, PRESET)
-}
 
 /// Cores that this process may use.
 fn cores() -> usize {

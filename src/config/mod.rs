@@ -5,6 +5,7 @@
 
 mod defaults;
 mod errors;
+mod features;
 pub mod manifest;
 mod overrides;
 mod placeholders;

@@ -1,17 +1,15 @@
 //! As written → validated: which keys there are, what they may hold, and what must hold between them.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::errors::{ConfigErrors, Place};
-use super::placeholders::Placeholders;
+use super::errors::ConfigErrors;
+use super::features::{features, preset};
 use super::reader::{Context, Map, is_name};
-use super::yaml::{self, Node, Value};
+use super::yaml;
 use super::{
-    Config, Detail, Detection, Feature, Feedback, Identity, Ingest, Limits, Metrics, Model, Scale,
-    StandardisationOverrides, Threads, defaults, overrides, push, webhook,
+    Config, Detail, Detection, Feedback, Identity, Ingest, Limits, Metrics, Model, Scale, StandardisationOverrides,
+    Threads, overrides, push, webhook,
 };
-use crate::bounds::Bounds;
 
 const SECOND_MS: i64 = 1_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -20,9 +18,6 @@ const YEAR_MS: i64 = 365 * DAY_MS;
 
 /// Things of one kind: more is a slip of the pen.
 const MANY: usize = 1_000_000_000;
-
-/// Features of one configuration; the input of a model is seldom past a hundred.
-const FEATURES_MAX: usize = 1_000;
 
 /// Labels that our own series have.
 const OWN_LABELS: [&str; 7] = ["model", "state", "feature", "for", "model_alias", "scheduler_alias", "preset"];
@@ -34,25 +29,6 @@ pub(super) fn config(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String
     let config = root_map(file, context.map(root.as_ref(), ""));
     let problems = context.problems();
     if problems.is_empty() { Ok(config) } else { Err(ConfigErrors::new(file, text, problems)) }
-}
-
-/// Validates a text that has `features`, perhaps `placeholders` for their expressions, and nothing else: a preset.
-pub(super) fn features_alone(file: &str, text: &str) -> Result<Vec<Feature>, ConfigErrors> {
-    let (root, problems) = yaml::read(text);
-    let context = Context::new(text, &|_| None, problems);
-    let mut map = context.map(root.as_ref(), "");
-    let placeholders = map.take("placeholders").map(|entry| Placeholders::read(&entry.value)).unwrap_or_default();
-    let mut found = features(file, &mut map, &[]).unwrap_or_default();
-    for feature in &mut found {
-        let expanded = placeholders.expand(&feature.expr);
-        if expanded != feature.expr {
-            // Its characters stand in no line of the file any more.
-            (feature.expr, feature.lines) = (expanded, Vec::new());
-        }
-    }
-    map.finish();
-    let problems = context.problems();
-    if problems.is_empty() { Ok(found) } else { Err(ConfigErrors::new(file, text, problems)) }
 }
 
 /// Path of every key there is.
@@ -77,7 +53,7 @@ fn root_map(file: &str, mut map: Map<'_>) -> Config {
     config.overrides = overrides::overrides(&mut map, &host_labels);
     config.maintenance = overrides::maintenance(&mut map, &host_labels);
     standardisation(map.section("standardisation"), &mut config.standardisation);
-    let preset = defaults::preset().unwrap_or_default();
+    let preset = preset().unwrap_or_default();
     config.features = features(file, &mut map, &preset).unwrap_or(preset);
     ingest(map.section("ingest"), &mut config.ingest);
     feedback(map.section("feedback"), &mut config.feedback);
@@ -219,95 +195,6 @@ fn seconds(ms: i64) -> f64 {
 /// The features that the file gives; `None` where it has no such key.
 /// A feature that is called as one of the `preset` has its unit, help and floor, and with the same expression its bounds, unless
 /// it says otherwise.
-fn features(file: &str, map: &mut Map<'_>, preset: &[Feature]) -> Option<Vec<Feature>> {
-    let context = map.context();
-    let place = map.find("features").map(|entry| entry.place);
-    let expected = "a list, each item with `name` and `expr`";
-    let items = map.list("features", expected);
-    let place = place?;
-    let Some(items) = items else { return Some(Vec::new()) };
-    if items.is_empty() {
-        context.problem(place, "`features` is empty; list some, or leave the key out to have the preset".to_owned());
-    }
-    if items.len() > FEATURES_MAX {
-        context.problem(place, format!("{} features; at most {FEATURES_MAX} can be watched", items.len()));
-    }
-    let mut first_lines: HashMap<String, usize> = HashMap::new();
-    let found = items.iter().take(FEATURES_MAX);
-    let found = found.filter_map(|item| feature(file, context, item, preset, &mut first_lines));
-    Some(found.collect())
-}
-
-fn feature<'a>(
-    file: &str,
-    context: &'a Context<'a>,
-    item: &'a Node,
-    preset: &[Feature],
-    first_lines: &mut HashMap<String, usize>,
-) -> Option<Feature> {
-    let mut map = context.map(Some(item), "features[]");
-    let name_place = map.find("name").map(|entry| entry.value.place);
-    let expr_place = map.find("expr").map(|entry| entry.value.place);
-    let of_name = |text: &str| is_name(text).then(|| text.to_owned());
-    let name = map.parsed("name", "a name of letters, digits and `_`, such as cpu_busy", of_name);
-    let expr = map.text("expr", "a PromQL expression").map(|expr| expr.trim().to_owned()).unwrap_or_default();
-    let name = name.unwrap_or_default();
-    let known = preset.iter().find(|feature| feature.name == name);
-    let unit = map.text("unit", "a unit, such as ratio").or_else(|| known.map(|f| f.unit.clone()));
-    let help = map.text("help", "one line that says what it is").or_else(|| known.map(|f| f.help.clone()));
-    let floor = map.number("floor", "a number of at least 0 in the feature's own unit", |n| n >= 0.0);
-    // Another expression may be in percent, or a sum over CPUs: the preset's bounds would take its values for impossible.
-    let known_bounds = known.filter(|known| known.expr == expr).map(|known| known.bounds);
-    let feature = Feature {
-        name,
-        bounds: bounds(&mut map).or(known_bounds).unwrap_or(Bounds::NONE),
-        unit: unit.unwrap_or_default(),
-        help: help.unwrap_or_default(),
-        floor: floor.or(known.map(|f| f.floor)).unwrap_or(0.0),
-        rule: overrides::rule(&mut map),
-        at: expr_place.map_or_else(String::new, |p: Place| format!("{file}:{}:{}", p.line, p.column)),
-        lines: expr_place.map_or_else(Vec::new, |place| context.lines_of(&expr, place)),
-        expr,
-    };
-    map.finish();
-    for (key, place) in [("name", name_place), ("expr", expr_place)] {
-        if place.is_none() {
-            context.problem(item.place, format!("this feature has no `{key}`"));
-        }
-    }
-    if let Some(line) = first_lines.insert(feature.name.clone(), item.place.line).filter(|_| !feature.name.is_empty()) {
-        let message = format!("a second feature `{}`, the first is in line {line}; rename one", feature.name);
-        context.problem(name_place.unwrap_or(item.place), message);
-    }
-    (!feature.name.is_empty() && !feature.expr.is_empty()).then_some(feature)
-}
-
-/// `bounds: [min, max]`, of which either may be null; `None` where there is no such key, or after a problem.
-fn bounds(map: &mut Map<'_>) -> Option<Bounds> {
-    let expected = "two numbers in the feature's own unit, the least and the greatest value, such as [0, 1], or [0, null] for no greatest";
-    let place = map.find("bounds").map(|entry| entry.value.place);
-    let items = map.list("bounds", expected)?;
-    let end = |item: &Node| match &item.value {
-        Value::Null => Some(None),
-        Value::Scalar(text) => text.parse().ok().filter(|n: &f64| n.is_finite()).map(Some),
-        Value::List(_) | Value::Map(_) => None,
-    };
-    let bounds = match items {
-        [min, max] => end(min).zip(end(max)).map(|(min, max)| (Bounds::new(min, max), min, max)),
-        _ => None,
-    };
-    let message = match bounds {
-        Some((Some(bounds), ..)) => return Some(bounds),
-        Some((None, min, max)) => {
-            let number = |end: Option<f64>| end.unwrap_or_default();
-            format!("`features[].bounds`: {} is not less than {}", number(min), number(max))
-        }
-        None => format!("`features[].bounds` must be {expected}"),
-    };
-    map.context().problem(place?, message);
-    None
-}
-
 fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {
     ingest.interval_ms = map.duration("interval", 1..=HOUR_MS, "60s");
     set(&mut ingest.lateness_ms, map.duration("lateness", 0..=HOUR_MS, "10s"));

@@ -29,7 +29,7 @@ fn nothing_written_is_the_default() {
         assert_eq!(read(text), Ok(Config::default()), "{text}");
     }
     assert!(!Config::default().features.is_empty());
-    assert_eq!(defaults::preset().map_err(|e| e.to_string()).map(|f| f.is_empty()), Ok(false));
+    assert_eq!(features::preset().map_err(|e| e.to_string()).map(|f| f.is_empty()), Ok(false));
 }
 
 #[test]

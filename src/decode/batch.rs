@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::wanted::label_hash;
+use super::hash::label_hash;
 use crate::series::Sample;
 
 /// Which wanted metric name a series has: an index into the names that [`super::Wanted`] was built from.

@@ -10,6 +10,7 @@
 mod batch;
 mod compression;
 mod error;
+mod hash;
 mod labels;
 mod metrics;
 mod sample;
@@ -23,11 +24,12 @@ mod wire;
 pub use batch::{MetricId, SampleBatch, SeriesView};
 pub use compression::Encoding;
 pub use error::{DecodeError, Malformed};
+pub use hash::{label_hash, shard_of};
 pub use labels::{InvalidSeries, LabelLimits, parse_labels};
 pub use metrics::{Metrics, Unused};
 pub use seen::Seen;
 pub use survey::{Look, SeriesSummary};
-pub use wanted::{UNLISTED, Wanted, label_hash, shard_of};
+pub use wanted::{UNLISTED, Wanted};
 
 use crate::series::TimestampMs;
 use compression::Decompressor;

@@ -3,9 +3,10 @@
 //!
 //! Copies nothing and keeps nothing; what is made of the series is the visitor's.
 
+use super::hash::label_message_hash;
 use super::labels::parse_label;
 use super::seen::Seen;
-use super::wanted::{Wanted, label_message_hash};
+use super::wanted::Wanted;
 use super::wire::{Reader, WireType};
 use crate::series::METRIC_NAME;
 

@@ -2,8 +2,9 @@
 //! that they are read once and recognised by one comparison after that.
 
 use super::batch::SampleBatch;
+use super::hash::label_message_hash;
 use super::labels::parse_label;
-use super::wanted::{LabelName, label_message_hash};
+use super::wanted::LabelName;
 use super::wire::{Reader, short_field};
 use crate::series::METRIC_NAME;
 

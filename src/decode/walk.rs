@@ -7,11 +7,12 @@ use super::DecodeStats;
 use super::TimeBounds;
 use super::batch::{MetricId, SampleBatch};
 use super::error::{DecodeError, Malformed};
+use super::hash::{label_bytes_hash, label_message_hash, shard_of};
 use super::labels::{InvalidSeries, parse_label};
 use super::sample::parse_sample;
 use super::seen::Seen;
 use super::tail::Tail;
-use super::wanted::{Wanted, label_bytes_hash, label_message_hash, shard_of};
+use super::wanted::Wanted;
 use super::wire::{Reader, WireType, short_field, write_field};
 use crate::series::METRIC_NAME;
 

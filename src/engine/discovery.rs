@@ -5,60 +5,20 @@ use std::sync::Arc;
 use super::counts::Event;
 use super::host::Host;
 use super::layout::Series;
-use super::senders::{SenderKey, key_of};
+use super::new_series::NewSeries;
+use super::selection::{class_of, hash_of, reach_ms, select, selection_class};
+use super::senders::key_of;
 use super::{Output, Shared};
-use crate::decode::{InvalidSeries, SeriesView, label_hash, parse_labels};
-use crate::expr::Plan;
+use crate::decode::{InvalidSeries, SeriesView, parse_labels};
 use crate::expr::labelset::SHARED;
-use crate::expr::plan::{Spans, UP_NAME};
-use crate::series::{Labels, METRIC_NAME, Sample};
+use crate::expr::plan::UP_NAME;
+use crate::series::{Labels, METRIC_NAME};
 
 /// Series that no feature reads are remembered up to this many per shard; then all are looked at again.
 const IGNORED_MAX: usize = 1 << 20;
 
-/// A series that was read for the first time.
-#[derive(Debug)]
-pub(super) struct Found<'a> {
-    /// The hash of all its labels as they came.
-    labels_hash: u64,
-    /// The hash of those that its host's series don't all share; set by [`add`].
-    own_hash: u64,
-    /// Its labels, sorted, without the dropped ones.
-    pub(super) labels: Vec<(&'a str, &'a str)>,
-    /// The dropped ones, sorted.
-    dropped: Vec<(&'a str, &'a str)>,
-    /// What they come to.
-    pub(super) sender: SenderKey,
-    /// Whether its sender speaks for the host; set by [`hear`].
-    is_heard: bool,
-    /// The leaves that select it.
-    pub(super) leaves: Vec<u16>,
-    /// Whether it is an `up`.
-    pub(super) is_up: bool,
-    /// The samples that it came with.
-    pub(super) samples: &'a [Sample],
-}
-
-impl Found<'_> {
-    /// How many samples it came with.
-    pub(super) fn n_samples(&self) -> u64 {
-        self.samples.len() as u64
-    }
-
-    /// Whether a host keeps it.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.is_up || !self.leaves.is_empty()
-    }
-
-    /// Its slot, once it was added; `None` where it is ignored or beyond the limit.
-    pub(super) fn slot(&self, host: &Host) -> Option<u32> {
-        // Not by the hash as it came: more spellings may have come at once than are remembered.
-        if self.is_wanted() && self.is_heard { host.slots.layout.find(self.own_hash) } else { None }
-    }
-}
-
 /// Reads a series; `None` where its labels are not valid.
-pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &mut Shared, out: &mut Output) -> Option<Found<'a>> {
+pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &mut Shared, out: &mut Output) -> Option<NewSeries<'a>> {
     let config = &shared.config;
     let mut labels = Vec::new();
     let parsed = parse_labels([series.labels, series.tail], config.limits.labels, &mut labels);
@@ -76,11 +36,11 @@ pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &mut Shared, out: &mut O
     let leaves = select(&config.plan, name, &labels);
     let is_up = name == UP_NAME;
     let (labels_hash, samples) = (series.labels_hash, series.samples);
-    Some(Found { labels_hash, own_hash: 0, labels, dropped, sender, is_heard: true, leaves, is_up, samples })
+    Some(NewSeries { labels_hash, own_hash: 0, labels, dropped, sender, is_heard: true, leaves, is_up, samples })
 }
 
 /// Settles which of `found` are heard, the series of one run that their host doesn't know.
-pub(super) fn hear(host: &mut Host, found: &mut [Found<'_>], shared: &Shared, out: &mut Output) {
+pub(super) fn hear(host: &mut Host, found: &mut [NewSeries<'_>], shared: &Shared, out: &mut Output) {
     let own_labels: Vec<usize> = (0..found.len())
         .filter(|i| host.senders.is_own_label(&found[*i], found))
         .filter(|i| host.slots.layout.find(own_hash(host, &found[*i].labels)).is_none())
@@ -105,13 +65,8 @@ fn own_hash(host: &Host, labels: &[(&str, &str)]) -> u64 {
     hash_of(labels.iter().copied().filter(|(name, value)| host.shared_labels.get(name) != Some(*value)))
 }
 
-/// The leaves that select a series called `name` with `labels`, `__name__` and the identity label among them.
-pub(super) fn select(plan: &Plan, name: &str, labels: &[(&str, &str)]) -> Vec<u16> {
-    plan.candidates(name).filter(|leaf| plan.leaves[*leaf as usize].selector.is_match(labels)).collect()
-}
-
 /// The labels that all of `found` have, but the metric name. The identity label is among them.
-pub(super) fn shared_labels(found: &[Found<'_>]) -> Labels {
+pub(super) fn shared_labels(found: &[NewSeries<'_>]) -> Labels {
     let mut wanted = found.iter().filter(|found| found.is_wanted());
     let mut common = wanted.next().map_or(Vec::new(), |first| first.labels.clone());
     common.retain(|(name, _)| *name != METRIC_NAME);
@@ -121,22 +76,14 @@ pub(super) fn shared_labels(found: &[Found<'_>]) -> Labels {
     Labels::from_pairs(common)
 }
 
-/// What the labels that all series of a host share decide about selectors: two hosts that agree in it agree in what is selected.
-pub(super) fn selection_class(plan: &Plan, shared_labels: &Labels) -> u64 {
-    class_of(plan, shared_labels.iter())
-}
-
-fn class_of<'a>(plan: &Plan, labels: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
-    let is_read = |name: &str| plan.leaves.iter().any(|leaf| leaf.selector.reads(name));
-    hash_of(labels.filter(|(name, _)| is_read(name)))
-}
-
-fn hash_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> u64 {
-    labels.fold(0, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)))
+/// The slot of a series in its host, once it was added; `None` where it is ignored or beyond the limit.
+pub(super) fn slot(new: &NewSeries<'_>, host: &Host) -> Option<u32> {
+    // Not by the hash as it came: more spellings may have come at once than are remembered.
+    if new.is_wanted() && new.is_heard { host.slots.layout.find(new.own_hash) } else { None }
 }
 
 /// Gives the wanted ones of `found` a slot in the host's layout and remembers the others as ignored.
-pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared, out: &mut Output) {
+pub(super) fn add(host: &mut Host, found: &mut [NewSeries<'_>], shared: &mut Shared, out: &mut Output) {
     share_less(host, found, shared);
     let n_max = shared.config.limits.series_per_host;
     let mut series: Vec<Series> = host.slots.layout.series.to_vec();
@@ -185,14 +132,8 @@ pub(super) fn add(host: &mut Host, found: &mut [Found<'_>], shared: &mut Shared,
     }
 }
 
-/// How far back `leaves` read: at least the lookback, else a series that is scraped less often than its range would come and go.
-pub(super) fn reach_ms(plan: &Plan, leaves: &[u16], spans: Spans) -> i64 {
-    let reaches = leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(spans));
-    reaches.fold(spans.lookback_ms, i64::max)
-}
-
 /// Gives labels that some of `found` lack back to the series that have them.
-fn share_less(host: &mut Host, found: &[Found<'_>], shared: &mut Shared) {
+fn share_less(host: &mut Host, found: &[NewSeries<'_>], shared: &mut Shared) {
     let is_lacking =
         |label: &(&str, &str)| found.iter().any(|f| f.is_wanted() && f.is_heard && !f.labels.contains(label));
     let lacking: Vec<(Box<str>, Box<str>)> =

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use super::applicable::{Applicable, Lacking};
+use super::change::Change;
 use super::counts::Event;
-use super::discovery::{Found, selection_class};
 use super::frames::{self, Frames, Inserted, REPEAT_MS};
 use super::interval::Watch;
 use super::layout::Layout;
-use super::pace::Paced;
-use super::reconfigure::Change;
+use super::new_series::{NewSeries, SenderKey};
+use super::pace::first_step_from;
+use super::paces::Paced;
 use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
-use super::senders::{Hearing, Said, SenderKey, Senders};
+use super::selection::selection_class;
+use super::senders::{Hearing, Said, Senders};
 use super::slots::Slots;
 use super::suspects::Suspects;
 use super::targets::{Moment, Targets};
@@ -28,7 +30,7 @@ pub(super) struct Host {
     pub(super) id: Arc<HostId>,
     /// Labels that all its series have with the same value, the identity label among them: they tell no two apart.
     pub(super) shared_labels: Labels,
-    /// See [`super::discovery::selection_class`].
+    /// See [`super::selection::selection_class`].
     pub(super) selection_class: u64,
     pub(super) slots: Slots,
     /// How often it is scraped; `None` where its samples don't tell yet, or the configuration says it.
@@ -224,7 +226,13 @@ impl Host {
     }
 
     /// The same of a series that the host doesn't know; `run` are the series that came with it.
-    pub(super) fn hear_new(&mut self, found: &Found<'_>, run: &[Found<'_>], shared: &Shared, out: &mut Output) -> bool {
+    pub(super) fn hear_new(
+        &mut self,
+        found: &NewSeries<'_>,
+        run: &[NewSeries<'_>],
+        shared: &Shared,
+        out: &mut Output,
+    ) -> bool {
         let known = (self.interval_ms(shared), shared.now_ms);
         let hearing = self.senders.hear_new(found, run, known, &shared.sender_names);
         count_hearing(hearing, found.samples, out)
@@ -476,11 +484,6 @@ impl Host {
             silenced: self.silenced.clone(),
         }
     }
-}
-
-/// The first step at or after `t_ms`; `grid_ms` is any step.
-pub(super) fn first_step_from(t_ms: TimestampMs, grid_ms: TimestampMs, step_ms: i64) -> TimestampMs {
-    t_ms.saturating_add(grid_ms.saturating_sub(t_ms).rem_euclid(step_ms))
 }
 
 /// Counts what is not heard; whether it is.

@@ -5,6 +5,7 @@
 
 pub mod advice;
 pub mod applicable;
+mod change;
 mod counts;
 mod discovery;
 mod feed;
@@ -12,10 +13,13 @@ mod frames;
 mod host;
 mod interval;
 mod layout;
+mod new_series;
 mod pace;
+mod paces;
 mod reconfigure;
 mod repace;
 pub mod row;
+mod selection;
 mod senders;
 mod slots;
 pub mod standardise;
@@ -33,11 +37,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub use self::counts::{Counts, EVENTS, Event};
-use self::discovery::Found;
 pub use self::frames::FRAME_WAIT_MS_MAX;
 use self::frames::Frame;
 use self::host::Host;
-use self::pace::Paces;
+use self::new_series::NewSeries;
+use self::paces::Paces;
 use self::row::{HostId, HostStatus, Row};
 use self::senders::Names;
 use self::windows::WindowConfig;
@@ -315,13 +319,13 @@ impl Engine {
         }
         let unknown = std::mem::take(&mut self.unknown);
         let read = |i: &usize| discovery::read(&batch.get(*i)?, &mut self.shared, out);
-        let mut found: Vec<Found<'_>> = unknown.iter().filter_map(read).collect();
+        let mut found: Vec<NewSeries<'_>> = unknown.iter().filter_map(read).collect();
         if let Some(host) = known.or_else(|| self.add_host(name, &found, out)) {
             self.touch(host);
             discovery::hear(&mut self.hosts[host], &mut found, &self.shared, out);
             discovery::add(&mut self.hosts[host], &mut found, &mut self.shared, out);
             for found in &found {
-                if let Some(slot) = found.slot(&self.hosts[host]) {
+                if let Some(slot) = discovery::slot(found, &self.hosts[host]) {
                     self.insert(host, slot, found.samples, now_ms, out);
                 }
             }
@@ -331,8 +335,8 @@ impl Engine {
 
     /// A new host. It is made by its first series that a feature reads: `up`, which every target has, makes none, so that
     /// exporters of another kind don't become hosts without features. `None` where there is none.
-    fn add_host(&mut self, name: &str, found: &[Found<'_>], out: &mut Output) -> Option<usize> {
-        let n_samples = || found.iter().map(Found::n_samples).sum();
+    fn add_host(&mut self, name: &str, found: &[NewSeries<'_>], out: &mut Output) -> Option<usize> {
+        let n_samples = || found.iter().map(NewSeries::n_samples).sum();
         let Some(selected) = found.iter().find(|found| !found.leaves.is_empty()) else {
             out.counts.add(Event::NoHost, n_samples());
             return None;

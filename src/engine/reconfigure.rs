@@ -5,20 +5,17 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::applicable::{Applicable, Lacking};
-use super::discovery::{reach_ms, select, selection_class};
-use super::host::{Host, first_step_from};
+use super::change::{Change, Side};
+use super::host::Host;
 use super::layout::{Layout, Series};
-use super::pace::{Paced, Paces};
-use super::row::{Missing, Why};
+use super::paces::{Paced, Paces};
+use super::selection::{reach_ms, select, selection_class};
 use super::targets::scored_leaves;
-use super::windows::{WindowConfig, Windows};
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
 use crate::expr::Plan;
 use crate::expr::labelset::{LabelSets, SHARED};
 use crate::expr::plan::{Leaf, Spans, UP_NAME};
-use crate::expr::program::LeafId;
-use crate::series::{Labels, METRIC_NAME, TimestampMs};
+use crate::series::{Labels, METRIC_NAME};
 use crate::silence::Calendar;
 
 impl Engine {
@@ -145,132 +142,4 @@ fn reselected(
         }
     }
     (kept, new_slots)
-}
-
-/// Where a column of a window comes from: which of the old models' windows (0 the live one's, 1 the shadow's), and its column.
-pub(super) type Column = Option<(usize, usize)>;
-
-/// What windows are made by, before or after the change.
-#[derive(Debug, Clone, Copy)]
-struct Side<'a> {
-    plan: &'a Plan,
-    step_ms: i64,
-    /// Of the live model and of the shadow.
-    models: [Option<&'a WindowConfig>; 2],
-}
-
-impl<'a> Side<'a> {
-    fn new(config: &'a EngineConfig, paced: &'a Paced) -> Self {
-        let models = [Some(&paced.windows), paced.shadow.as_ref()];
-        Self { plan: &config.plan, step_ms: paced.pace.step_ms, models }
-    }
-}
-
-/// What becomes of the windows of every host that goes from one pace to another.
-#[derive(Debug)]
-pub(super) struct Change<'a> {
-    old: Side<'a>,
-    new: Side<'a>,
-    /// For each configured feature of before its new index.
-    features: Vec<Option<u16>>,
-    /// By model, the live one and the shadow; `None` where there is no such model now, or nothing changes for it.
-    columns: [Option<Vec<Column>>; 2],
-}
-
-impl<'a> Change<'a> {
-    fn new(old: Side<'a>, new: Side<'a>) -> Self {
-        let (ids, old_ids) = (&new.plan.ids, &old.plan.ids);
-        let index = |id| ids.iter().position(|new| new == id).and_then(|i| u16::try_from(i).ok());
-        let mut change = Self { old, new, features: old_ids.iter().map(index).collect(), columns: [None, None] };
-        for role in [0, 1] {
-            let config = new.models[role];
-            change.columns[role] = config.and_then(|config| change.columns(role, config));
-        }
-        change
-    }
-
-    /// Where the windows of the model in this role take their columns from; `None` if they stay as they are.
-    fn columns(&self, role: usize, config: &WindowConfig) -> Option<Vec<Column>> {
-        if self.new.step_ms != self.old.step_ms {
-            return Some(vec![None; config.scored.len()]);
-        }
-        let same_columns = |old: &WindowConfig| {
-            let moved = old.scored.iter().map(|s| self.features[usize::from(s.feature)]);
-            moved.eq(config.scored.iter().map(|s| Some(s.feature)))
-                && (old.window_rows, old.input_clip.to_bits()) == (config.window_rows, config.input_clip.to_bits())
-                && old.statistics == config.statistics
-        };
-        let old = self.old.models;
-        if old[role].is_some_and(same_columns) {
-            return None;
-        }
-        // Of both models those of the one that is most like it, so that a shadow takes its windows along when it goes live.
-        let like = (0..old.len()).find(|model| old[*model].is_some_and(same_columns)).unwrap_or(role);
-        let column = |feature: u16, model: usize| {
-            let is_it = |old: &super::ScoredFeature| self.features[usize::from(old.feature)] == Some(feature);
-            old[model]?.scored.iter().position(is_it).map(|column| (model, column))
-        };
-        let scored = config.scored.iter().map(|s| s.feature);
-        Some(scored.map(|feature| column(feature, like).or_else(|| column(feature, 1 - like))).collect())
-    }
-
-    /// The new index of configured features.
-    pub(super) fn feature(&self, old: u16) -> Option<u16> {
-        self.features.get(usize::from(old)).copied().flatten()
-    }
-
-    /// Which features a host has: what is new was never had.
-    pub(super) fn applicable(&self, old: &Applicable) -> Applicable {
-        old.moved(&self.features, self.new.plan.features.len())
-    }
-
-    /// What a host lacks, by its new indices.
-    pub(super) fn lacking(&self, old: &Lacking) -> Lacking {
-        let moved = |all: &[Missing]| all.iter().filter_map(|missing| self.missing(*missing)).collect();
-        Lacking { missing: moved(&old.missing), not_applicable: moved(&old.not_applicable) }
-    }
-
-    /// What is missing, by its new indices: the same expression has its leaves in the same order.
-    fn missing(&self, old: Missing) -> Option<Missing> {
-        let feature = self.feature(old.feature)?;
-        let new_leaf = |leaf: LeafId| {
-            let leaves = self.old.plan.leaves_of.get(usize::from(old.feature))?;
-            let place = leaves.iter().position(|other| *other == leaf)?;
-            self.new.plan.leaves_of.get(usize::from(feature))?.get(place).copied()
-        };
-        let why = match old.why {
-            Why::Unmatched(leaf) => Why::Unmatched(new_leaf(leaf)?),
-            Why::RangeTooShort(leaf) => Why::RangeTooShort(new_leaf(leaf)?),
-            why @ (Why::Error(_) | Why::SeldomScraped | Why::NoValue | Why::OutOfBounds) => why,
-        };
-        Some(Missing { feature, why })
-    }
-
-    /// The first step at or after `t_ms`, which was one by the old distance; `grid_ms` is any step.
-    pub(super) fn step_from(&self, t_ms: TimestampMs, grid_ms: TimestampMs) -> TimestampMs {
-        first_step_from(t_ms, grid_ms, self.new.step_ms)
-    }
-
-    /// Whether the distance of steps is another.
-    pub(super) fn is_step_new(&self) -> bool {
-        self.new.step_ms != self.old.step_ms
-    }
-
-    /// New windows of the live model and of the shadow, where they are other ones; those there were are `live` and `shadow`. The
-    /// inner `None` is no shadow. `t_ms` is the time of the newest row.
-    pub(super) fn windows(
-        &self,
-        (live, shadow): (&Windows, Option<&Windows>),
-        t_ms: TimestampMs,
-    ) -> (Option<Windows>, Option<Option<Windows>>) {
-        let old_configs = self.old.models;
-        let old = [old_configs[0].map(|config| (live, config)), shadow.zip(old_configs[1])];
-        let assembled = |role: usize| {
-            let columns = self.columns[role].as_ref()?;
-            let config = self.new.models[role]?;
-            Some(Windows::assembled(old, columns, t_ms, config))
-        };
-        let no_shadow = self.new.models[1].is_none();
-        (assembled(0), if no_shadow { Some(None) } else { assembled(1).map(Some) })
-    }
 }

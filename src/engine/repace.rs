@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::discovery::reach_ms;
 use super::frames::Frame;
-use super::host::{Host, first_step_from};
+use super::host::Host;
 use super::interval::{self, Told, Watch};
 use super::layout::Series;
-use super::pace::Pace;
+use super::pace::{Pace, first_step_from};
 use super::row::{Missing, Why};
+use super::selection::reach_ms;
 use super::windows::Windows;
 use crate::expr::eval::Vector;
 use crate::expr::plan::{Leaf, Range, Rollup};

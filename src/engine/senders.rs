@@ -7,15 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::discovery::Found;
 use super::layout::Layout;
+use super::new_series::{NewSeries, SenderKey};
 use super::row::Sender;
 use crate::decode::label_hash;
 use crate::expr::labelset::{LabelSets, SHARED};
 use crate::series::{Labels, Quoted, Sample, TimestampMs};
-
-/// What a sender's replica labels come to; 0 for one without any.
-pub(super) type SenderKey = u64;
 
 /// The label whose values have their own senders.
 const JOB: &str = "job";
@@ -117,13 +114,13 @@ impl Senders {
     /// What becomes of what is said of a series that the host doesn't know; `run` are the series that came with it.
     pub(super) fn hear_new(
         &mut self,
-        found: &Found<'_>,
-        run: &[Found<'_>],
+        found: &NewSeries<'_>,
+        run: &[NewSeries<'_>],
         (interval_ms, now_ms): (Option<i64>, TimestampMs),
         names: &Names,
     ) -> Hearing {
         let place = self.place_of(found, run);
-        let Found { sender, samples, is_up, .. } = *found;
+        let NewSeries { sender, samples, is_up, .. } = *found;
         self.hear_of(place, Said { sender, samples, is_up, now_ms }, interval_ms, names)
     }
 
@@ -142,7 +139,7 @@ impl Senders {
     }
 
     /// The election of the job of `found`, made where it is new.
-    fn place_of(&mut self, found: &Found<'_>, run: &[Found<'_>]) -> usize {
+    fn place_of(&mut self, found: &NewSeries<'_>, run: &[NewSeries<'_>]) -> usize {
         let job = job_of(found);
         if let Some(known) = self.elections.iter().position(|election| election.job == job) {
             return known;
@@ -188,7 +185,7 @@ impl Senders {
 
     /// Whether the labels of `found` are those of a series and not of its sender: where series come without any replica label, a
     /// sender has none, unless it is known as one or marks its `up` too.
-    pub(super) fn is_own_label(&self, found: &Found<'_>, run: &[Found<'_>]) -> bool {
+    pub(super) fn is_own_label(&self, found: &NewSeries<'_>, run: &[NewSeries<'_>]) -> bool {
         // Most series have none: whatever is below looks at the whole run.
         if found.sender == 0 {
             return false;
@@ -249,7 +246,7 @@ impl Election {
     }
 }
 
-fn job_of(found: &Found<'_>) -> u64 {
+fn job_of(found: &NewSeries<'_>) -> u64 {
     hash_of_job(found.labels.iter().find(|(name, _)| *name == JOB).map_or("", |(_, value)| *value))
 }
 
@@ -258,7 +255,7 @@ fn hash_of_job(job: &str) -> u64 {
 }
 
 /// The sender that is heard first of a job: the one of its `up` in `run`, else of most of its series there.
-fn first_elected(run: &[Found<'_>], job: u64) -> SenderKey {
+fn first_elected(run: &[NewSeries<'_>], job: u64) -> SenderKey {
     let of_job = || run.iter().filter(|found| found.is_wanted() && job_of(found) == job);
     if let Some(up) = of_job().find(|found| found.is_up) {
         return up.sender;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::feed::Feed;
 use super::layout::{FeedLayout, Layout, Series};
-use super::senders::SenderKey;
+use super::new_series::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
 use crate::expr::eval::{EvalError, Vector};
 use crate::expr::rollup::FrameView;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::reconfigure::Change;
+use super::change::Change;
 use super::row::HostId;
 use super::{EngineConfig, OutOfBounds};
 use crate::bounds::Bounds;

@@ -5,11 +5,13 @@
 
 use super::ScoredFeature;
 use super::applicable::Applicable;
-use super::reconfigure::Column;
 use super::row::{NotScored, Treatment, Window};
 use super::standardise::{RowConstants, Standardised, Standardiser};
 use super::window::WindowRing;
 use crate::series::TimestampMs;
+
+/// Where a column of a window comes from: which of the old models' windows (0 the live one's, 1 the shadow's), and its column.
+pub(super) type Column = Option<(usize, usize)>;
 
 /// What windows are made with.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! Pure: knows no clock, thread, file or network. Whatever is not evaluated is refused here, so that evaluation cannot fail
 //! later for anything but the data (two values where one is asked for).
 
+mod compile;
 pub mod duration;
 pub mod eval;
 pub mod labelset;

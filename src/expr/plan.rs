@@ -5,7 +5,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::labelset::{Grouping, GroupingId};
-use super::parse::{self, Refusal};
 use super::parts;
 use super::program::{LeafId, Node};
 use super::range_function::RangeFunction;
@@ -173,30 +172,6 @@ pub const UP: u16 = 0;
 pub const UP_NAME: &str = "up";
 
 impl Plan {
-    /// Compiles `features`.
-    ///
-    /// # Errors
-    /// Every feature that is no PromQL, or more of it than is evaluated.
-    pub fn compile(features: &[FeatureSource<'_>], lookback_ms: i64) -> Result<Self, Vec<ExprError>> {
-        let mut builder = Builder::default();
-        let mut programs = Vec::with_capacity(features.len());
-        let (mut leaves_of, mut errors) = (Vec::with_capacity(features.len()), Vec::new());
-        for feature in features {
-            match parse::compile(feature.expr, &mut builder) {
-                Ok(node) => {
-                    programs.push(node);
-                    leaves_of.push(std::mem::take(&mut builder.read).into());
-                }
-                Err(Refusal { character, message }) => {
-                    let (at, feature) = (feature.at.into(), feature.name.into());
-                    errors.push(ExprError { at, feature, character, message });
-                }
-            }
-        }
-        let ids = features.iter().map(|f| FeatureId { name: f.name.into(), expr: f.expr.into() }).collect();
-        if errors.is_empty() { Ok(builder.finish(ids, (programs, leaves_of), lookback_ms)) } else { Err(errors) }
-    }
-
     /// The leaves that may select a series with the metric name `name`; to be checked by their selectors. By name, since the
     /// numbers of decode are those of the plan that it filtered with, which may have been another one.
     pub fn candidates(&self, name: &str) -> impl Iterator<Item = LeafId> {
@@ -232,7 +207,7 @@ pub(super) struct Builder {
     leaves: Vec<Leaf>,
     leaf_ids: HashMap<String, LeafId>,
     /// The leaves that the expression being compiled reads.
-    read: Vec<LeafId>,
+    pub(super) read: Vec<LeafId>,
     groupings: Vec<Grouping>,
 }
 
@@ -261,7 +236,7 @@ impl Builder {
         GroupingId::try_from(index).map_err(|_| "more than 65536 different groupings".to_owned())
     }
 
-    fn finish(
+    pub(super) fn finish(
         self,
         ids: Vec<FeatureId>,
         (mut features, leaves_of): (Vec<Node>, Vec<Box<[LeafId]>>),

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod metrics;
 pub mod queue;
 pub mod remote_write;
+pub mod row;
 pub mod series;
 
 #[cfg(test)]
@@ -21,8 +22,9 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::metrics::Metrics;
-use self::queue::{Outbox, QueuedRow};
+use self::queue::Outbox;
 use self::remote_write::Sender;
+use self::row::QueuedRow;
 use self::series::Layout;
 use crate::config::push::Push;
 use crate::results::Meta;

@@ -2,27 +2,13 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 
 use super::metrics::Metrics;
+use super::row::QueuedRow;
 use super::series::{self, Layout};
-use crate::engine::row::HostId;
 use crate::model::verdict::Alone;
 use crate::results::ScoredRow;
-use crate::series::TimestampMs;
-
-/// A row on its way.
-#[derive(Debug)]
-pub struct QueuedRow {
-    /// Whose.
-    pub host: Arc<HostId>,
-    /// The step: the timestamp of its samples.
-    pub t_ms: TimestampMs,
-    /// One value per series of the [`Layout`]; NaN where there is none.
-    pub values: Box<[f64]>,
-    /// The room that it takes, one per sample; free again when this is dropped.
-    pub room: OwnedSemaphorePermit,
-}
 
 /// A scoring thread's end of the queue.
 #[derive(Debug)]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::metrics::Metrics;
-use super::queue::QueuedRow;
+use super::row::QueuedRow;
 use super::series::{Block, Layout};
 use crate::clock;
 use crate::config::push::{Credentials, Push};

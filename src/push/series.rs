@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use prost::Message as _;
 
-use super::queue::QueuedRow;
+use super::row::QueuedRow;
 use crate::config::push::{Push, PushSeries};
 use crate::model::verdict::Alone;
 use crate::proto::prometheus::{Label, Sample, TimeSeries};

@@ -7,7 +7,8 @@ use prost::Message as _;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::metrics::Metrics;
-use super::queue::{Outbox, QueuedRow};
+use super::queue::Outbox;
+use super::row::QueuedRow;
 use super::series::{Block, Layout};
 use crate::config::push::{Push, PushSeries};
 use crate::engine::row::HostId;

@@ -1,6 +1,8 @@
 //! The shape of the source tree: sizes, file heads, and which module may know what. Every message says what to do.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod circles;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -195,6 +197,12 @@ fn rooms_know_only_those_below_them() {
     let sources = sources().into_iter().filter(|(path, _)| path.starts_with("src/"));
     let faults: String = sources.map(|(path, text)| foreign_imports(&path, &text)).collect();
     assert!(faults.is_empty(), "\n{faults}");
+}
+
+#[test]
+fn no_files_use_each_other_in_a_circle() {
+    let circle = circles::circle(&sources());
+    assert!(circle.is_none(), "{circle:?}: put what both need into a third file that knows neither");
 }
 
 #[test]
