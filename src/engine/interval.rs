@@ -120,10 +120,8 @@ pub(super) fn of_frames<'a>(
             frames.iter().enumerate().filter(|(i, _)| present >> i & 1 == 1).map(|(_, frame)| frame.t_ms()).collect();
         times.dedup_by(|later, earlier| *later - *earlier < REPEAT_MS);
         let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        let told = of_distances(&distances).or_else(|| of_any(&distances, &is_same)).or(match distances[..] {
-            [one] | [one, _] if is_last => Some(usual(one as f64, NEAR_CLEAR)),
-            _ => None,
-        });
+        let told = of_distances(&distances).or_else(|| of_any(&distances, &is_same));
+        let told = told.or_else(|| mean_of_like(&distances).filter(|_| is_last).map(|mean| usual(mean, NEAR_CLEAR)));
         let is_enough = is_last || frames.len() >= FRAMES_MAX && distances.len() >= CLEAR;
         match told {
             Some(interval_ms) if longest.is_none_or(|(other, _)| interval_ms > other) => {
@@ -143,11 +141,11 @@ fn of_any(distances: &[i64], is_same: impl Fn(i64, i64) -> bool) -> Option<i64> 
     is_told.then(|| usual(distances.iter().sum::<i64>() as f64 / distances.len() as f64, NEAR_JITTER))
 }
 
-/// The interval of distances that are all about the same; `None` where they aren't, or where there are none.
-fn of_like(distances: &[i64]) -> Option<i64> {
+/// The mean of distances that are all about the same; `None` where they aren't, or where there are none.
+fn mean_of_like(distances: &[i64]) -> Option<f64> {
     let (shortest, longest) = (*distances.iter().min()?, *distances.iter().max()?);
     let is_like = (longest - shortest) as f64 <= SAME * shortest as f64;
-    if is_like { of_distances(distances) } else { None }
+    is_like.then(|| distances.iter().sum::<i64>() as f64 / distances.len() as f64)
 }
 
 /// Whether `new` is so far from the interval known that it is another one.
@@ -185,7 +183,9 @@ impl Watch {
         let distances = self.distances.map(i64::from);
         let distances = &distances[..usize::from(self.n)];
         let like = distances.len().checked_sub(LIKE).map_or(&[][..], |from| &distances[from..]);
-        if let Some(interval_ms) = of_like(like).filter(|new| is_another(*new, interval_ms)) {
+        if let Some(interval_ms) =
+            mean_of_like(like).and_then(|_| of_distances(like)).filter(|new| is_another(*new, interval_ms))
+        {
             self.n = 0;
             return Some(interval_ms);
         }
