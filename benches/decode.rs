@@ -7,7 +7,7 @@ use std::path::Path;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use outlierd::config::{Config, Limits};
 use outlierd::decode::{Decoder, Encoding, Look, Seen, TimeBounds, Wanted};
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 
 /// 99 of the 30,000 samples.
 const FEW: &[&str] = &["node_load1", "node_memory_MemAvailable_bytes", "up"];
@@ -24,8 +24,8 @@ fn decode(c: &mut Criterion) {
         .iter()
         .map(|block| zstd::bulk::compress(&snap::raw::Decoder::new().decompress_vec(block).unwrap(), 1).unwrap())
         .collect();
-    let plans = Plans::new(Config::default()).unwrap();
-    let names = plans.plan.metrics.iter().map(String::as_str);
+    let setup = Setup::new(Config::default()).unwrap();
+    let names = setup.plan.metrics.iter().map(String::as_str);
     let preset = |shards| Wanted::new(names.clone(), "instance", shards, &Limits::default()).unwrap();
     let few = Wanted::new(FEW.iter().copied(), "instance", 4, &Limits::default()).unwrap();
     let all = Wanted::new([], "instance", 4, &Limits::default()).unwrap().all_names();

@@ -11,7 +11,7 @@ use outlierd::config::{Config, Limits};
 use outlierd::decode::{Decoded, Decoder, Encoding, Look, Seen, TimeBounds, Wanted};
 use outlierd::engine::{Engine, EngineConfig, Event, Input, Output};
 use outlierd::proto::prometheus::WriteRequest;
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 use prost::Message;
 
 const SCRAPE_MS: i64 = 15_000;
@@ -53,14 +53,14 @@ struct Series {
 
 fn run(hosts: usize, scrapes: usize) {
     let mut fleet = Fleet::new(hosts);
-    let plans = Plans::new(Config::default()).unwrap();
+    let setup = Setup::new(Config::default()).unwrap();
     let limits = Limits::default();
-    let names = plans.plan.metrics.iter().map(String::as_str);
+    let names = setup.plan.metrics.iter().map(String::as_str);
     let wanted = Wanted::new(names, "instance", 1, &limits).unwrap();
-    let mut config: EngineConfig = plans.engine();
+    let mut config: EngineConfig = setup.engine();
     config.limits.hosts = hosts;
     config.interval_ms = std::env::var("INTERVAL_MS").ok().and_then(|value| value.parse().ok());
-    config.plan = Arc::clone(&plans.plan);
+    config.plan = Arc::clone(&setup.plan);
     let (mut decoder, seen) = (Decoder::new(), Seen::default());
     let mut out = Output::default();
     // Once through all buffers, so that they are there.

@@ -12,6 +12,7 @@ use prometheus::{IntGauge, Registry};
 use serde::{Deserialize, Serialize};
 
 use crate::events::Event;
+use crate::model::judge::LimitFactors;
 use crate::series::TimestampMs;
 
 /// The file in the storage folder.
@@ -62,16 +63,13 @@ pub enum Refused {
     NotKept(String),
 }
 
-/// Factors on limits by host; a host that isn't there has 1.
-pub type Factors = HashMap<String, f64>;
-
 /// All opinions in force.
 #[derive(Debug)]
 pub struct Feedback {
     bounds: Bounds,
     given: Mutex<Vec<Given>>,
     /// What follows from `given`.
-    factors: RwLock<Arc<Factors>>,
+    factors: RwLock<Arc<LimitFactors>>,
     /// Where they are kept; `None` where they are not.
     path: Option<PathBuf>,
     /// How many there are.
@@ -106,7 +104,7 @@ impl Feedback {
 
     /// The factors as they are now.
     #[must_use]
-    pub fn factors(&self) -> Arc<Factors> {
+    pub fn factors(&self) -> Arc<LimitFactors> {
         Arc::clone(&self.factors.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -190,7 +188,7 @@ impl Feedback {
 /// ```text
 /// factor = clamp(step ^ (expected − useful), min, max)
 /// ```
-fn factors(given: &[Given], bounds: &Bounds) -> Factors {
+fn factors(given: &[Given], bounds: &Bounds) -> LimitFactors {
     let mut steps: HashMap<&str, i32> = HashMap::new();
     for one in given {
         *steps.entry(&one.host).or_default() += if one.verdict == Opinion::Expected { 1 } else { -1 };

@@ -4,17 +4,19 @@
 //! POST body → decode → shard queue → Engine (features, windows) → window queue → Scorer (ONNX Runtime) → Results → /metrics · API
 //! ```
 //!
-//! Modules in reading order: [`cmd`] (the commands), [`service`] (the wiring of the stages), [`http`] (requests in, pages out),
-//! [`ingest`] and [`decode`] (a body → batches per shard), [`shard`] (threads that own an engine each), [`engine`] (hosts, frames,
-//! steps, rows, windows), [`expr`] (PromQL → a plan for the engine), [`model`] (bundle, session, verdict), [`scorer`] (scoring threads),
-//! [`results`] (what readers see), [`events`] (flags as events, and their history), [`push`] (results to a database), [`webhook`]
-//! (events to Alertmanager), [`feedback`] (what people say of events). [`demo`] is a simulated fleet that writes to all this; [`history`] gives an engine what was recorded,
-//! or what a database has stored; [`labelled`] reads data whose incidents are known, [`evaluate`] says how well they are found, and
-//! [`playback`] plays them to a service. [`silence`] says when nobody is to be woken, and [`silences`] keeps what was asked for. [`series`], [`bounds`], [`config`], [`clock`], [`random`],
-//! [`outbound`] and
-//! [`proto`] are what all of them speak of.
+//! ARCHITECTURE.md has the rooms, the way of one sample and where new things go; a table in `tests/it/tidy.rs` says which room may import which.
 //!
-//! Which of them may import which is a table in `tests/it/tidy.rs`, from the ground up.
+//! Words, the same in code, API, docs and metrics:
+//! - **host**: what is judged: all series with one value of the identity label (`instance`);
+//! - **feature**: a PromQL expression that gives one value per host;
+//! - **frame**: the samples of a host with one timestamp;
+//! - **step**, **row**: the features of a host are evaluated once per step, which gives a row;
+//! - **window**: the last T rows of a host, standardised: the input of the model;
+//! - **bundle**: an ONNX model with its manifest: features, step, window, statistics, limit;
+//! - **score**: the error of a row over the limit; **verdict**: score, flag and contributions;
+//! - **event**: a time in which a host is flagged; **silence**: a time in which nothing is flagged or learnt;
+//! - **sender**: who writes a host's samples; several that tell themselves apart by a label are replicas;
+//! - **setup**: a configuration and its bundles, compiled and checked.
 //!
 //! Invariants:
 //! - [`expr`], [`engine`], [`evaluate`], [`model::verdict`] and [`events::book`] know no clock, thread, channel, lock, file or network: time is an argument;
@@ -50,6 +52,7 @@ pub mod results;
 pub mod scorer;
 pub mod series;
 pub mod service;
+pub mod setup;
 pub mod shard;
 pub mod silence;
 pub mod silences;

@@ -3,8 +3,6 @@
 //! A thread owns its models with the verdict state of its hosts. A host's rows always come to the same
 //! thread, in order.
 
-pub mod judge;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +10,12 @@ use crossbeam_channel::{Receiver, Sender};
 use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
 
-use self::judge::{Judge, Judged, Models};
 use crate::clock;
 use crate::engine::row::{HostId, Row, Treatment, Window};
 use crate::events::Events;
-use crate::feedback::{Factors, Feedback};
+use crate::feedback::Feedback;
 use crate::model::batch::BATCH_WINDOWS;
+use crate::model::judge::{self, Judge, Judged, LimitFactors, Models};
 use crate::push::queue::Outbox;
 use crate::results::state::counted_flag;
 use crate::results::{Results, ScoredRow};
@@ -59,7 +57,7 @@ pub struct Scorer {
     /// What people said of events; `None` where nobody can.
     feedback: Option<Arc<Feedback>>,
     /// What limits are multiplied with because of it, as it was when the running batch began.
-    factors: Arc<Factors>,
+    factors: Arc<LimitFactors>,
     /// Where scored rows are pushed from; `None` where they aren't.
     outbox: Option<Outbox>,
     metrics: Metrics,
@@ -184,7 +182,7 @@ impl Scorer {
 fn judged(
     judge: &mut Judge,
     rows: &[Row],
-    factors: &Factors,
+    factors: &LimitFactors,
     (window, with_alone): (fn(&Row) -> Option<&Window>, bool),
     metrics: &Metrics,
 ) -> Option<Vec<Option<Judged>>> {

@@ -6,7 +6,7 @@
 use std::io::{IsTerminal as _, Write};
 use std::path::PathBuf;
 
-use crate::service::Plans;
+use crate::setup::Setup;
 
 /// Expressions begin here, under their feature.
 const INDENT: &str = "    ";
@@ -34,30 +34,30 @@ pub struct Flags {
 /// Every mistake at once.
 pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let file = flags.file.as_deref().or(flags.config_file.as_deref());
-    let plans = Plans::new(super::serve::load(file)?)?;
+    let setup = Setup::new(super::serve::load(file)?)?;
     let mut out = std::io::stdout().lock();
-    for warning in plans.warnings() {
+    for warning in setup.warnings() {
         writeln!(out, "warning: {warning}")?;
     }
     if flags.show_features || flags.show_expressions {
-        let table = table(&plans, flags.show_expressions, out.is_terminal());
+        let table = table(&setup, flags.show_expressions, out.is_terminal());
         out.write_all(table.as_bytes())?;
     }
     writeln!(
         out,
         "{}: ok, {} features, {} of them scored by {}",
         file.map_or_else(|| "without a file".to_owned(), |file| file.display().to_string()),
-        plans.config.features.len(),
-        plans.scored.len(),
-        plans.bundle.source
+        setup.config.features.len(),
+        setup.scored.len(),
+        setup.bundle.source
     )?;
     Ok(())
 }
 
 /// One line per feature, under a heading; `expressions` adds lines. Colours are for a `terminal`.
-fn table(plans: &Plans, expressions: bool, terminal: bool) -> String {
+fn table(setup: &Setup, expressions: bool, terminal: bool) -> String {
     let (bold, dim, plain) = if terminal { ("\x1b[1m", "\x1b[2m", "\x1b[0m") } else { ("", "", "") };
-    let features = &plans.config.features;
+    let features = &setup.config.features;
     let floors: Vec<String> = features.iter().map(|feature| feature.floor.to_string()).collect();
     let bounds: Vec<String> = features.iter().map(|feature| feature.bounds.to_string()).collect();
     let width = |heading: &str, widths: &mut dyn Iterator<Item = &str>| {
@@ -73,7 +73,7 @@ fn table(plans: &Plans, expressions: bool, terminal: bool) -> String {
     };
     let mut text = format!("{bold}{}{plain}\n", line(["NAME", "UNIT", "FLOOR", "BOUNDS", "SCORED", "MEANING"]));
     for (((i, feature), floor), bounds) in (0_u16..).zip(features).zip(&floors).zip(&bounds) {
-        let scored = if plans.scored.contains(&i) { "yes" } else { "no" };
+        let scored = if setup.scored.contains(&i) { "yes" } else { "no" };
         text.push_str(&line([&feature.name, &feature.unit, floor, bounds, scored, &feature.help]));
         text.push('\n');
         for part in feature.expr.lines().filter(|_| expressions) {
@@ -90,21 +90,21 @@ mod tests {
 
     #[test]
     fn the_preset_is_readable_at_120_columns() {
-        let plans = Plans::new(Config::default()).unwrap();
-        let table = table(&plans, false, false);
+        let setup = Setup::new(Config::default()).unwrap();
+        let table = table(&setup, false, false);
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines.len(), 1 + plans.config.features.len());
+        assert_eq!(lines.len(), 1 + setup.config.features.len());
         assert!(lines[1].contains("  0..1 "), "{table}");
         assert!(lines.iter().all(|line| line.len() <= 120), "{table}");
-        assert_eq!(lines.iter().filter(|line| line.contains("  yes     ")).count(), plans.scored.len(), "{table}");
+        assert_eq!(lines.iter().filter(|line| line.contains("  yes     ")).count(), setup.scored.len(), "{table}");
     }
 
     #[test]
     fn expressions_stand_under_their_feature() {
         let text = "features:\n- name: ups\n  expr: |\n    sum(up)\n      + 0\n  help: Targets\n";
-        let plans = Plans::new(crate::config::parse("o.yaml", text).unwrap()).unwrap();
+        let setup = Setup::new(crate::config::parse("o.yaml", text).unwrap()).unwrap();
         let check = |terminal, expected: &str| {
-            let table = table(&plans, true, terminal);
+            let table = table(&setup, true, terminal);
             assert_eq!(table.lines().skip(1).take(3).collect::<Vec<_>>().join("\n"), expected);
         };
         let ups = "ups                                             0           no      Targets";

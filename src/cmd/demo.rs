@@ -17,7 +17,8 @@ use crate::demo::remote_write::{Blocks, Sender};
 use crate::demo::report::{Report, Style, belongs, duration, judge};
 use crate::demo::watch::Watch;
 use crate::series::TimestampMs;
-use crate::service::{Plans, Service};
+use crate::service::Service;
+use crate::setup::Setup;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -68,10 +69,10 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
     let mut config = Config::default();
     // Days of history are sent within seconds, and shall be flagged.
     config.detection.max_lag_ms = 2 * HISTORY_MS;
-    let plans = Plans::new(config)?;
+    let setup = Setup::new(config)?;
     let listener = super::serve::listen(&args.listen_address.to_string()).await?;
     let base = format!("http://{}", listener.local_addr().context("cannot tell the address")?);
-    let service = Service::start(&plans, listener, args.onnxruntime_path.as_deref())?;
+    let service = Service::start(&setup, listener, args.onnxruntime_path.as_deref())?;
     let demonstrated = demonstrate(args, &base).await;
     service.stop().await?;
     demonstrated

@@ -13,7 +13,7 @@ use crate::decode::InvalidSeries;
 use crate::engine::row::Row;
 use crate::engine::{Event, Output};
 use crate::history::{History, Origin};
-use crate::service::Plans;
+use crate::setup::Setup;
 
 /// The longest `step` that a configuration may have.
 const STEP_MS_MAX: i64 = 24 * 3_600_000;
@@ -43,15 +43,15 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let mut config = super::serve::load(flags.config_file.as_deref())?;
     config.step_ms = flags.step.or(config.step_ms);
     config.threads.shards = 1;
-    let plans = Plans::new(config)?;
-    let config = &plans.config;
+    let setup = Setup::new(config)?;
+    let config = &setup.config;
     let cancelled = Arc::new(AtomicBool::new(false));
     let mut history = match &flags.input {
         Some(path) => {
             let origin = Origin::Recording { path: path.clone(), body_bytes_max: config.limits.body_bytes };
-            History::open(origin, plans.wanted()?, plans.engine(), config.ingest.clone(), cancelled)?
+            History::open(origin, setup.wanted()?, setup.engine(), config.ingest.clone(), cancelled)?
         }
-        None => flags.history.open(&plans, cancelled)?,
+        None => flags.history.open(&setup, cancelled)?,
     };
 
     let names: Vec<&str> = config.features.iter().map(|feature| feature.name.as_str()).collect();
@@ -67,7 +67,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
         out.clear();
     }
     csv.flush()?;
-    let summary = summary(&history, &found, &names, plans.step_ms());
+    let summary = summary(&history, &found, &names, setup.step_ms());
     // Where nobody reads it, nothing is lost.
     drop(std::io::stderr().write_all(summary.as_bytes()));
     Ok(())

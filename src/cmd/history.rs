@@ -13,7 +13,7 @@ use crate::history::source::client::Address;
 use crate::history::source::reader::Request;
 use crate::history::{History, Origin};
 use crate::series::TimestampMs;
-use crate::service::Plans;
+use crate::setup::Setup;
 
 /// Where history is.
 #[derive(Debug, clap::Args)]
@@ -54,13 +54,13 @@ impl Moment {
 }
 
 impl FromFlags {
-    /// Begins to read what `--from` names, for the features of `plans`, which must have one shard.
+    /// Begins to read what `--from` names, for the features of `setup`, which must have one shard.
     ///
     /// # Errors
     /// As [`History::open`]; a span that is empty.
-    pub fn open(&self, plans: &Plans, cancelled: Arc<AtomicBool>) -> anyhow::Result<History> {
-        let origin = self.origin(plans.config.limits.body_bytes, clock::now_ms())?;
-        History::open(origin, plans.wanted()?, plans.engine(), plans.config.ingest.clone(), cancelled)
+    pub fn open(&self, setup: &Setup, cancelled: Arc<AtomicBool>) -> anyhow::Result<History> {
+        let origin = self.origin(setup.config.limits.body_bytes, clock::now_ms())?;
+        History::open(origin, setup.wanted()?, setup.engine(), setup.config.ingest.clone(), cancelled)
     }
 
     fn origin(&self, body_bytes_max: usize, now_ms: TimestampMs) -> anyhow::Result<Origin> {

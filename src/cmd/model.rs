@@ -17,7 +17,7 @@ use crate::model::bundle::Bundle;
 use crate::model::manifest::{Detection, Kind, Losses, Manifest, ManifestFeature, Training};
 use crate::model::onnx::with_manifest;
 use crate::model::session::{Runtime, Session};
-use crate::service::Plans;
+use crate::setup::Setup;
 
 /// Windows of the batch that an imported model is tried with.
 const TRIED_WINDOWS: usize = 5;
@@ -107,11 +107,11 @@ fn promote(flags: &PromoteFlags) -> anyhow::Result<()> {
     let name = file.display().to_string();
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {name}"))?;
     let promoted = config::promoted(&text).map_err(anyhow::Error::msg).with_context(|| format!("cannot use {name}"))?;
-    let plans = Plans::new(config::parse(&name, &promoted)?)
+    let setup = Setup::new(config::parse(&name, &promoted)?)
         .with_context(|| format!("{name} is left as it is, since with `model` and `shadow` exchanged it cannot run"))?;
     OutputFile::new(file)?.write(promoted.as_bytes())?;
-    let shadow = plans.shadow.as_ref().map_or("none", |shadow| &shadow.bundle.source);
-    let (live, alias) = (&plans.bundle.source, &plans.config.model.alias);
+    let shadow = setup.shadow.as_ref().map_or("none", |shadow| &shadow.bundle.source);
+    let (live, alias) = (&setup.bundle.source, &setup.config.model.alias);
     let mut out = std::io::stdout().lock();
     writeln!(out, "live: {live} (as {alias})\nshadow: {shadow}\nreload to let it run: SIGHUP, or POST /-/reload")?;
     Ok(())

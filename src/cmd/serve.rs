@@ -8,7 +8,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
-use crate::service::{Plans, Service};
+use crate::service::Service;
+use crate::setup::Setup;
 
 /// The file in the storage folder that one service at a time holds.
 const LOCK: &str = "lock";
@@ -39,20 +40,20 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut plans = Plans::new(load(flags.config_file.as_deref())?)?;
-    plans.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    plans.storage = flags.storage_path;
-    let _held = plans.storage.as_deref().map(hold).transpose()?;
+    let mut setup = Setup::new(load(flags.config_file.as_deref())?)?;
+    setup.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    setup.storage = flags.storage_path;
+    let _held = setup.storage.as_deref().map(hold).transpose()?;
     let listener = listen(&flags.listen_address).await?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let service = Service::start(&plans, listener, flags.onnxruntime_path.as_deref())?;
+    let service = Service::start(&setup, listener, flags.onnxruntime_path.as_deref())?;
     tracing::info!(
         %address,
-        bundle = plans.bundle.source,
-        features = plans.config.features.len(),
-        scored = plans.scored.len(),
-        window = plans.window(),
-        step_ms = plans.step_ms(),
+        bundle = setup.bundle.source,
+        features = setup.config.features.len(),
+        scored = setup.scored.len(),
+        window = setup.window(),
+        step_ms = setup.step_ms(),
         "listening"
     );
     loop {

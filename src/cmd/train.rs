@@ -23,7 +23,7 @@ use crate::engine::standardise::Constants;
 use crate::history::History;
 use crate::model::manifest::Kind;
 use crate::outbound;
-use crate::service::Plans;
+use crate::setup::Setup;
 use crate::train::bundle::bundle;
 use crate::train::dataset::{Collector, Dataset, Scale};
 use crate::train::fit::{Options, Progress, fit};
@@ -229,10 +229,10 @@ fn read(flags: &Flags, interrupted: &Interrupt) -> anyhow::Result<Collector> {
     let step_ms = flags.step.or(config.step_ms).unwrap_or(STEP_MS);
     config.step_ms = Some(step_ms);
     config.threads.shards = 1;
-    let plans = Plans::new(config)?;
-    let scale = Scale::new(step_ms, plans.statistics_over(Constants::default()));
+    let setup = Setup::new(config)?;
+    let scale = Scale::new(step_ms, setup.statistics_over(Constants::default()));
     if from.contains("://") {
-        return read_history(flags, &plans, scale, interrupted);
+        return read_history(flags, &setup, scale, interrupted);
     }
     let path = Path::new(from);
     let has = |name: &str| path.join(name).exists();
@@ -246,22 +246,22 @@ fn read(flags: &Flags, interrupted: &Interrupt) -> anyhow::Result<Collector> {
         path.display()
     );
     if path.extension().is_some_and(|extension| extension == "csv") {
-        read_csv(path, &plans.config.features, scale)
+        read_csv(path, &setup.config.features, scale)
     } else if path.is_file() || has("index.json") {
-        read_history(flags, &plans, scale, interrupted)
+        read_history(flags, &setup, scale, interrupted)
     } else if has_npz() {
-        read_labelled(path, &plans.config.features, scale)
+        read_labelled(path, &setup.config.features, scale)
     } else {
         bail!("{} holds none of what --from takes: a {HELD}", path.display())
     }
 }
 
 /// Gives raw samples to an engine, and takes the rows that it closes.
-fn read_history(flags: &Flags, plans: &Plans, scale: Scale, interrupted: &Interrupt) -> anyhow::Result<Collector> {
-    let features = &plans.config.features;
+fn read_history(flags: &Flags, setup: &Setup, scale: Scale, interrupted: &Interrupt) -> anyhow::Result<Collector> {
+    let features = &setup.config.features;
     let columns = features.iter().map(|feature| column(&feature.name, features)).collect();
     let mut collector = Collector::new(columns, scale);
-    let mut history = flags.history.open(plans, Arc::clone(&interrupted.0))?;
+    let mut history = flags.history.open(setup, Arc::clone(&interrupted.0))?;
     let mut out = Output::default();
     let mut hosts_said = 0;
     while history.advance(&mut out)? {

@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod bundle;
 pub mod decision;
+pub mod judge;
 pub mod manifest;
 pub mod onnx;
 pub mod residual;

@@ -12,7 +12,6 @@ use crossbeam_channel::Sender;
 use prometheus::{Gauge, IntGauge, Registry};
 use tokio::sync::mpsc;
 
-use super::Plans;
 use crate::clock;
 use crate::config::push::Push;
 use crate::config::webhook::Webhook;
@@ -22,11 +21,12 @@ use crate::engine::EngineConfig;
 use crate::events::Events;
 use crate::http::ReloadRequest;
 use crate::ingest::{Ingest, Intake};
+use crate::model::judge::Models;
 use crate::model::session::Runtime;
 use crate::push::{self, Pusher};
 use crate::results::{Meta, Results};
-use crate::scorer::judge::Models;
 use crate::scorer::{Message, NewModels};
+use crate::setup::Setup;
 use crate::shard::{Paused, Shards};
 use crate::silences::control::Silences;
 use crate::webhook::{self, Notifier};
@@ -117,7 +117,7 @@ impl Pushes {
 
 /// A configuration with all that it needs.
 struct Prepared {
-    plans: Plans,
+    setup: Setup,
     wanted: Wanted,
     /// One per scoring thread.
     models: Vec<Models>,
@@ -162,7 +162,7 @@ impl Reloader {
         let prepared = tokio::task::spawn_blocking(move || prepare(&running, runtime, n)).await;
         let mut prepared = prepared.context("the configuration could not be read")??;
         prepared.push = self.new_push(&prepared)?;
-        if prepared.plans.step_ms() != self.step_ms {
+        if prepared.setup.step_ms() != self.step_ms {
             tracing::warn!("`step` has changed: windows and statistics of every host start over");
         }
         let new_webhook = self.new_webhook(&prepared)?;
@@ -182,7 +182,7 @@ impl Reloader {
         let old = table.meta();
         let is_same_meta =
             old.features == new.features && old.scored == new.scored && old.model_alias == new.model_alias;
-        let push = prepared.plans.config.push.as_ref();
+        let push = prepared.setup.config.push.as_ref();
         if push == self.running.push.as_ref() && (push.is_none() || is_same_meta) {
             return Ok(None);
         }
@@ -191,7 +191,7 @@ impl Reloader {
 
     /// The webhook of the new configuration, where it is another.
     fn new_webhook(&mut self, prepared: &Prepared) -> anyhow::Result<Option<Option<Notifier>>> {
-        let webhook = prepared.plans.config.webhook.as_ref();
+        let webhook = prepared.setup.config.webhook.as_ref();
         if webhook == self.running.webhook.as_ref() {
             return Ok(None);
         }
@@ -228,11 +228,11 @@ fn prepare(running: &Config, runtime: &Runtime, n_scorers: usize) -> anyhow::Res
     let file = running.file.as_deref();
     let file: &Path = file.context("it runs without a configuration file: start it with --config.file to have one")?;
     let config = config::load(file)?;
-    let plans = Plans::new(config)?;
-    check_fixed(running, &plans.config)?;
-    plans.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    let models = (0..n_scorers).map(|_| plans.models(runtime)).collect::<anyhow::Result<_>>()?;
-    Ok(Prepared { wanted: plans.wanted()?, meta: plans.meta(), plans, models, push: None })
+    let setup = Setup::new(config)?;
+    check_fixed(running, &setup.config)?;
+    setup.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let models = (0..n_scorers).map(|_| setup.models(runtime)).collect::<anyhow::Result<_>>()?;
+    Ok(Prepared { wanted: setup.wanted()?, meta: setup.meta(), setup, models, push: None })
 }
 
 /// Holds `new` to what cannot change while the service runs.
@@ -291,7 +291,7 @@ impl Stages {
     /// Lets all run with what is prepared. Nothing here can fail, and nobody else writes meanwhile. Gives what runs now, and the push
     /// that was replaced.
     fn apply(self, prepared: Prepared, paused: Paused) -> ((Arc<Config>, i64), Option<Pusher>) {
-        let Prepared { plans, wanted, models, meta, push: new_push } = prepared;
+        let Prepared { setup, wanted, models, meta, push: new_push } = prepared;
         self.results.reconfigure(Arc::new(meta));
         for (scorer, models) in self.scorers.into_iter().zip(models) {
             let outbox = new_push.as_ref().map(|push| push.as_ref().map(Pusher::outbox));
@@ -302,12 +302,12 @@ impl Stages {
             let mut push = self.push.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *push, new)
         });
-        self.ingest.reconfigure(Intake { wanted, bounds: plans.config.ingest.clone() });
-        self.events.set_merge(plans.config.detection.merge_ms);
-        let silences = self.silences.set_maintenance(plans.maintenance.clone());
-        paused.resume(&EngineConfig { silences, ..plans.engine() });
-        let step_ms = plans.step_ms();
-        ((Arc::new(plans.config), step_ms), old_push)
+        self.ingest.reconfigure(Intake { wanted, bounds: setup.config.ingest.clone() });
+        self.events.set_merge(setup.config.detection.merge_ms);
+        let silences = self.silences.set_maintenance(setup.maintenance.clone());
+        paused.resume(&EngineConfig { silences, ..setup.engine() });
+        let step_ms = setup.step_ms();
+        ((Arc::new(setup.config), step_ms), old_push)
     }
 }
 

@@ -7,13 +7,13 @@ use anyhow::Context;
 use crossbeam_channel::Sender;
 use prometheus::Registry;
 
-use super::Plans;
 use crate::events::Events;
 use crate::feedback::Feedback;
 use crate::model::session::Runtime;
 use crate::push::Pusher;
 use crate::results::Results;
 use crate::scorer::{self, Message, ROWS_PER_MESSAGE, Scorer, ScorerQueue};
+use crate::setup::Setup;
 
 /// The scoring threads.
 pub(super) struct Scorers {
@@ -26,13 +26,13 @@ pub(super) struct Scorers {
 
 /// Starts the scoring threads.
 pub(super) fn start_scorers(
-    plans: &Plans,
+    setup: &Setup,
     runtime: &Runtime,
     (results, events, feedback): (&Arc<Results>, &Arc<Events>, &Arc<Feedback>),
     registry: &Registry,
     push: Option<&Pusher>,
 ) -> anyhow::Result<Scorers> {
-    let config = &plans.config;
+    let config = &setup.config;
     let metrics = scorer::Metrics::new(registry)?;
     let n_scorers = config.threads.scorers.clamp(1, config.threads.shards);
     let n_messages = (config.limits.scorer_queue / n_scorers / ROWS_PER_MESSAGE).max(1);
@@ -40,7 +40,7 @@ pub(super) fn start_scorers(
     let mut threads = Vec::new();
     for i in 0..n_scorers {
         let (results, events) = (Arc::clone(results), Arc::clone(events));
-        let scorer = Scorer::new(plans.models(runtime)?, results, events, metrics.clone())
+        let scorer = Scorer::new(setup.models(runtime)?, results, events, metrics.clone())
             .with_feedback(Arc::clone(feedback))
             .with_outbox(push.map(Pusher::outbox));
         let (sender, receiver) = crossbeam_channel::bounded(n_messages);

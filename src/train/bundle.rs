@@ -5,7 +5,7 @@ use super::errors::{Errors, error_statistics};
 use super::fit::{Fitted, Options};
 use crate::model::manifest::{Detection, FORMAT, Manifest, ManifestFeature, Run, Training};
 use crate::model::onnx::write_bundle;
-use crate::{config, service};
+use crate::{config, setup};
 
 /// Hosts named in the manifest; more are counted.
 const NAMES_SHOWN: usize = 10;
@@ -52,7 +52,7 @@ pub fn bundle(name: &str, source: &str, data: &Dataset, options: &Options, fitte
             run: Some(run(data, options, fitted)),
         },
     };
-    let decision = service::decision(&config::Detection::default(), &manifest, manifest.window, manifest.step_ms);
+    let decision = setup::decision(&config::Detection::default(), &manifest, manifest.window, manifest.step_ms);
     let held_back = &fitted.split.held_back;
     let errors = error_statistics(&fitted.network, data, held_back, &options.shape, &decision)?;
     manifest.errors = errors.as_ref().map(|errors| errors.statistics.clone());

@@ -15,7 +15,7 @@ use outlierd::history::source::chunk::Span;
 use outlierd::history::source::client::Address;
 use outlierd::history::source::reader::Request;
 use outlierd::history::{History, Origin};
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 
 use crate::servers::{Program, Server};
 
@@ -43,23 +43,23 @@ features:
 - {name: never, expr: node_nobody_has_this}
 ";
 
-fn plans(config: &str) -> Plans {
+fn setup(config: &str) -> Setup {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("o.yaml");
     std::fs::write(&file, config).unwrap();
     let mut config = outlierd::cmd::serve::load(Some(&file)).unwrap();
     config.threads.shards = 1;
-    Plans::new(config).unwrap()
+    Setup::new(config).unwrap()
 }
 
-fn open(origin: Origin, plans: &Plans, cancelled: &Arc<AtomicBool>) -> anyhow::Result<History> {
-    let bounds = plans.config.ingest.clone();
-    History::open(origin, plans.wanted()?, plans.engine(), bounds, Arc::clone(cancelled))
+fn open(origin: Origin, setup: &Setup, cancelled: &Arc<AtomicBool>) -> anyhow::Result<History> {
+    let bounds = setup.config.ingest.clone();
+    History::open(origin, setup.wanted()?, setup.engine(), bounds, Arc::clone(cancelled))
 }
 
 fn read(origin: Origin, config: &str) -> Result<Read, String> {
     let text = |error: anyhow::Error| format!("{error:#}");
-    let mut history = open(origin, &plans(config), &Arc::default()).map_err(text)?;
+    let mut history = open(origin, &setup(config), &Arc::default()).map_err(text)?;
     let (mut rows, mut hosts, mut out) = (Rows::new(), Vec::new(), Output::default());
     while history.advance(&mut out).map_err(text)? {
         for row in &out.rows {
@@ -249,7 +249,7 @@ fn cancelled_history_ends() {
     let folder = tempfile::tempdir().unwrap();
     bodies::write(folder.path(), &bodies::captured());
     let cancelled = Arc::new(AtomicBool::new(false));
-    let mut history = open(recording(folder.path()), &plans(CONFIG), &cancelled).unwrap();
+    let mut history = open(recording(folder.path()), &setup(CONFIG), &cancelled).unwrap();
     let mut out = Output::default();
     assert!(history.advance(&mut out).unwrap());
     cancelled.store(true, Ordering::Relaxed);
@@ -257,6 +257,6 @@ fn cancelled_history_ends() {
     // A database that never answers is not waited for.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    let mut history = open(Origin::Database(request(&url)), &plans(CONFIG), &cancelled).unwrap();
+    let mut history = open(Origin::Database(request(&url)), &setup(CONFIG), &cancelled).unwrap();
     assert!(!history.advance(&mut out).unwrap());
 }

@@ -10,7 +10,7 @@ use outlierd::history::recording::Recording;
 use outlierd::history::replay::Replay;
 use outlierd::labelled::SMD_FEATURES;
 use outlierd::playback::exporter::Exporter;
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 
 const STEP_MS: i64 = 60_000;
 const N_ROWS: usize = 40;
@@ -44,10 +44,10 @@ fn every_feature_follows_its_column() {
     config.threads.shards = 1;
     // One interval, so that a row is its own column's alone.
     config.features.iter_mut().for_each(|feature| feature.expr = feature.expr.replace("$range", "2m"));
-    let plans = Plans::new(config).unwrap();
-    let recording = Recording::open(folder.path(), plans.config.limits.body_bytes).unwrap();
-    let ingest = plans.config.ingest.clone();
-    let mut replay = Replay::new(recording, plans.wanted().unwrap(), plans.engine(), ingest, Arc::default());
+    let setup = Setup::new(config).unwrap();
+    let recording = Recording::open(folder.path(), setup.config.limits.body_bytes).unwrap();
+    let ingest = setup.config.ingest.clone();
+    let mut replay = Replay::new(recording, setup.wanted().unwrap(), setup.engine(), ingest, Arc::default());
     let (mut out, mut rows) = (Output::default(), Vec::new());
     while replay.advance(&mut out).unwrap() {
         rows.extend(out.rows.drain(..).map(|row| (row.t_ms / STEP_MS, row.values)));
@@ -57,7 +57,7 @@ fn every_feature_follows_its_column() {
     rows.retain(|(row, _)| *row > 0);
     assert_eq!(rows.iter().map(|(row, _)| *row).collect::<Vec<_>>(), (1..N_ROWS as i64).collect::<Vec<_>>());
     for (column, name) in features.iter().enumerate().filter(|(_, name)| *name != "mem_total") {
-        let place = plans.config.features.iter().position(|feature| feature.name == **name).unwrap();
+        let place = setup.config.features.iter().position(|feature| feature.name == **name).unwrap();
         let point = |i: usize| (cell(rows[i].0 as usize, column), rows[i].1[place]);
         // value = offset + slope · cell, told by the two rows that are furthest apart.
         let by_cell = |a: &usize, b: &usize| point(*a).0.total_cmp(&point(*b).0);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use outlierd::config::{self, Config};
 use outlierd::engine::Event;
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 
 use machine::{EXPECTED, Machine, Nic};
 use pipeline::{Pipeline, Row};
@@ -74,16 +74,16 @@ fn check_machine(machine: &Machine, others: &[(&str, f64)]) {
 
 #[test]
 fn every_metric_of_the_preset_is_node_exporter_s() {
-    let plans = Plans::new(Config::default()).unwrap();
+    let setup = Setup::new(Config::default()).unwrap();
     for (version, names) in VERSIONS {
         let names: BTreeSet<&str> = names.lines().collect();
-        for metric in plans.plan.metrics.iter().filter(|metric| *metric != "up") {
+        for metric in setup.plan.metrics.iter().filter(|metric| *metric != "up") {
             assert!(names.contains(metric.as_str()), "node_exporter {version} has no {metric}");
         }
     }
-    let covered: Vec<&str> = plans.config.features.iter().map(|feature| feature.name.as_str()).collect();
+    let covered: Vec<&str> = setup.config.features.iter().map(|feature| feature.name.as_str()).collect();
     assert_eq!(covered, EXPECTED.map(|(name, _)| name));
-    for feature in &plans.config.features {
+    for feature in &setup.config.features {
         let is_complete = !feature.unit.is_empty() && !feature.help.is_empty() && feature.floor > 0.0;
         assert!(is_complete, "{} lacks unit, help or floor", feature.name);
         let is_bounded = feature.bounds.ends().iter().all(Option::is_some);

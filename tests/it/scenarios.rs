@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use outlierd::clock::Clock;
 use outlierd::config;
 use outlierd::series::TimestampMs;
-use outlierd::service::{Plans, Service};
+use outlierd::service::Service;
+use outlierd::setup::Setup;
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -75,11 +76,11 @@ impl World {
         assert!(!is_taken.swap(true, Ordering::SeqCst), "clock {N} is another scenario's");
         clock_ms.store(START_MS, Ordering::SeqCst);
         let config = format!("threads: {{shards: 2, scorers: 1}}\n{config}");
-        let mut plans = Plans::new(config::parse("test.yaml", &config).unwrap()).unwrap();
-        plans.now_ms = clock::<N> as Clock;
+        let mut setup = Setup::new(config::parse("test.yaml", &config).unwrap()).unwrap();
+        setup.now_ms = clock::<N> as Clock;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::start(&plans, listener, None).unwrap();
+        let service = Service::start(&setup, listener, None).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { service, address, client, clock: clock_ms }
     }

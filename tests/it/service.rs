@@ -26,7 +26,8 @@ use std::path::Path;
 use outlierd::config;
 use outlierd::model::onnx::{Dims, LstmWeights, write_graph};
 use outlierd::proto::prometheus::TimeSeries;
-use outlierd::service::{Plans, Service};
+use outlierd::service::Service;
+use outlierd::setup::Setup;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -54,16 +55,16 @@ impl World {
         Self::start_with(config, features, |_| {}).await
     }
 
-    /// As [`World::start`], with something else set in its plans.
-    async fn start_with(config: &str, features: &[&str], set: impl FnOnce(&mut Plans)) -> Self {
+    /// As [`World::start`], with something else in its setup.
+    async fn start_with(config: &str, features: &[&str], set: impl FnOnce(&mut Setup)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("small.onnx");
         std::fs::write(&path, bundle(features)).unwrap();
-        let mut plans = plans(config, &path).unwrap();
-        set(&mut plans);
+        let mut setup = setup(config, &path).unwrap();
+        set(&mut setup);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::start(&plans, listener, None).unwrap();
+        let service = Service::start(&setup, listener, None).unwrap();
         // A proxy in the environment must not come between.
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { service, address, client, _folder: folder }
@@ -117,10 +118,10 @@ impl World {
 }
 
 /// What `config` and the bundle at `path` come to; the configuration's own `model` section goes first.
-fn plans(config: &str, path: &Path) -> anyhow::Result<Plans> {
+fn setup(config: &str, path: &Path) -> anyhow::Result<Setup> {
     let mut config = config::parse("test.yaml", config)?;
     config.model.bundle = Some(path.to_owned());
-    Plans::new(config)
+    Setup::new(config)
 }
 
 /// A bundle of `features` with weights so small that it expects about the mean of each.

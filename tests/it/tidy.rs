@@ -157,7 +157,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("model", &["config", "engine", "expr", "proto", "series"]),
     ("results", &["config", "engine", "expr", "model", "series"]),
     ("events", &["clock", "engine", "results", "series"]),
-    ("feedback", &["events", "series"]),
+    ("setup", &["clock", "config", "decode", "engine", "expr", "model", "results", "silence"]),
+    ("feedback", &["events", "model", "series"]),
     ("push", &["clock", "config", "engine", "model", "outbound", "proto", "random", "results", "series"]),
     ("webhook", &["clock", "config", "events", "outbound", "push", "series"]),
     ("scorer", &["clock", "engine", "events", "feedback", "model", "push", "results", "series"]),
@@ -169,20 +170,20 @@ const ROOMS: &[(&str, &[&str])] = &[
         "service",
         &[
             "clock", "config", "decode", "engine", "events", "expr", "feedback", "http", "ingest", "model", "push",
-            "results", "scorer", "series", "shard", "silence", "silences", "webhook",
+            "results", "scorer", "series", "setup", "shard", "silence", "silences", "webhook",
         ],
     ),
     ("history", &["config", "decode", "engine", "expr", "outbound", "proto", "series"]),
     ("labelled", &["series"]),
     ("evaluate", &["engine", "labelled", "model", "series"]),
-    ("train", &["bounds", "config", "engine", "labelled", "model", "random", "series", "service"]),
+    ("train", &["bounds", "config", "engine", "labelled", "model", "random", "series", "setup"]),
     ("demo", &["proto", "random", "series"]),
     ("playback", &["config", "demo", "labelled", "proto", "series", "service"]),
     (
         "cmd",
         &[
             "bounds", "clock", "config", "decode", "demo", "engine", "evaluate", "expr", "history", "http", "labelled",
-            "model", "outbound", "playback", "series", "service", "train",
+            "model", "outbound", "playback", "series", "service", "setup", "train",
         ],
     ),
 ];

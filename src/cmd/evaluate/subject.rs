@@ -9,7 +9,7 @@ use crate::engine::windows::WindowConfig;
 use crate::evaluate::judge::Rule;
 use crate::labelled::{Blame, LabelledHost, moving_features};
 use crate::model::bundle::Bundle;
-use crate::service;
+use crate::setup;
 
 /// Names that a message lists at most.
 const LISTED: usize = 12;
@@ -61,7 +61,7 @@ impl Subject {
             statistics: manifest.standardisation.in_rows(step_ms),
             max_missing: config.detection.max_missing,
         };
-        let decision = service::decision(&config.detection, manifest, manifest.window, step_ms);
+        let decision = setup::decision(&config.detection, manifest, manifest.window, step_ms);
         let rule = Rule { decision, min_history_ms: config.detection.min_history_ms };
         Self { bundle: None, features, windows, bounds, rule, step_ms }
     }

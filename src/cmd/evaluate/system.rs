@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::evaluate::quality::Quality;
 use crate::labelled::LabelledHost;
 use crate::playback::player::{Played, play};
-use crate::service::{Plans, Service};
+use crate::service::Service;
+use crate::setup::Setup;
 
 /// The newest row is so old when it is sent, so that no row lies in the future.
 const END_MS: i64 = 5 * 60_000;
@@ -30,20 +31,20 @@ pub(super) fn judge(
     config.model.bundle = bundle.map(Path::to_owned);
     config.ingest.max_age_ms = MAX_AGE_MS;
     config.detection.max_lag_ms = MAX_AGE_MS;
-    let plans = Plans::new(config)?;
+    let setup = Setup::new(config)?;
     let executor = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let played = executor.block_on(async {
         let listener = serve::listen("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr().context("cannot tell the address")?);
-        let service = Service::start(&plans, listener, runtime)?;
+        let service = Service::start(&setup, listener, runtime)?;
         let end_ms = clock::now_ms() - END_MS;
-        let played = play(hosts, plans.step_ms(), (&service, &base), end_ms, say).await;
+        let played = play(hosts, setup.step_ms(), (&service, &base), end_ms, say).await;
         service.stop().await?;
         played
     })?;
     let n_scored: usize = played.iter().map(|host| host.scores.iter().flatten().count()).sum();
     ensure!(n_scored > 0, "the service scored no row: are the columns called as the model's features?");
-    Ok(hosts.iter().zip(played).map(|(host, played)| report(host, played, plans.step_ms())).collect())
+    Ok(hosts.iter().zip(played).map(|(host, played)| report(host, played, setup.step_ms())).collect())
 }
 
 fn report(host: &LabelledHost, played: Played, step_ms: i64) -> HostReport {

@@ -7,7 +7,7 @@ use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use outlierd::engine::{Counts, EVENTS, Engine, Event, Input, Output};
 use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use outlierd::series::STALE_NAN_BITS;
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 use prost::Message;
 
 use super::machine::Page;
@@ -35,14 +35,14 @@ impl Pipeline {
     pub fn new(mut config: Config, step_ms: i64) -> Self {
         config.step_ms = Some(step_ms);
         config.threads.shards = 1;
-        let plans = Plans::new(config).unwrap();
+        let setup = Setup::new(config).unwrap();
         Self {
             decoder: Decoder::new(),
-            wanted: plans.wanted().unwrap(),
-            engine: Engine::new(plans.engine()),
+            wanted: setup.wanted().unwrap(),
+            engine: Engine::new(setup.engine()),
             out: Output::default(),
             exported: BTreeSet::new(),
-            names: plans.config.features.iter().map(|feature| feature.name.clone()).collect(),
+            names: setup.config.features.iter().map(|feature| feature.name.clone()).collect(),
             now_ms: 0,
             rows: Vec::new(),
             counts: Counts::default(),

@@ -7,7 +7,7 @@ use outlierd::config::{Config, Feature};
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use outlierd::engine::{Engine, Event, Input, Output};
 use outlierd::expr::{FeatureSource, Plan};
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 
 use super::case::{Body, Case, HOSTS};
 
@@ -45,14 +45,14 @@ pub(super) fn rows(case: &Case, bodies: &[Vec<Body>], expressions: &[String]) ->
     config.threads.shards = 1;
     // All these expressions together hold more than a configuration should.
     config.limits.samples_per_host = usize::MAX;
-    let plans = Plans::new(config).unwrap();
+    let setup = Setup::new(config).unwrap();
     let mut wanted =
-        Wanted::new(plans.plan.metrics.iter().map(String::as_str), "instance", 1, &plans.config.limits).unwrap();
-    if plans.plan.wants_every_metric() {
+        Wanted::new(setup.plan.metrics.iter().map(String::as_str), "instance", 1, &setup.config.limits).unwrap();
+    if setup.plan.wants_every_metric() {
         wanted = wanted.all_names();
     }
 
-    let mut engine = Engine::new(plans.engine());
+    let mut engine = Engine::new(setup.engine());
     let mut decoder = Decoder::new();
     let mut out = Output::default();
     let mut all: Vec<&Body> = bodies.iter().flatten().collect();

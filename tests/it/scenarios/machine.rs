@@ -10,7 +10,7 @@ use outlierd::demo::random::Random;
 use outlierd::labelled::SMD_FEATURES;
 use outlierd::playback::exporter::Exporter;
 use outlierd::proto::prometheus::TimeSeries;
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 
 use super::{START_MS, time_of};
 
@@ -18,8 +18,8 @@ const STEP_S: f64 = 60.0;
 
 /// Expressions of the features that the shipped bundle scores.
 static SCORED: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let plans = Plans::new(Config::default()).unwrap();
-    plans.scored.iter().map(|&i| plans.config.features[usize::from(i)].expr.clone()).collect()
+    let setup = Setup::new(Config::default()).unwrap();
+    setup.scored.iter().map(|&i| setup.config.features[usize::from(i)].expr.clone()).collect()
 });
 
 /// Whether a scored feature reads the series; the others would cost time and change nothing.

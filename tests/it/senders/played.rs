@@ -5,7 +5,7 @@ use outlierd::decode::{Decoder, Encoding, TimeBounds};
 use outlierd::engine::{Engine, Event, Input, Output};
 use outlierd::expr::eval::EvalError;
 use outlierd::proto::prometheus::{TimeSeries, WriteRequest};
-use outlierd::service::Plans;
+use outlierd::setup::Setup;
 use prost::Message as _;
 
 /// A body as it was received, of one host.
@@ -77,9 +77,9 @@ impl Played {
 /// Plays `bodies` in the order in which they were received.
 pub fn play(bodies: &[Sent], mut config: Config) -> Played {
     config.threads.shards = 1;
-    let plans = Plans::new(config).unwrap();
-    let wanted = plans.wanted().unwrap();
-    let (mut decoder, mut engine, mut out) = (Decoder::new(), Engine::new(plans.engine()), Output::default());
+    let setup = Setup::new(config).unwrap();
+    let wanted = setup.wanted().unwrap();
+    let (mut decoder, mut engine, mut out) = (Decoder::new(), Engine::new(setup.engine()), Output::default());
     let mut now_ms = 0;
     for body in bodies {
         now_ms = now_ms.max(body.received_ms);
@@ -101,6 +101,6 @@ pub fn play(bodies: &[Sent], mut config: Config) -> Played {
         sender_changes: out.counts.get(Event::SenderChange),
         rows: out.rows.into_iter().map(row).collect(),
         interval_ms: last.interval_ms,
-        names: plans.config.features.iter().map(|feature| feature.name.clone()).collect(),
+        names: setup.config.features.iter().map(|feature| feature.name.clone()).collect(),
     }
 }

@@ -10,7 +10,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 
 use super::node::{CONFIG, FEATURES};
-use super::{bundle, plans, small_weights};
+use super::{bundle, setup, small_weights};
 use crate::onnx::manifest;
 
 /// The good bundle with another graph or other metadata.
@@ -36,7 +36,7 @@ async fn start(bytes: &[u8]) -> String {
     let path = folder.path().join("it.onnx");
     std::fs::write(&path, bytes).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let started = plans(CONFIG, &path).and_then(|plans| Service::start(&plans, listener, None));
+    let started = setup(CONFIG, &path).and_then(|setup| Service::start(&setup, listener, None));
     let said = match started {
         Ok(service) => service.stop().await.map(|()| "started".to_owned()).unwrap(),
         Err(error) => format!("{error:#}"),
@@ -83,7 +83,7 @@ async fn bundles_that_cannot_be_used() {
     .await;
     check(b"{}".to_vec(), "cannot use BUNDLE: not an ONNX model: failed to decode Protobuf message: buffer underflow")
         .await;
-    let absent = plans(CONFIG, std::path::Path::new("no/such.onnx")).unwrap_err();
+    let absent = setup(CONFIG, std::path::Path::new("no/such.onnx")).unwrap_err();
     assert_eq!(format!("{absent:#}"), "cannot read the bundle no/such.onnx: No such file or directory (os error 2)");
 }
 

@@ -127,7 +127,7 @@ async fn events_survive_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let config = CONFIG.replace("min_history: 12m", "min_history: 12m, merge: 5m");
     let start =
-        async || World::start_with(&config, &FEATURES, |plans| plans.storage = Some(folder.path().to_owned())).await;
+        async || World::start_with(&config, &FEATURES, |setup| setup.storage = Some(folder.path().to_owned())).await;
     let world = start().await;
     world.write(jumping().series(0..92)).await;
     let before = events(&world, "").await;

@@ -35,7 +35,7 @@ async fn an_expected_event_raises_the_limit_of_its_host() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("{CONFIG}\nfeedback: {{step: 1.5, max: 2}}");
     let start =
-        async || World::start_with(&config, &FEATURES, |plans| plans.storage = Some(folder.path().to_owned())).await;
+        async || World::start_with(&config, &FEATURES, |setup| setup.storage = Some(folder.path().to_owned())).await;
     let threshold = async |world: &World, host: &str| world.host(host).await["threshold"].as_f64().unwrap();
     let world = start().await;
     world.write(Node::calm("b:9100").series(0..HOUR)).await;

@@ -139,7 +139,7 @@ async fn a_stored_silence_of_a_label_that_is_not_kept_any_more_is_for_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let start = async |identity: &str| {
         let config = format!("{CONFIG}{identity}\n");
-        World::start_with(&config, &FEATURES, |plans| plans.storage = Some(folder.path().to_owned())).await
+        World::start_with(&config, &FEATURES, |setup| setup.storage = Some(folder.path().to_owned())).await
     };
     let world = start("identity: {keep: [job, env]}").await;
     assert_eq!(silence(&world, r#"{env!="prod"}"#).await.0, 200);

@@ -28,10 +28,10 @@ impl Reloading {
         write("foreign.onnx", bundle(&["temperature"]));
         let path = folder.path().join("o.yaml");
         fs::write(&path, file(&folder, CONFIG)).unwrap();
-        let plans = Plans::new(config::load(&path).unwrap()).unwrap();
+        let setup = Setup::new(config::load(&path).unwrap()).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let service = Service::start(&plans, listener, None).unwrap();
+        let service = Service::start(&setup, listener, None).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { world: World { service, address, client, _folder: folder } }
     }

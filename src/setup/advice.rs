@@ -107,13 +107,13 @@ fn short_ranges<'a>(
 #[cfg(test)]
 mod tests {
     use crate::config;
-    use crate::service::Plans;
+    use crate::setup::Setup;
 
     /// What is said of a configuration with the feature `expr`; an error begins with `!`.
     fn check(settings: &str, expr: &str, expected: &[&str]) {
         let text = format!("{settings}\nfeatures: [{{name: own, expr: '{expr}'}}]\n");
-        let said = match Plans::new(config::parse("o.yaml", &text).unwrap()) {
-            Ok(plans) => plans.warnings(),
+        let said = match Setup::new(config::parse("o.yaml", &text).unwrap()) {
+            Ok(setup) => setup.warnings(),
             Err(error) => error.to_string().lines().map(|line| format!("!{line}")).collect(),
         };
         let is_said = said.len() == expected.len() && said.iter().zip(expected).all(|(said, part)| said.contains(part));
@@ -139,8 +139,8 @@ mod tests {
     fn labels_that_a_feature_reads_are_no_replica_labels() {
         let check = |settings: &str, expr: &str, expected: &[&str]| {
             let text = format!("{settings}\nfeatures: [{{name: own, expr: '{expr}'}}]\n");
-            let plans = Plans::new(config::parse("o.yaml", &text).unwrap()).unwrap();
-            assert_eq!(plans.config.identity.drop, expected, "{text}");
+            let setup = Setup::new(config::parse("o.yaml", &text).unwrap()).unwrap();
+            assert_eq!(setup.config.identity.drop, expected, "{text}");
         };
         check("", "sum(x)", &["prometheus_replica", "__replica__", "replica", "receive_replica"]);
         check("", "max(sum by (replica) (x))", &["prometheus_replica", "__replica__", "receive_replica"]);

@@ -1,20 +1,20 @@
-//! The shadow's part of the plans: a second model over the same rows.
+//! The shadow's part of the setup: a second model over the same rows.
 
 use anyhow::ensure;
 
-use super::{Plans, match_features, overrides};
+use super::{Setup, match_features, overrides};
 use crate::config::{self, Config};
 use crate::model::bundle::Bundle;
 use crate::model::decision::Override;
 
-/// The shadow's part of the plans.
+/// The shadow's part of the setup.
 #[derive(Debug)]
 pub struct ShadowPlan {
     /// The model.
     pub bundle: Bundle,
-    /// As [`Plans::scored`].
+    /// As [`Setup::scored`].
     pub scored: Vec<u16>,
-    /// As those of [`Plans`], with features by their place in this bundle.
+    /// As those of [`Setup`], with features by their place in this bundle.
     pub(super) overrides: Vec<Override>,
     /// The label `model` of its series.
     pub alias: String,
@@ -35,7 +35,7 @@ impl ShadowPlan {
     }
 }
 
-impl Plans {
+impl Setup {
     /// The shadow scores the live model's rows, so they must be as far apart as it learnt them.
     pub(super) fn check_shadows_step(&self) -> anyhow::Result<()> {
         let Some(shadow) = self.shadow.as_ref().filter(|_| self.config.step_ms.is_none()) else { return Ok(()) };

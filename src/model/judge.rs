@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::batch::Batch;
+use super::decision::{Decision, Decisions};
+use super::verdict::{Alone, Verdict, VerdictState};
 use crate::engine::row::{HostId, Row, Window};
-use crate::feedback::Factors;
-use crate::model::batch::Batch;
-use crate::model::decision::{Decision, Decisions};
-use crate::model::verdict::{Alone, Verdict, VerdictState};
+
+/// LimitFactors on the limit of hosts, by what people said of their events; a host that is not there has 1.
+pub type LimitFactors = HashMap<String, f64>;
 
 /// A model, ready to run.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct Models {
 
 /// A model at work.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub struct Judge {
     model: Model,
     /// `[batch × F]`.
     expected: Vec<f32>,
@@ -42,7 +44,7 @@ pub(super) struct Judge {
 }
 
 /// A row's verdict, and what each of its features alone comes to where that was asked for.
-pub(super) type Judged = (Verdict, Box<[Alone]>);
+pub type Judged = (Verdict, Box<[Alone]>);
 
 /// A host that was judged.
 #[derive(Debug, Default)]
@@ -56,12 +58,12 @@ struct Known {
 
 impl Judge {
     /// One without hosts.
-    pub(super) fn new(model: Model) -> Self {
+    pub fn new(model: Model) -> Self {
         Self { model, expected: Vec::new(), hosts: HashMap::new() }
     }
 
     /// T.
-    pub(super) fn window_rows(&self) -> usize {
+    pub fn window_rows(&self) -> usize {
         self.model.batch.window_rows()
     }
 
@@ -70,10 +72,10 @@ impl Judge {
     ///
     /// # Errors
     /// As [`Batch::expect`]; no state has changed.
-    pub(super) fn judge(
+    pub fn judge(
         &mut self,
         rows: &[Row],
-        factors: &Factors,
+        factors: &LimitFactors,
         window: fn(&Row) -> Option<&Window>,
         with_alone: bool,
     ) -> anyhow::Result<Vec<Option<Judged>>> {
@@ -107,7 +109,7 @@ impl Judge {
     }
 
     /// Forgets a host.
-    pub(super) fn forget(&mut self, host: &str) {
+    pub fn forget(&mut self, host: &str) {
         self.hosts.remove(host);
     }
 
@@ -140,7 +142,7 @@ impl Judge {
 
 /// Lets `models` run from now on. What is known of the hosts stays in its role, unless the shadow's bundle goes live: then the two
 /// change places with all that they know.
-pub(super) fn reconfigure(live: &mut Judge, shadow: &mut Option<Judge>, models: Models) {
+pub fn reconfigure(live: &mut Judge, shadow: &mut Option<Judge>, models: Models) {
     if let Some(shadow) = shadow
         && shadow.model.bundle == models.live.bundle
         && live.model.bundle != models.live.bundle
