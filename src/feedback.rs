@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::events::Event;
 use crate::model::judge::LimitFactors;
 use crate::series::TimestampMs;
+use crate::storage;
 
 /// The file in the storage folder.
 const FILE: &str = "feedback.json";
@@ -174,14 +175,10 @@ impl Feedback {
         Ok(())
     }
 
-    /// Writes all of them: beside the old file first, so that one of the two is always whole.
     fn keep(&self, given: &[Given]) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let beside = path.with_extension("json.new");
-        std::fs::write(&beside, serde_json::to_vec_pretty(given)?)
-            .and_then(|()| std::fs::File::open(&beside)?.sync_all())
-            .and_then(|()| std::fs::rename(&beside, path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        let bytes = serde_json::to_vec_pretty(given)?;
+        storage::replace(path, &bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -207,10 +204,8 @@ fn kept(path: &Path) -> Vec<Given> {
         }
     };
     read().unwrap_or_else(|error| {
-        let aside = path.with_extension("json.unreadable");
-        let moved = std::fs::rename(path, &aside).is_ok();
-        let where_now = if moved { aside.display() } else { path.display() };
-        tracing::error!(error = format!("{error:#}"), file = %where_now, "cannot read the feedback; there is none now");
+        let aside = storage::move_aside(path);
+        tracing::error!(error = format!("{error:#}"), file = %aside.display(), "cannot read the feedback; there is none now");
         Vec::new()
     })
 }

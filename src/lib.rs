@@ -56,6 +56,7 @@ pub mod setup;
 pub mod shard;
 pub mod silence;
 pub mod silences;
+pub mod storage;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod webhook;

@@ -1,10 +1,12 @@
 //! A file that a command writes: found to be writable before the work that it is for, and written whole or not at all.
 
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
+
+use crate::storage;
 
 /// A file that can be written.
 #[derive(Debug)]
@@ -46,13 +48,7 @@ impl OutputFile {
     pub(super) fn write(&self, bytes: &[u8]) -> anyhow::Result<()> {
         let written = match &self.partial {
             None => fs::write(&self.path, bytes),
-            Some(partial) => {
-                let written = write_to_disk(partial, &self.path, bytes).and_then(|()| fs::rename(partial, &self.path));
-                if written.is_err() {
-                    drop(fs::remove_file(partial));
-                }
-                written
-            }
+            Some(partial) => storage::replace_through(partial, &self.path, bytes),
         };
         written.with_context(|| format!("cannot write {}", self.named.display()))
     }
@@ -65,18 +61,6 @@ fn try_beside(path: &Path) -> anyhow::Result<PathBuf> {
     let partial = path.with_file_name(name);
     File::create(&partial).and_then(|_| fs::remove_file(&partial))?;
     Ok(partial)
-}
-
-/// Writes the file at `path` that is to take the place of `old`.
-fn write_to_disk(path: &Path, old: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut file = File::create(path)?;
-    // Before anything is in it: what only some may read stays so.
-    if let Ok(old) = fs::metadata(old) {
-        file.set_permissions(old.permissions())?;
-    }
-    file.write_all(bytes)?;
-    // Before the name: a machine that goes down leaves the old file or the new one.
-    file.sync_all()
 }
 
 #[cfg(test)]

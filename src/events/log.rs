@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
+use crate::storage;
 
 /// Name of the file in `--storage.path`.
 pub const FILE_NAME: &str = "events.jsonl";
@@ -73,12 +74,8 @@ impl Log {
             Err(error) => Stored { refused: Some(format!("cannot read it: {error}")), ..Stored::default() },
         };
         if let Some(reason) = &stored.refused {
-            let aside = self.path.with_extension("jsonl.foreign");
-            let moved = fs::rename(&self.path, &aside);
-            tracing::error!(
-                file = %self.path.display(), aside = %aside.display(), reason, ?moved,
-                "the stored events can't be used and are moved aside; beginning without"
-            );
+            let aside = storage::move_aside(&self.path);
+            tracing::error!(file = %aside.display(), reason, "cannot use the stored events; there are none now");
         }
         stored
     }
@@ -141,13 +138,7 @@ impl Log {
         self.n_left_out = (events.len() - kept.len()) as u64;
         kept.push(head);
         kept.reverse();
-        let (new, dir) = (self.path.with_extension("jsonl.new"), self.path.parent().unwrap_or(Path::new(".")));
-        let mut file = File::create(&new)?;
-        file.write_all(&kept.concat())?;
-        file.sync_all()?;
-        fs::rename(&new, &self.path)?;
-        // The rename itself; not every file system can do it, and the data is safe either way.
-        drop(File::open(dir).and_then(|dir| dir.sync_all()));
+        storage::replace(&self.path, &kept.concat())?;
         self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
         (self.bytes, self.bytes_rewritten) = (bytes, bytes);
         Ok(())
@@ -270,7 +261,7 @@ mod tests {
         let ids: Vec<&str> = stored.events.iter().map(|event| event.id.as_str()).collect();
         let text = String::from_utf8_lossy(bytes);
         assert_eq!((ids.join(" ").as_str(), stored.n_skipped, stored.refused.is_some()), expected, "{text}");
-        let aside = folder.path().join("events.jsonl.foreign");
+        let aside = folder.path().join("events.jsonl.unreadable");
         assert_eq!(aside.exists(), stored.refused.is_some(), "{text}");
         if aside.exists() {
             assert_eq!(std::fs::read(aside).unwrap(), bytes);

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::recording::INDEX;
 use crate::decode::Encoding;
 use crate::series::TimestampMs;
+use crate::storage;
 
 /// What a body takes beside its bytes, on disk and in the index.
 const BODY_COST: u64 = 256;
@@ -79,10 +80,9 @@ impl Recorder {
     }
 
     fn replace_index(&mut self) -> anyhow::Result<()> {
-        let (new, path) = (self.folder.join("index.json.new"), self.folder.join(INDEX));
+        let path = self.folder.join(INDEX);
         let text = serde_json::to_vec(&self.entries).context("cannot write the index as JSON")?;
-        let written = fs::write(&new, text).and_then(|()| fs::rename(&new, &path));
-        written.with_context(|| format!("cannot write {}", path.display()))?;
+        storage::replace(&path, &text).with_context(|| format!("cannot write {}", path.display()))?;
         self.n_indexed = self.entries.len();
         Ok(())
     }

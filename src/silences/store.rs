@@ -15,6 +15,7 @@ use crate::expr::host_selector;
 use crate::series::TimestampMs;
 use crate::silence::hosts::HostLabels;
 use crate::silence::{Silence, When};
+use crate::storage;
 
 /// The file in the storage folder.
 const FILE: &str = "silences.json";
@@ -206,15 +207,11 @@ impl Store {
         ids.find(|id| !taken(id)).unwrap_or_default()
     }
 
-    /// Writes all of them: beside the old file first, so that one of the two is always whole.
     fn keep(&self) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let asked: Vec<&Asked> = self.asked.iter().map(|(asked, _)| asked).collect();
-        let beside = path.with_extension("json.new");
-        std::fs::write(&beside, serde_json::to_vec_pretty(&asked)?)
-            .and_then(|()| std::fs::File::open(&beside)?.sync_all())
-            .and_then(|()| std::fs::rename(&beside, path))
-            .with_context(|| format!("cannot write {}", path.display()))
+        let bytes = serde_json::to_vec_pretty(&asked)?;
+        storage::replace(path, &bytes).with_context(|| format!("cannot write {}", path.display()))
     }
 }
 
@@ -229,10 +226,8 @@ fn kept(path: &Path, labels: &HostLabels) -> Vec<Entry> {
         asked.into_iter().map(|asked| entry(asked, labels)).collect()
     };
     read().unwrap_or_else(|error| {
-        let aside = path.with_extension("json.unreadable");
-        let moved = std::fs::rename(path, &aside).is_ok();
-        let where_now = if moved { aside.display() } else { path.display() };
-        tracing::error!(error = format!("{error:#}"), file = %where_now, "cannot read the silences; there are none now");
+        let aside = storage::move_aside(path);
+        tracing::error!(error = format!("{error:#}"), file = %aside.display(), "cannot read the silences; there are none now");
         Vec::new()
     })
 }

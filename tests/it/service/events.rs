@@ -157,7 +157,7 @@ async fn events_survive_restarts() {
     std::fs::write(&file, "something else").unwrap();
     let world = start().await;
     assert_eq!(events(&world, "").await["total"], 0);
-    assert_eq!(std::fs::read(folder.path().join("events.jsonl.foreign")).unwrap(), b"something else");
+    assert_eq!(std::fs::read(folder.path().join("events.jsonl.unreadable")).unwrap(), b"something else");
     world.stop().await;
 }
 
