@@ -217,6 +217,14 @@ impl Slots {
             .is_some_and(|(feed, members)| members.iter().any(|member| feed.live(member.place, t_ms, age_ms).is_some()))
     }
 
+    /// The sum of the newest numbers that [`Slots::reads_live`] asks for.
+    pub(super) fn total(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs, age_ms: i64) -> f64 {
+        let leaf = usize::from(leaf);
+        let feed = wiring.leaves.get(leaf).and_then(|leaf| self.feeds.get(leaf.feed));
+        let members = self.layout.leaves.get(leaf).into_iter().flatten();
+        members.filter_map(|member| feed?.live(member.place, t_ms, age_ms)).sum()
+    }
+
     /// The newest number of the series in `slot`, where it has a sample that is younger than `age_ms` at `t_ms`, and has not ended.
     pub(super) fn live_value(&self, slot: u32, t_ms: TimestampMs, age_ms: i64) -> Option<f64> {
         self.feeds[0].live(slot, t_ms, age_ms)

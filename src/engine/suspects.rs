@@ -1,7 +1,8 @@
 //! Features of one host whose values are out of bounds, and how long they are not trusted for it.
 //!
 //! Where a counter was far too high once, the fall back to what is right looks like a restart, and gives all that it has counted since
-//! the machine's start. That may be within the bounds, and is as wrong: a feature is missing until its ranges no longer hold the row.
+//! the machine's start. That may be within the bounds, and is as wrong: a feature is missing until its ranges no longer hold the row, and
+//! again when its counters fall back later.
 
 use std::sync::Arc;
 
@@ -20,9 +21,20 @@ pub(super) struct Suspects(Vec<Suspect>);
 struct Suspect {
     /// Index of the configured feature.
     feature: u16,
-    /// The first row whose ranges begin at or after the row of the first value out of bounds.
+    /// The row of the first value out of bounds.
+    since_ms: TimestampMs,
+    /// Whether it is missing from the row that is evaluated.
+    is_missing: bool,
+    /// The first row whose ranges begin at or after the row of the first value out of bounds, or after the last one before the fall.
     until_ms: TimestampMs,
+    /// Until when a fall of its counters is looked for: once they have fallen, they are right again.
+    fall_until_ms: TimestampMs,
+    /// What its counters came to in the row before, and when that was.
+    total: Option<(TimestampMs, f64)>,
 }
+
+/// How long a counter that was far too high may take to fall back.
+const FALL_WAIT_MS: i64 = 86_400_000;
 
 /// A value that an expression gave.
 #[derive(Debug, Clone, Copy)]
@@ -39,14 +51,36 @@ pub(super) struct Reading<'a> {
 }
 
 impl Suspects {
-    /// Forgets those whose ranges, of a row at `t_ms`, begin later.
-    pub(super) fn forget_before(&mut self, t_ms: TimestampMs) {
-        self.0.retain(|suspect| t_ms < suspect.until_ms);
+    /// Begins the row at `t_ms`: forgets those whose ranges begin later, and finds those whose counters have fallen. `total_of` says what
+    /// the counters that a feature reads come to, and `range_ms_of` how far its ranges reach.
+    pub(super) fn begin(&mut self, t_ms: TimestampMs, total_of: impl Fn(u16) -> f64, range_ms_of: impl Fn(u16) -> i64) {
+        for suspect in &mut self.0 {
+            if t_ms >= suspect.fall_until_ms {
+                continue;
+            }
+            let total = total_of(suspect.feature);
+            if let Some((before_ms, before)) = suspect.total.replace((t_ms, total))
+                && total < before
+            {
+                suspect.until_ms = suspect.until_ms.max(before_ms.saturating_add(range_ms_of(suspect.feature)));
+                suspect.fall_until_ms = suspect.until_ms;
+            }
+        }
+        self.0.retain(|suspect| t_ms < suspect.until_ms.max(suspect.fall_until_ms));
+        self.0.iter_mut().for_each(|suspect| suspect.is_missing = t_ms < suspect.until_ms);
     }
 
     /// Whether a feature is missing for its bounds' sake.
     pub(super) fn has(&self, feature: u16) -> bool {
-        self.0.iter().any(|suspect| suspect.feature == feature)
+        self.0.iter().any(|suspect| suspect.feature == feature && suspect.is_missing)
+    }
+
+    /// A feature is missing from the row at `t_ms` on.
+    fn add(&mut self, feature: u16, t_ms: TimestampMs, range_ms: i64) {
+        let until_ms = t_ms.saturating_add(range_ms.max(1));
+        let fall_until_ms = t_ms.saturating_add(FALL_WAIT_MS);
+        self.0.retain(|suspect| suspect.feature != feature);
+        self.0.push(Suspect { feature, since_ms: t_ms, is_missing: true, until_ms, fall_until_ms, total: None });
     }
 
     /// What `reading` counts as in its row; NaN where that is nothing. Values out of bounds are put into `out`.
@@ -59,34 +93,25 @@ impl Suspects {
             out.push(OutOfBounds { host: Arc::clone(host), feature, value });
         }
         if possible.is_none() && !is_suspect {
-            let until_ms = t_ms.saturating_add(config.plan.range_ms(feature, spans).max(1));
-            self.0.push(Suspect { feature, until_ms });
+            self.add(feature, t_ms, config.plan.range_ms(feature, spans));
         }
         possible.filter(|_| !is_suspect).unwrap_or(f64::NAN)
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Where a feature that reads one selector alone has become suspect, which `n_known` were not, so has every other one that reads that
-    /// selector: a quotient of it may well be within its bounds. `values` are those of the row at `t_ms`.
-    pub(super) fn spread(
-        &mut self,
-        n_known: usize,
-        plan: &Plan,
-        (t_ms, spans): (TimestampMs, Spans),
-        values: &mut [f64],
-    ) {
-        for i in n_known..self.0.len() {
-            let [leaf] = plan.leaves_of[usize::from(self.0[i].feature)][..] else { continue };
-            for (feature, value) in (0..).zip(&mut *values) {
-                if plan.leaves_of[usize::from(feature)].contains(&leaf) && !self.has(feature) {
-                    let until_ms = t_ms.saturating_add(plan.range_ms(feature, spans).max(1));
-                    self.0.push(Suspect { feature, until_ms });
-                    *value = f64::NAN;
-                }
+    /// Where a feature that reads one selector alone has become suspect in the row at `t_ms`, so has every other one that reads that
+    /// selector: a quotient of it may well be within its bounds. `values` are those of the row.
+    pub(super) fn spread(&mut self, plan: &Plan, (t_ms, spans): (TimestampMs, Spans), values: &mut [f64]) {
+        let is_new = |suspect: &&Suspect| suspect.since_ms == t_ms;
+        let leaves = |suspect: &Suspect| plan.leaves_of.get(usize::from(suspect.feature));
+        let alone = |suspect: &Suspect| leaves(suspect).and_then(|leaves| <[u16; 1]>::try_from(leaves.as_ref()).ok());
+        let leaves: Vec<u16> = self.0.iter().filter(is_new).filter_map(alone).flatten().collect();
+        if leaves.is_empty() {
+            return;
+        }
+        for ((feature, value), read) in (0..).zip(values).zip(&plan.leaves_of) {
+            if read.iter().any(|leaf| leaves.contains(leaf)) && !self.has(feature) {
+                self.add(feature, t_ms, plan.range_ms(feature, spans));
+                *value = f64::NAN;
             }
         }
     }

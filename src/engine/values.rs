@@ -6,6 +6,7 @@ use super::host::Host;
 use super::row::{Missing, Why};
 use super::suspects::Reading;
 use super::{Output, Shared};
+use crate::expr::RangeFunction;
 use crate::expr::eval::{EvalError, Evaluation, Vector, give_back_parts};
 use crate::expr::plan::{Range, Rollup};
 use crate::expr::program::LeafId;
@@ -17,8 +18,20 @@ impl Host {
         let plan = Arc::clone(&shared.config.plan);
         let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
         let paced = &shared.paces[self.pace];
-        self.suspects.forget_before(t_ms);
         self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
+        let (slots, spans) = (&self.slots, paced.pace.spans);
+        let is_counter = |leaf: &&LeafId| {
+            let rollup = plan.leaves.get(usize::from(**leaf)).map(|leaf| leaf.rollup);
+            matches!(
+                rollup,
+                Some(Rollup::Range(RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Irate, _))
+            )
+        };
+        let total = |feature: u16| {
+            let leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten().filter(is_counter);
+            leaves.map(|leaf| slots.total(*leaf, &paced.wiring, t_ms, spans.lookback_ms)).sum()
+        };
+        self.suspects.begin(t_ms, total, |feature| plan.range_ms(feature, spans));
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
@@ -29,7 +42,6 @@ impl Host {
             sets: &mut shared.sets,
             spare: &mut shared.spare_vectors,
         };
-        let n_suspects = self.suspects.len();
         let features = (0..).zip(&plan.features);
         let has_twins = self.twins.is_some();
         let value = |(feature, node)| match evaluation.value(node) {
@@ -45,7 +57,7 @@ impl Host {
             }
         };
         let mut values: Vec<f64> = features.map(value).collect();
-        self.suspects.spread(n_suspects, &plan, (t_ms, paced.pace.spans), &mut values);
+        self.suspects.spread(&plan, (t_ms, paced.pace.spans), &mut values);
         give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
         values
     }

@@ -116,3 +116,29 @@ fn what_else_reads_an_impossible_value_is_missing_too() {
     assert_eq!((missing(0), missing(1), missing(2)), (vec![20, 21], vec![20, 21], vec![]));
     assert!(out.out_of_bounds.iter().all(|outside| outside.feature == 0), "the others are not counted");
 }
+
+/// A driver that tells nonsense for a while: the fall back is what a restart of the counter is, too.
+#[test]
+fn a_counter_that_falls_back_late_gives_no_wrong_rate() {
+    for n_wrong in [1, 2, 3, 10, 30] {
+        let sources = ["sum(rate(c[2m]))"].map(|expr| FeatureSource { name: "f", expr, at: "test" });
+        let mut engine = engine_with(|config| {
+            config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+            config.windows.scored = Vec::new();
+            config.bounds = vec![Bounds::new(Some(0.0), Some(1e11)).unwrap()].into();
+        });
+        let mut out = Output::default();
+        for k in 0..80_i64 {
+            let true_count = 1e12 + 60.0 * k as f64;
+            let count = true_count + if (20..20 + n_wrong).contains(&k) { 1e15 } else { 0.0 };
+            send(&mut engine, &[point("c", "x", k * STEP_MS, count)], k * STEP_MS, &mut out);
+        }
+        let wrong: Vec<(usize, f64)> = (5..79)
+            .map(|k| (k, out.rows[k].values[0]))
+            .filter(|(_, value)| !value.is_nan() && (value - 1.0).abs() > 1e-3)
+            .collect();
+        assert!(wrong.is_empty(), "{n_wrong} scrapes: {wrong:?}");
+        let n_missing = (5..79).filter(|k| out.rows[*k].values[0].is_nan()).count();
+        assert!(n_missing <= 5, "{n_wrong} scrapes: {n_missing} rows");
+    }
+}
