@@ -16,6 +16,9 @@ const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
 const YEAR_MS: i64 = 365 * DAY_MS;
 
+/// Scrapes that are nearer to each other are taken for one by two senders.
+const INTERVAL_MS_MIN: i64 = 250;
+
 /// Things of one kind: more is a slip of the pen.
 const MANY: usize = 1_000_000_000;
 
@@ -196,7 +199,7 @@ fn seconds(ms: i64) -> f64 {
 /// A feature that is called as one of the `preset` has its unit, help and floor, and with the same expression its bounds, unless
 /// it says otherwise.
 fn ingest(mut map: Map<'_>, ingest: &mut Ingest) {
-    ingest.interval_ms = map.duration("interval", 1..=HOUR_MS, "60s");
+    ingest.interval_ms = map.duration("interval", INTERVAL_MS_MIN..=HOUR_MS, "60s");
     set(&mut ingest.lateness_ms, map.duration("lateness", 0..=HOUR_MS, "10s"));
     set(&mut ingest.lookback_ms, map.duration("lookback", 1..=DAY_MS, "5m"));
     set(&mut ingest.max_future_ms, map.duration("max_future", 0..=YEAR_MS, "10m"));

@@ -32,7 +32,7 @@ const FRAMES_MAX: usize = 12;
 /// Frames that are waited for until series that come seldom have told theirs; one bit of a [`u64`] each.
 const FRAMES_SLOW_MAX: usize = 64;
 /// A group of series smaller than this share of a host's says nothing of the host.
-const GROUP_MIN: f64 = 0.05;
+pub(super) const GROUP_MIN: f64 = 0.05;
 
 /// The interval of scrapes with these distances; `None` where they don't tell yet.
 pub(super) fn of_distances(distances: &[i64]) -> Option<i64> {

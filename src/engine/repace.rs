@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::frames::Frame;
 use super::host::Host;
-use super::interval::{self, Told, Watch};
+use super::interval::{self, GROUP_MIN, Told, Watch};
 use super::layout::Series;
 use super::pace::{Pace, first_step_from};
 use super::row::{Missing, Why};
@@ -73,8 +73,10 @@ impl Host {
         if watched.is_none_or(|series| !reads_slow(series)) {
             let is_live = |slot: &u32| self.slots.is_live(*slot, t_ms, paced.pace.spans.lookback_ms);
             let slots = (0..).zip(series).filter(|(_, series)| reads_slow(series)).map(|(slot, _)| slot);
-            if let Some(slot) = slots.into_iter().find(is_live) {
-                self.watch = Some(Watch::new(Some(slot)));
+            let live: Vec<u32> = slots.filter(is_live).collect();
+            // A few series that come seldom, such as those of a batch job, say nothing of the host.
+            if let Some(slot) = live.first().filter(|_| live.len() as f64 >= GROUP_MIN * series.len() as f64) {
+                self.watch = Some(Watch::new(Some(*slot)));
             }
         }
     }

@@ -27,7 +27,7 @@ struct Suspect {
     is_missing: bool,
     /// The first row whose ranges begin at or after the row of the first value out of bounds, or after the last one before the fall.
     until_ms: TimestampMs,
-    /// Until when a fall of its counters is looked for: once they have fallen, they are right again.
+    /// Until when a fall of its counters is looked for.
     fall_until_ms: TimestampMs,
     /// What its counters came to in the row before, and when that was.
     total: Option<(TimestampMs, f64)>,
@@ -63,7 +63,6 @@ impl Suspects {
                 && total < before
             {
                 suspect.until_ms = suspect.until_ms.max(before_ms.saturating_add(range_ms_of(suspect.feature)));
-                suspect.fall_until_ms = suspect.until_ms;
             }
         }
         self.0.retain(|suspect| t_ms < suspect.until_ms.max(suspect.fall_until_ms));
@@ -113,6 +112,13 @@ impl Suspects {
                 self.add(feature, t_ms, plan.range_ms(feature, spans));
                 *value = f64::NAN;
             }
+        }
+    }
+
+    /// Ends a row: notes what the counters of those that are new come to, so that a fall before the next row is seen.
+    pub(super) fn note_totals(&mut self, t_ms: TimestampMs, total_of: impl Fn(u16) -> f64) {
+        for suspect in self.0.iter_mut().filter(|suspect| suspect.total.is_none()) {
+            suspect.total = Some((t_ms, total_of(suspect.feature)));
         }
     }
 

@@ -31,7 +31,7 @@ impl Host {
             let leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten().filter(is_counter);
             leaves.map(|leaf| slots.total(*leaf, &paced.wiring, t_ms, spans.lookback_ms)).sum()
         };
-        self.suspects.begin(t_ms, total, |feature| plan.range_ms(feature, spans));
+        self.suspects.begin(t_ms, &total, |feature| plan.range_ms(feature, spans));
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
@@ -57,7 +57,8 @@ impl Host {
             }
         };
         let mut values: Vec<f64> = features.map(value).collect();
-        self.suspects.spread(&plan, (t_ms, paced.pace.spans), &mut values);
+        self.suspects.spread(&plan, (t_ms, spans), &mut values);
+        self.suspects.note_totals(t_ms, total);
         give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
         values
     }

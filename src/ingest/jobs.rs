@@ -260,7 +260,10 @@ impl Job {
 
     /// Whether it is safe to say that no feature reads it. Where its series lack the identity label, that is what is said.
     fn is_surely_unused(&self, read_prefixes: &BTreeSet<String>, now_ms: TimestampMs) -> bool {
-        if !self.without_identity.read.is_empty() || self.prefixes.contains_key(OWN_PREFIX) || self.sends_up_alone() {
+        if !self.without_identity.read.is_empty()
+            || self.prefixes.contains_key(OWN_PREFIX)
+            || self.sends_scrape_metrics_alone()
+        {
             return false;
         }
         let is_of_other_kind = |name: &String| !GENERIC.contains(&name.as_str()) && !read_prefixes.contains(name);
@@ -271,7 +274,7 @@ impl Job {
 
     /// Whether nothing comes but what Prometheus and vmagent say of the scrape itself, as where a sender keeps `up|node_.*`: nobody
     /// need do anything about it.
-    fn sends_up_alone(&self) -> bool {
+    fn sends_scrape_metrics_alone(&self) -> bool {
         self.prefixes.keys().all(|name| OF_SCRAPES.contains(&name.as_str()))
     }
 
@@ -296,8 +299,11 @@ impl Job {
         } else if !self.without_identity.read.is_empty() {
             let (job, identity) = (name.to_owned(), identity.to_owned());
             Some(Notice::NoIdentity { job, identity, labels: self.without_identity.labels(), is_some: false }.advice())
-        } else if self.sends_up_alone() {
-            Some("nothing else than `up` comes of it, which no feature reads: nothing need be done".to_owned())
+        } else if self.sends_scrape_metrics_alone() {
+            Some(
+                "only `up` and `scrape_*` arrive from this job, and no feature reads them: nothing needs to be done"
+                    .to_owned(),
+            )
         } else {
             Some(Notice::Unused { job: name.to_owned(), prefixes: self.telling_prefixes() }.advice())
         };

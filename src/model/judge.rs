@@ -8,7 +8,7 @@ use super::decision::{Decision, Decisions};
 use super::verdict::{Alone, Verdict, VerdictState};
 use crate::engine::row::{HostId, Row, Window};
 
-/// LimitFactors on the limit of hosts, by what people said of their events; a host that is not there has 1.
+/// Factors on the limits of hosts, from feedback on their events; a host that is not there has 1.
 pub type LimitFactors = HashMap<String, f64>;
 
 /// A model, ready to run.

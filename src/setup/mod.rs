@@ -1,6 +1,6 @@
 //! A configuration and its bundle, compiled and checked against each other: what a service, a training and an evaluation run on.
 //!
-//! Immutable once it is made. Starts nothing: the running service stands on it.
+//! Starts nothing: the running service stands on it, and changes nothing of it. Who makes it sets the folder for storage and the clock.
 
 mod advice;
 mod matching;
@@ -48,7 +48,7 @@ pub struct Setup {
     pub scored: Vec<u16>,
     /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
     pub storage: Option<PathBuf>,
-    /// Our clock.
+    /// The clock; tests replace it.
     pub now_ms: Clock,
     /// Changes to the detection for some hosts.
     overrides: Vec<Override>,
@@ -93,13 +93,13 @@ impl Setup {
         advice::warnings(&self.config, &self.plan, self.step_ms())
     }
 
-    /// T.
+    /// Rows of a window.
     #[must_use]
     pub fn window(&self) -> usize {
         self.config.model.window.unwrap_or(self.bundle.manifest.window)
     }
 
-    /// Distance of two rows.
+    /// The step: milliseconds from one row to the next.
     #[must_use]
     pub fn step_ms(&self) -> i64 {
         self.config.step_ms.unwrap_or(self.bundle.manifest.step_ms)
