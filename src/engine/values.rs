@@ -31,7 +31,7 @@ impl Host {
             let leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten().filter(is_counter);
             leaves.map(|leaf| slots.total(*leaf, &paced.wiring, t_ms, spans.lookback_ms)).sum()
         };
-        self.suspects.begin(t_ms, &total, |feature| plan.range_ms(feature, spans));
+        self.suspects.begin(t_ms, total, |feature| plan.range_ms(feature, spans));
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
