@@ -120,6 +120,8 @@ fn winner(a: f64, b: f64) -> f64 {
 #[derive(Debug)]
 pub(super) struct Frames {
     pending: VecDeque<Frame>,
+    /// Cells of all of them, those without a sample included.
+    n_cells: usize,
     /// Values that the newest frame will have, as the one before it had.
     n_values: usize,
 }
@@ -127,7 +129,7 @@ pub(super) struct Frames {
 impl Default for Frames {
     /// Room for the frame that waits and the one that comes meanwhile.
     fn default() -> Self {
-        Self { pending: VecDeque::with_capacity(2), n_values: 0 }
+        Self { pending: VecDeque::with_capacity(2), n_cells: 0, n_values: 0 }
     }
 }
 
@@ -143,22 +145,34 @@ impl Frames {
     ) -> Inserted {
         // An ordinary NaN of its own payload would be taken for no sample.
         let value = if value.is_nan() && !is_stale(value) { f64::NAN } else { value };
+        let at = self.frame_at(t_ms, now_ms, spare);
+        let frame = &mut self.pending[at];
+        let n_before = frame.values.len();
+        let inserted = frame.insert(slot, value);
+        self.n_cells += frame.values.len() - n_before;
+        inserted
+    }
+
+    /// The place of the frame of `t_ms`, made where there is none.
+    #[inline]
+    fn frame_at(&mut self, t_ms: TimestampMs, now_ms: TimestampMs, spare: &mut Vec<Frame>) -> usize {
         // Samples nearly always belong to the newest frame.
-        let after = self.pending.iter().rposition(|frame| frame.t_ms <= t_ms);
-        match after {
-            Some(i) if self.pending[i].t_ms == t_ms => self.pending[i].insert(slot, value),
-            _ => {
-                let mut frame = spare.pop().unwrap_or_default();
-                (frame.t_ms, frame.arrived_ms) = (t_ms, now_ms);
-                // Not where frames come with less than expected: room is not held to any limit, values are.
-                if self.pending.back().is_none_or(|newest| 2 * newest.values.len() >= self.n_values) {
-                    frame.values.reserve_exact(self.n_values);
-                }
-                let inserted = frame.insert(slot, value);
-                self.pending.insert(after.map_or(0, |i| i + 1), frame);
-                inserted
-            }
+        if self.pending.back().is_some_and(|newest| newest.t_ms == t_ms) {
+            return self.pending.len() - 1;
         }
+        let after = self.pending.iter().rposition(|frame| frame.t_ms <= t_ms);
+        if let Some(at) = after.filter(|at| self.pending[*at].t_ms == t_ms) {
+            return at;
+        }
+        let mut frame = spare.pop().unwrap_or_default();
+        (frame.t_ms, frame.arrived_ms) = (t_ms, now_ms);
+        // Not where frames come with less than expected: room is not held to any limit, values are.
+        if self.pending.back().is_none_or(|newest| 2 * newest.values.len() >= self.n_values) {
+            frame.values.reserve_exact(self.n_values);
+        }
+        let at = after.map_or(0, |i| i + 1);
+        self.pending.insert(at, frame);
+        at
     }
 
     /// The pending frames, oldest first.
@@ -189,6 +203,7 @@ impl Frames {
     pub(super) fn take(&mut self) -> Option<Frame> {
         let frame = self.pending.pop_front();
         self.n_values = frame.as_ref().map_or(0, |frame| frame.values.len());
+        self.n_cells -= self.n_values;
         frame
     }
 
@@ -199,7 +214,7 @@ impl Frames {
 
     /// Cells of all pending frames, those without a sample included.
     pub(super) fn n_cells(&self) -> usize {
-        self.pending.iter().map(|frame| frame.values.len()).sum()
+        self.n_cells
     }
 
     /// Number of pending frames.
@@ -210,6 +225,7 @@ impl Frames {
     /// Renumbers the slots of every pending sample.
     pub(super) fn renumber(&mut self, new_slots: &[Option<u32>]) {
         self.pending.iter_mut().for_each(|frame| frame.renumber(new_slots));
+        self.n_cells = self.pending.iter().map(|frame| frame.values.len()).sum();
     }
 }
 

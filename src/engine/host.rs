@@ -414,9 +414,9 @@ impl Host {
     }
 
     /// Looks at whom the host is scraped from: where its series have changed, and with each row, which is of `row_ms`.
-    fn see_targets(&mut self, row_ms: Option<TimestampMs>, shared: &Shared) {
+    fn see_targets(&mut self, row_ms: Option<TimestampMs>, shared: &mut Shared) {
         let (config, layout) = (&shared.config, &self.slots.layout);
-        let has_changed = self.targets.refresh(layout, &self.shared_labels, &shared.sets, config);
+        let has_changed = self.targets.refresh(layout, &self.shared_labels, &mut shared.sets, config);
         let is_first = self.next_step_ms.is_none();
         if row_ms.is_none() && !(has_changed && is_first) {
             return;
@@ -461,7 +461,7 @@ impl Host {
     }
 
     /// What is known of the host now.
-    pub(super) fn status(&mut self, shared: &Shared) -> HostStatus {
+    pub(super) fn status(&mut self, shared: &mut Shared) -> HostStatus {
         self.see_targets(None, shared);
         let now = Moment { t_ms: self.newest_ms, age_ms: self.paced(shared).pace.spans.lookback_ms };
         let window_rows = match self.not_scored {

@@ -219,7 +219,7 @@ impl Engine {
     /// An engine without hosts.
     #[must_use]
     pub fn new(config: EngineConfig) -> Self {
-        let sets = LabelSets::new(Arc::clone(&config.plan.groupings));
+        let sets = targets::label_sets(&config);
         let paces = Paces::new(&config);
         Self {
             hosts: Vec::new(),
@@ -285,7 +285,7 @@ impl Engine {
             let host = &mut self.hosts[host];
             host.is_touched = false;
             host.advance(now_ms, &mut self.shared, out);
-            out.statuses.push(host.status(&self.shared));
+            out.statuses.push(host.status(&mut self.shared));
         }
         self.touched = touched;
         self.forget_unused_label_sets();
@@ -398,7 +398,7 @@ impl Engine {
         for host in &mut self.hosts {
             if host.is_due(now_ms, lateness_ms) {
                 host.advance(now_ms, &mut self.shared, out);
-                out.statuses.push(host.status(&self.shared));
+                out.statuses.push(host.status(&mut self.shared));
             }
         }
         self.forget_idle_hosts(now_ms, out);
@@ -427,8 +427,7 @@ impl Engine {
         if self.shared.sets.bytes() < self.label_bytes_max {
             return;
         }
-        let old =
-            std::mem::replace(&mut self.shared.sets, LabelSets::new(Arc::clone(&self.shared.config.plan.groupings)));
+        let old = std::mem::replace(&mut self.shared.sets, targets::label_sets(&self.shared.config));
         let Shared { sets, paces, .. } = &mut self.shared;
         paces.iter_mut().for_each(|paced| paced.layouts.clear());
         let mut renewed: HashMap<*const layout::Layout, Arc<layout::Layout>> = HashMap::new();

@@ -10,7 +10,7 @@ use super::host::Host;
 use super::layout::{Layout, Series};
 use super::paces::{Paced, Paces};
 use super::selection::{reach_ms, select, selection_class};
-use super::targets::scored_leaves;
+use super::targets::{label_sets, scored_leaves};
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
 use crate::expr::Plan;
 use crate::expr::labelset::{LabelSets, SHARED};
@@ -19,7 +19,7 @@ use crate::series::{Labels, METRIC_NAME};
 use crate::silence::Calendar;
 
 impl Engine {
-    /// Runs with `config` from now on. Identity and dropped labels must be as they were.
+    /// Runs with `config` from now on. Identity, kept and dropped labels must be as they were.
     ///
     /// Per host stay: the samples of selectors that stay; the statistics and the window's column of each feature that stays and is
     /// still scored, by either model; of the window the newest rows that fit. A selector that is new, or keeps its samples in
@@ -63,7 +63,7 @@ impl Engine {
     fn rewire(&mut self, old: &EngineConfig, old_paces: &Paces, moves: &[Move]) {
         let Shared { config, paces, sets, ignored, .. } = &mut self.shared;
         let (plan, old_plan) = (&config.plan, &old.plan);
-        let old_sets = std::mem::replace(sets, LabelSets::new(Arc::clone(&plan.groupings)));
+        let old_sets = std::mem::replace(sets, label_sets(config));
         ignored.clear();
         let moved = moved_leaves(old_plan, plan);
         // By pace before and now: the leaves that begin.

@@ -11,7 +11,7 @@ use super::EngineConfig;
 use super::layout::{Layout, Series};
 use super::slots::Slots;
 use crate::decode::label_hash;
-use crate::expr::labelset::{LabelSets, SHARED};
+use crate::expr::labelset::{Grouping, GroupingId, LabelSetId, LabelSets, SHARED};
 use crate::series::{Labels, TimestampMs};
 
 /// The labels that a target is known by.
@@ -80,6 +80,23 @@ pub(super) fn scored_leaves(config: &EngineConfig) -> Box<[bool]> {
     scored.into()
 }
 
+/// The labels that a host's results carry.
+fn carried(config: &EngineConfig) -> impl Iterator<Item = &str> {
+    std::iter::once(config.identity.as_str()).chain(config.keep.iter().map(String::as_str))
+}
+
+/// No label sets yet; they know beside the plan's groupings the one that groups series here, which costs an array read per series.
+pub(super) fn label_sets(config: &EngineConfig) -> LabelSets {
+    let labels = TARGET_LABELS.into_iter().chain(carried(config)).map(str::to_owned);
+    let own = Grouping::By(labels.collect());
+    LabelSets::new(config.plan.groupings.iter().cloned().chain([own]).collect())
+}
+
+/// That grouping.
+fn grouping(config: &EngineConfig) -> GroupingId {
+    config.plan.groupings.len() as GroupingId
+}
+
 fn feeds(series: &Series, scored_leaves: &[bool]) -> Feeds {
     let is_scored = |leaf: &u16| scored_leaves.get(usize::from(*leaf)).is_some_and(|scored| *scored);
     match series.leaves.iter().any(is_scored) {
@@ -107,7 +124,7 @@ impl Targets {
         &mut self,
         layout: &Arc<Layout>,
         shared_labels: &Labels,
-        sets: &LabelSets,
+        sets: &mut LabelSets,
         config: &EngineConfig,
     ) -> bool {
         if self.layout.as_ref().is_some_and(|known| Arc::ptr_eq(known, layout)) {
@@ -115,24 +132,23 @@ impl Targets {
         }
         self.layout = Some(Arc::clone(layout));
         self.groups.clear();
-        let mut known: HashMap<u64, u16> = HashMap::new();
-        let carried = || std::iter::once(config.identity.as_str()).chain(config.keep.iter().map(String::as_str));
-        let group = |series: &Series| {
-            let own = sets.get(series.labels);
-            let value = |name: &str| match own.get(name) {
-                Some(SHARED) => shared_labels.get(name).unwrap_or_default(),
-                value => value.unwrap_or_default(),
-            };
-            let hash = |hash: u64, name: &str| hash.rotate_left(5).wrapping_add(label_hash(name, value(name)));
-            let target = TARGET_LABELS.into_iter().fold(0, hash);
-            *known.entry(carried().fold(target, hash)).or_insert_with(|| {
-                let pairs = carried().map(|name| (name, value(name))).filter(|(_, value)| !value.is_empty());
-                self.groups.push(Group { target, labels: Labels::from_pairs(pairs), n_live: Live::default() });
+        let mut known: HashMap<LabelSetId, u16, foldhash::fast::RandomState> = HashMap::default();
+        let mut newest = None;
+        let mut group = |series: &Series| {
+            let set = sets.project(series.labels, grouping(config));
+            // The series of a target follow each other.
+            if let Some((_, group)) = newest.filter(|(newest, _)| *newest == set) {
+                return group;
+            }
+            let group = *known.entry(set).or_insert_with(|| {
+                self.groups.push(Group::new(sets.get(set), shared_labels, config));
                 // A host has fewer series than this by far; the last group would stand for the rest.
                 u16::try_from(self.groups.len() - 1).unwrap_or(u16::MAX)
-            })
+            });
+            newest = Some((set, group));
+            group
         };
-        let group_of: Vec<u16> = layout.series.iter().map(group).collect();
+        let group_of: Vec<u16> = layout.series.iter().map(&mut group).collect();
         self.group_of = if self.groups.len() > 1 { group_of.into() } else { Box::default() };
         true
     }
@@ -231,6 +247,19 @@ impl Targets {
 }
 
 impl Group {
+    /// The group of series that have the labels `own` of those that matter here, with their values in `shared_labels` where they are
+    /// [`SHARED`].
+    fn new(own: &Labels, shared_labels: &Labels, config: &EngineConfig) -> Self {
+        let value = |name: &str| match own.get(name) {
+            Some(SHARED) => shared_labels.get(name).unwrap_or_default(),
+            value => value.unwrap_or_default(),
+        };
+        let hash = |hash: u64, name: &str| hash.rotate_left(5).wrapping_add(label_hash(name, value(name)));
+        let target = TARGET_LABELS.into_iter().fold(0, hash);
+        let pairs = carried(config).map(|name| (name, value(name))).filter(|(_, value)| !value.is_empty());
+        Self { target, labels: Labels::from_pairs(pairs), n_live: Live::default() }
+    }
+
     fn feeds(&self) -> Feeds {
         match self.n_live {
             Live { scored: 0, read: 0 } => Feeds::Nothing,

@@ -233,7 +233,9 @@ impl Builder {
             self.groupings.push(grouping);
             self.groupings.len() - 1
         });
-        GroupingId::try_from(index).map_err(|_| "more than 65536 different groupings".to_owned())
+        // One number is left for a grouping of the engine's own.
+        let id = GroupingId::try_from(index).ok().filter(|id| *id < GroupingId::MAX);
+        id.ok_or_else(|| "more than 65535 different groupings".to_owned())
     }
 
     pub(super) fn finish(
