@@ -153,6 +153,13 @@ impl SampleBatch {
         self.series.get(index).map(|series| self.view(series))
     }
 
+    /// Of the series number `index` what a known one is told by, the hash of its labels, and its samples.
+    #[inline]
+    #[must_use]
+    pub fn known(&self, index: usize) -> Option<(u64, &[Sample])> {
+        self.series.get(index).map(|series| (series.labels_hash, range(&self.samples, series.samples)))
+    }
+
     #[inline]
     fn view(&self, series: &Series) -> SeriesView<'_> {
         SeriesView {

@@ -165,7 +165,7 @@ impl<'a> Walk<'a, '_> {
     /// A `TimeSeries`.
     fn series(&mut self, series: &'a [u8]) -> Result<(), Malformed> {
         let mut metric = None;
-        let mut known = Labels::default();
+        let mut labels = Labels::default();
         let mut unread = series;
         // The series of a metric follow each other: then the name is the last one's, byte by byte.
         let same_name = match self.last_name.entry {
@@ -186,10 +186,10 @@ impl<'a> Walk<'a, '_> {
                 return Ok(());
             }
             let problem = self.wanted.labels.check(0, NAME, name).err();
-            known = Labels { n: 1, hash: looked_up.hash, name: Some(name), problem, ..Labels::default() };
+            labels = Labels { n: 1, hash: looked_up.hash, name: Some(name), problem, ..Labels::default() };
             unread = behind;
         }
-        let (labels, end, ends_with_tail) = self.labels(known, unread)?;
+        let (end, ends_with_tail) = self.labels(&mut labels, unread)?;
         let from = series.len() - unread.len();
         let (entries, rest) = series.split_at(from + end);
         if !ends_with_tail && labels.problem.is_none() {
@@ -218,7 +218,8 @@ impl<'a> Walk<'a, '_> {
                 (_, wire_type) => reader.skip(wire_type)?,
             }
         }
-        let (labels, ..) = self.labels(Labels::default(), &gathered)?;
+        let mut labels = Labels::default();
+        self.labels(&mut labels, &gathered)?;
         let metric = labels.name.and_then(|name| self.look_up(name));
         let fate = self.fate(&labels, metric);
         let found = self.rest(series, &fate)?;
@@ -226,13 +227,11 @@ impl<'a> Walk<'a, '_> {
         Ok(())
     }
 
-    /// Reads the labels at the start of `series` on top of those that are `known`; says where they end, and whether the
-    /// known tail stands at that end.
-    fn labels<'b>(&self, known: Labels<'b>, series: &'b [u8]) -> Result<(Labels<'b>, usize, bool), Malformed>
+    /// Adds the labels at the start of `series` to `labels`; says where they end, and whether the known tail stands at that end.
+    fn labels<'b>(&self, labels: &mut Labels<'b>, series: &'b [u8]) -> Result<(usize, bool), Malformed>
     where
         'a: 'b,
     {
-        let mut labels = known;
         let mut rest = series;
         let mut behind_tail = None;
         loop {
@@ -276,7 +275,7 @@ impl<'a> Walk<'a, '_> {
                 labels.name.get_or_insert(value);
             }
         }
-        Ok((labels, series.len() - rest.len(), behind_tail == Some(rest.len())))
+        Ok((series.len() - rest.len(), behind_tail == Some(rest.len())))
     }
 
     /// What becomes of a series with these labels. Of a kept one the walk's last host is the host.

@@ -46,7 +46,7 @@ use self::row::{HostId, HostStatus, Row};
 use self::senders::Names;
 use self::windows::WindowConfig;
 use crate::bounds::Bounds;
-use crate::decode::{InvalidSeries, LabelLimits, SampleBatch, SeriesView};
+use crate::decode::{InvalidSeries, LabelLimits, SampleBatch};
 use crate::expr::Plan;
 use crate::expr::eval::{EvalError, PartValue, Vector};
 use crate::expr::labelset::LabelSets;
@@ -305,8 +305,8 @@ impl Engine {
         if let Some(host) = known {
             self.touch(host);
             for i in run {
-                if let Some(series) = batch.get(i)
-                    && !self.apply_series(host, &series, now_ms, out)
+                if let Some((labels_hash, samples)) = batch.known(i)
+                    && !self.apply_series(host, labels_hash, samples, now_ms, out)
                 {
                     self.unknown.push(i);
                 }
@@ -357,22 +357,30 @@ impl Engine {
     }
 
     /// Takes the samples of a series; whether it is known.
-    fn apply_series(&mut self, index: usize, series: &SeriesView<'_>, now_ms: TimestampMs, out: &mut Output) -> bool {
+    #[inline]
+    fn apply_series(
+        &mut self,
+        index: usize,
+        labels_hash: u64,
+        samples: &[Sample],
+        now_ms: TimestampMs,
+        out: &mut Output,
+    ) -> bool {
         let host = &mut self.hosts[index];
-        let Some((slot, sender)) = host.slots.find(series.labels_hash) else {
-            let mut keys = host.slots.ignored_keys(series.labels_hash, host.selection_class);
+        let Some((slot, sender)) = host.slots.find(labels_hash) else {
+            let mut keys = host.slots.ignored_keys(labels_hash, host.selection_class);
             if keys.any(|key| self.shared.ignored.contains(&key)) {
                 return true;
             }
             // A series of which all samples are late is not worth remembering.
-            let is_late = host.is_late(series.samples);
+            let is_late = host.is_late(samples);
             if is_late {
-                out.counts.add(Event::Late, series.samples.len() as u64);
+                out.counts.add(Event::Late, samples.len() as u64);
             }
             return is_late;
         };
-        if host.hear(slot, sender, series.samples, &self.shared, out) {
-            self.insert(index, slot, series.samples, now_ms, out);
+        if host.hear(slot, sender, samples, &self.shared, out) {
+            self.insert(index, slot, samples, now_ms, out);
         }
         true
     }
