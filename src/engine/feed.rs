@@ -6,7 +6,7 @@ use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
 use crate::expr::eval::{Element, Vector};
 use crate::expr::rollup::column::{Column, renumbered};
-use crate::expr::rollup::{ABSENT, Context, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
+use crate::expr::rollup::{ABSENT, Context, Fall, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// See the file's head. Columns are by place.
@@ -172,6 +172,16 @@ impl Feed {
         out: &mut Vector,
     ) {
         self.ranges[index].evaluate(function, (grid_ms, t_ms), members, &self.last, out);
+    }
+
+    /// How counters among `members` fell within the range with this `index` that ends at `t_ms`.
+    pub(super) fn fall(
+        &self,
+        index: usize,
+        (grid_ms, t_ms): (TimestampMs, TimestampMs),
+        members: &[Member],
+    ) -> Option<Fall> {
+        self.ranges[index].fall((grid_ms, t_ms), members)
     }
 
     /// Whether the range with this `index` has kept all that `function` needs of it at `t_ms`.

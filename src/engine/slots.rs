@@ -7,7 +7,7 @@ use super::layout::{FeedLayout, Layout, Series};
 use super::new_series::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
 use crate::expr::eval::{EvalError, Vector};
-use crate::expr::rollup::FrameView;
+use crate::expr::rollup::{Fall, FrameView};
 use crate::series::TimestampMs;
 
 /// Offsets of either kind: one, and one more per replica of the sender. Beyond this series are read anew each time.
@@ -217,12 +217,12 @@ impl Slots {
             .is_some_and(|(feed, members)| members.iter().any(|member| feed.live(member.place, t_ms, age_ms).is_some()))
     }
 
-    /// The sum of the newest numbers that [`Slots::reads_live`] asks for.
-    pub(super) fn total(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs, age_ms: i64) -> f64 {
-        let leaf = usize::from(leaf);
-        let feed = wiring.leaves.get(leaf).and_then(|leaf| self.feeds.get(leaf.feed));
-        let members = self.layout.leaves.get(leaf).into_iter().flatten();
-        members.filter_map(|member| feed?.live(member.place, t_ms, age_ms)).sum()
+    /// How counters that `leaf` selects fell within its range that ends at the step `t_ms`; `None` of what is no range.
+    pub(super) fn fall(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs) -> Option<Fall> {
+        let (leaf, members) = (wiring.leaves.get(usize::from(leaf))?, self.layout.leaves.get(usize::from(leaf))?);
+        let Source::Range { index, function, .. } = leaf.source else { return None };
+        let feed = self.feeds.get(leaf.feed).filter(|_| function.is_counter())?;
+        feed.fall(index, (self.grid_ms, t_ms), members)
     }
 
     /// The newest number of the series in `slot`, where it has a sample that is younger than `age_ms` at `t_ms`, and has not ended.

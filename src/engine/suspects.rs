@@ -2,7 +2,7 @@
 //!
 //! Where a counter was far too high once, the fall back to what is right looks like a restart, and gives all that it has counted since
 //! the machine's start. That may be within the bounds, and is as wrong: a feature is missing until its ranges no longer hold the row, and
-//! again when its counters fall back later.
+//! again while they hold a fall of its counters. Falls that no restart explains make every feature missing that has bounds.
 
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use super::row::HostId;
 use super::{EngineConfig, OutOfBounds};
 use crate::bounds::Bounds;
 use crate::expr::plan::{Plan, Spans};
+use crate::expr::rollup::Fall;
 use crate::series::TimestampMs;
 
 /// See the file's head; seldom any.
@@ -25,12 +26,10 @@ struct Suspect {
     since_ms: TimestampMs,
     /// Whether it is missing from the row that is evaluated.
     is_missing: bool,
-    /// The first row whose ranges begin at or after the row of the first value out of bounds, or after the last one before the fall.
+    /// The first row whose ranges begin at or after the row of the first value out of bounds.
     until_ms: TimestampMs,
-    /// Until when a fall of its counters is looked for.
+    /// Until when it is missing where its counters fall.
     fall_until_ms: TimestampMs,
-    /// What its counters came to in the row before, and when that was.
-    total: Option<(TimestampMs, f64)>,
 }
 
 /// How long a counter that was far too high may take to fall back.
@@ -51,22 +50,13 @@ pub(super) struct Reading<'a> {
 }
 
 impl Suspects {
-    /// Begins the row at `t_ms`: forgets those whose ranges begin later, and finds those whose counters have fallen. `total_of` says what
-    /// the counters that a feature reads come to, and `range_ms_of` how far its ranges reach.
-    pub(super) fn begin(&mut self, t_ms: TimestampMs, total_of: impl Fn(u16) -> f64, range_ms_of: impl Fn(u16) -> i64) {
-        for suspect in &mut self.0 {
-            if t_ms >= suspect.fall_until_ms {
-                continue;
-            }
-            let total = total_of(suspect.feature);
-            if let Some((before_ms, before)) = suspect.total.replace((t_ms, total))
-                && total < before
-            {
-                suspect.until_ms = suspect.until_ms.max(before_ms.saturating_add(range_ms_of(suspect.feature)));
-            }
-        }
+    /// Begins the row at `t_ms`; `fall_of` says how the counters that a feature reads fell within its ranges.
+    pub(super) fn begin(&mut self, t_ms: TimestampMs, fall_of: impl Fn(u16) -> Option<Fall>) {
         self.0.retain(|suspect| t_ms < suspect.until_ms.max(suspect.fall_until_ms));
-        self.0.iter_mut().for_each(|suspect| suspect.is_missing = t_ms < suspect.until_ms);
+        for suspect in &mut self.0 {
+            let fell = || t_ms < suspect.fall_until_ms && fall_of(suspect.feature).is_some();
+            suspect.is_missing = t_ms < suspect.until_ms || fell();
+        }
     }
 
     /// Whether a feature is missing for its bounds' sake.
@@ -79,7 +69,7 @@ impl Suspects {
         let until_ms = t_ms.saturating_add(range_ms.max(1));
         let fall_until_ms = t_ms.saturating_add(FALL_WAIT_MS);
         self.0.retain(|suspect| suspect.feature != feature);
-        self.0.push(Suspect { feature, since_ms: t_ms, is_missing: true, until_ms, fall_until_ms, total: None });
+        self.0.push(Suspect { feature, since_ms: t_ms, is_missing: true, until_ms, fall_until_ms });
     }
 
     /// What `reading` counts as in its row; NaN where that is nothing. Values out of bounds are put into `out`.
@@ -112,13 +102,6 @@ impl Suspects {
                 self.add(feature, t_ms, plan.range_ms(feature, spans));
                 *value = f64::NAN;
             }
-        }
-    }
-
-    /// Ends a row: notes what the counters of those that are new come to, so that a fall before the next row is seen.
-    pub(super) fn note_totals(&mut self, t_ms: TimestampMs, total_of: impl Fn(u16) -> f64) {
-        for suspect in self.0.iter_mut().filter(|suspect| suspect.total.is_none()) {
-            suspect.total = Some((t_ms, total_of(suspect.feature)));
         }
     }
 

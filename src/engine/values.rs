@@ -6,10 +6,11 @@ use super::host::Host;
 use super::row::{Missing, Why};
 use super::suspects::Reading;
 use super::{Output, Shared};
-use crate::expr::RangeFunction;
+use crate::bounds::Bounds;
 use crate::expr::eval::{EvalError, Evaluation, Vector, give_back_parts};
 use crate::expr::plan::{Range, Rollup};
 use crate::expr::program::LeafId;
+use crate::expr::rollup::Fall;
 use crate::series::TimestampMs;
 
 impl Host {
@@ -20,18 +21,11 @@ impl Host {
         let paced = &shared.paces[self.pace];
         self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
         let (slots, spans) = (&self.slots, paced.pace.spans);
-        let is_counter = |leaf: &&LeafId| {
-            let rollup = plan.leaves.get(usize::from(**leaf)).map(|leaf| leaf.rollup);
-            matches!(
-                rollup,
-                Some(Rollup::Range(RangeFunction::Rate | RangeFunction::Increase | RangeFunction::Irate, _))
-            )
+        let fall_of = |feature: u16| {
+            let leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten();
+            leaves.filter_map(|leaf| slots.fall(*leaf, &paced.wiring, t_ms)).max()
         };
-        let total = |feature: u16| {
-            let leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten().filter(is_counter);
-            leaves.map(|leaf| slots.total(*leaf, &paced.wiring, t_ms, spans.lookback_ms)).sum()
-        };
-        self.suspects.begin(t_ms, total, |feature| plan.range_ms(feature, spans));
+        self.suspects.begin(t_ms, fall_of);
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
@@ -44,10 +38,17 @@ impl Host {
         };
         let features = (0..).zip(&plan.features);
         let has_twins = self.twins.is_some();
+        let has_bounds =
+            |feature: u16| shared.config.bounds.get(usize::from(feature)).is_some_and(|b| *b != Bounds::NONE);
         let value = |(feature, node)| match evaluation.value(node) {
             Ok(Some(value)) if value.is_finite() => {
                 let reading = Reading { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
-                self.suspects.admit(reading, &shared.config, &mut out.out_of_bounds)
+                let admitted = self.suspects.admit(reading, &shared.config, &mut out.out_of_bounds);
+                if !admitted.is_nan() && has_bounds(feature) && fall_of(feature) == Some(Fall::Back) {
+                    out.feature_errors.push((feature, EvalError::CounterFellBack));
+                    return f64::NAN;
+                }
+                admitted
             }
             Ok(_) => f64::NAN,
             Err(error) => {
@@ -58,7 +59,6 @@ impl Host {
         };
         let mut values: Vec<f64> = features.map(value).collect();
         self.suspects.spread(&plan, (t_ms, spans), &mut values);
-        self.suspects.note_totals(t_ms, total);
         give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
         values
     }

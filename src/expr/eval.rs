@@ -38,6 +38,8 @@ pub enum EvalError {
     JustBegun,
     /// Two senders write the host at once, and their series differ in a label, so that there are too many of them.
     TwoSenders,
+    /// A counter that it reads was wrong within its range: it fell, and not as one does that begins anew.
+    CounterFellBack,
     /// The k of `topk` or `bottomk` is no number or out of bounds.
     BadParameter,
 }
@@ -53,6 +55,7 @@ impl EvalError {
             Self::SamplesNotKept => "samples_not_kept",
             Self::JustBegun => "just_begun",
             Self::TwoSenders => "two_senders",
+            Self::CounterFellBack => "counter_fell_back",
             Self::BadParameter => "bad_parameter",
         }
     }
@@ -78,6 +81,10 @@ impl EvalError {
             }
             Self::TwoSenders => {
                 "two senders write the host at once, and their series differ in a label: add it to `identity.drop`"
+            }
+            Self::CounterFellBack => {
+                "a counter that it reads fell back a little or from one wrong value, which a restart doesn't explain: it waits until its \
+                 range has passed that, and nothing is to be done unless it goes on"
             }
             Self::BadParameter => "the k of its topk or bottomk is no number from 0 on",
         }

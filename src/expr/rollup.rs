@@ -5,11 +5,13 @@
 
 pub mod column;
 mod edges;
+mod fall;
 mod fold;
 mod ring;
 
 use self::column::renumbered;
 use self::edges::{Edges, Panes};
+pub use self::fall::Fall;
 use self::fold::Fold;
 use self::ring::Ring;
 use super::eval::{Element, Vector};
@@ -177,6 +179,17 @@ impl RangeState {
                 edges.has_all_resets(*panes, grid_ms, end_ms)
             }
             Self::Edges(..) | Self::Folds(_) | Self::Rings(_) => true,
+        }
+    }
+
+    /// How counters among `members` fell within the range that ends at the step `end_ms`; the worst of several. `grid_ms` is as in
+    /// [`Context`].
+    #[must_use]
+    pub fn fall(&self, (grid_ms, end_ms): (TimestampMs, TimestampMs), members: &[Member]) -> Option<Fall> {
+        match self {
+            Self::Edges(panes, edges) => edges.fall(*panes, (grid_ms, end_ms), members),
+            Self::Folds(_) => None,
+            Self::Rings(rings) => members.iter().filter_map(|member| rings[member.position as usize].fall()).max(),
         }
     }
 

@@ -142,3 +142,54 @@ fn a_counter_that_falls_back_late_gives_no_wrong_rate() {
         assert!(n_missing <= 5, "{n_wrong} scrapes: {n_missing} rows");
     }
 }
+
+/// What the rate of a counter over two rows gives, of 80 scrapes each 15 s, where `change` alters what it shows.
+fn rates(bounds: Option<Bounds>, change: impl Fn(i64, f64) -> f64) -> Vec<f64> {
+    let sources = ["sum(rate(c[2m]))"].map(|expr| FeatureSource { name: "f", expr, at: "test" });
+    let mut engine = engine_with(|config| {
+        config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+        config.windows.scored = Vec::new();
+        config.bounds = bounds.into_iter().collect();
+    });
+    let mut out = Output::default();
+    for k in 0..80_i64 {
+        let t_ms = k * 15_000;
+        send(&mut engine, &[point("c", "x", t_ms, change(k, 1e9 + 15.0 * k as f64))], t_ms, &mut out);
+    }
+    out.rows.iter().skip(3).map(|row| row.values[0]).collect()
+}
+
+/// One that falls by less than a machine's restart does, or back from one wrong value, however small that is.
+#[test]
+fn a_fall_that_no_restart_explains_gives_no_value_within_the_bounds() {
+    let bounds = Bounds::new(Some(0.0), Some(1e12));
+    let is_usual = |value: &f64| (value - 1.0).abs() < 1e-3;
+    for back in [0.02, 15.1, 1e3, 1e6, 4e8] {
+        for at in 40..44 {
+            let fell = |k, value| if k >= at { value - back - 15.0 } else { value };
+            let got = rates(bounds, fell);
+            let n_missing = got.iter().filter(|value| value.is_nan()).count();
+            assert!((1..=2).contains(&n_missing), "{back} at {at}: {got:?}");
+            assert!(got.iter().all(|value| value.is_nan() || is_usual(value)), "{back} at {at}: {got:?}");
+            // Without bounds, everything is as in Prometheus.
+            let as_prometheus = rates(None, fell);
+            assert!(as_prometheus.iter().all(|value| !value.is_nan()), "{back} at {at}: {as_prometheus:?}");
+        }
+    }
+    for size in [1e6, 1e9, 1e12, 1e15] {
+        for at in 40..44 {
+            let got = rates(bounds, |k, value| if k == at { value + size } else { value });
+            assert!(got.iter().filter(|value| value.is_nan()).count() <= 2, "{size} at {at}: {got:?}");
+            // A row that ends before the fall shows the jump, which is within the bounds for all that is known then.
+            let n_other = got.iter().filter(|value| !value.is_nan() && !is_usual(value)).count();
+            assert!(n_other <= usize::from(at == 40 && size < 1e14), "{size} at {at}: {got:?}");
+        }
+    }
+}
+
+#[test]
+fn a_restart_costs_no_row() {
+    let restarted = |k: i64, value: f64| if k >= 42 { 15.0 * (k - 42) as f64 } else { value };
+    let got = rates(Bounds::new(Some(0.0), Some(1e12)), restarted);
+    assert!(got.iter().all(|value| (value - 1.0).abs() < 0.2), "{got:?}");
+}

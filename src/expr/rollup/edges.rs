@@ -6,7 +6,7 @@
 //! share their clock, so that a series costs 8 bytes a pane, not 16 a sample.
 
 use super::column::{Column, renumbered};
-use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_number};
+use super::{Context, Fall, FrameView, Member, RangeFunction, extrapolate, is_number};
 use crate::expr::eval::{Element, Vector};
 use crate::series::{Sample, TimestampMs};
 
@@ -76,6 +76,8 @@ struct Reset {
     is_at_border: bool,
     /// The value before.
     before: f64,
+    /// How it fell.
+    fall: Fall,
 }
 
 /// What came in one pane.
@@ -141,6 +143,27 @@ impl Edges {
     pub fn push(&mut self, panes: Panes, frame: FrameView<'_>, context: &mut Context<'_>) {
         let number = panes.number(frame.t_ms, context.grid_ms);
         self.open(number);
+        let n_resets = self.resets.len();
+        self.push_into(panes, number, frame, context);
+        for i in n_resets..self.resets.len() {
+            let Reset { series, pane, is_at_border, before, .. } = self.resets[i];
+            // The first sample of the range that the fall is in.
+            let until = if is_at_border { pane - 1 } else { pane };
+            let first = self.first_in(panes, (pane - panes.n + 1, until), series as usize);
+            let after = frame.get(context.places[series as usize]);
+            self.resets[i].fall = Fall::new(first.map_or(before, |(_, first)| first), before, after);
+        }
+    }
+
+    /// Of a series the first pane `from` one number `to` another in which it has a sample, and that sample's value.
+    fn first_in(&self, panes: Panes, (from, to): (i64, i64), series: usize) -> Option<(i64, f64)> {
+        (from..=to.min(self.newest)).find_map(|number| {
+            let index = number.rem_euclid(panes.n) as usize;
+            (self.panes[index].clock.get(series) > 0).then(|| (number, self.first[index * self.n_series + series]))
+        })
+    }
+
+    fn push_into(&mut self, panes: Panes, number: i64, frame: FrameView<'_>, context: &mut Context<'_>) {
         let index = number.rem_euclid(panes.n) as usize;
         let first = &mut self.first[index * self.n_series..(index + 1) * self.n_series];
         let Pane { clock, clocks } = &mut self.panes[index];
@@ -148,7 +171,9 @@ impl Edges {
         let mut fell = |series: usize, value: f64, place: u32, is_at_border: bool| {
             let before = context.last[place as usize];
             if value < before && self.resets.len() < RESETS_MAX {
-                self.resets.push(Reset { series: series as u32, pane: number, is_at_border, before });
+                // How it fell is found below.
+                let fall = Fall::Restart;
+                self.resets.push(Reset { series: series as u32, pane: number, is_at_border, before, fall });
             } else if value < before {
                 self.lost = number;
             }
@@ -253,6 +278,28 @@ impl Edges {
                 out.push(Element { labels: member.labels, value });
             }
         }
+    }
+
+    /// How counters among `members` fell within the range that ends at the step `end_ms`; the worst of several.
+    pub fn fall(
+        &self,
+        panes: Panes,
+        (grid_ms, end_ms): (TimestampMs, TimestampMs),
+        members: &[Member],
+    ) -> Option<Fall> {
+        if self.resets.is_empty() {
+            return None;
+        }
+        let end = panes.number(end_ms, grid_ms);
+        let mut resets: Vec<&Reset> = self.resets.iter().collect();
+        resets.sort_by_key(|reset| reset.series);
+        let fall = |member: &Member| {
+            // Most have none.
+            of_series(&resets, member.position, i64::MIN).next()?;
+            let (first_pane, _) = self.first_in(panes, (end - panes.n + 1, end), member.position as usize)?;
+            of_series(&resets, member.position, first_pane).map(|reset| reset.fall).max()
+        };
+        members.iter().filter_map(fall).max()
     }
 
     /// Whether all resets in the range that ends at the step `end_ms` were kept.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{RangeFunction, extrapolate};
+use super::{Fall, RangeFunction, extrapolate};
 use crate::expr::over::over;
 use crate::series::{Sample, TimestampMs};
 
@@ -13,8 +13,8 @@ use crate::series::{Sample, TimestampMs};
 pub struct Ring {
     /// Strictly increasing in time; bounded by range / scrape interval and by the host's limit.
     samples: VecDeque<Sample>,
-    /// Time and value of each sample that a lower one follows: the counter was reset after it.
-    resets: VecDeque<Sample>,
+    /// Time and value of each sample that a lower one follows: the counter was reset after it; and how it fell.
+    resets: VecDeque<(Sample, Fall)>,
     /// Neighbours that differ.
     n_changes: u32,
 }
@@ -25,7 +25,8 @@ impl Ring {
         if let Some(previous) = self.samples.back() {
             self.n_changes += u32::from(differ(previous, &sample));
             if sample.value < previous.value {
-                self.resets.push_back(*previous);
+                let first = self.samples.front().unwrap_or(previous).value;
+                self.resets.push_back((*previous, Fall::new(first, previous.value, sample.value)));
             }
         }
         self.samples.push_back(sample);
@@ -39,7 +40,7 @@ impl Ring {
             self.samples.pop_front();
             self.n_changes -= u32::from(self.samples.front().is_some_and(|next| differ(&front, next)));
         }
-        while self.resets.front().is_some_and(|sample| sample.t_ms <= start_ms) {
+        while self.resets.front().is_some_and(|(sample, _)| sample.t_ms <= start_ms) {
             self.resets.pop_front();
         }
         before - self.samples.len()
@@ -57,6 +58,12 @@ impl Ring {
         self.samples.is_empty()
     }
 
+    /// How the counter fell; the worst of several falls.
+    #[must_use]
+    pub fn fall(&self) -> Option<Fall> {
+        self.resets.iter().map(|(_, fall)| *fall).max()
+    }
+
     /// `function` over the range `(end_ms - range_ms, end_ms]`; `None` with too few samples.
     #[must_use]
     pub fn value(&self, function: RangeFunction, end_ms: TimestampMs, range_ms: i64) -> Option<f64> {
@@ -65,7 +72,7 @@ impl Ring {
         let increase = match function {
             // One after the other as Prometheus does it: another order would round otherwise.
             RangeFunction::Rate | RangeFunction::Increase => {
-                self.resets.iter().fold(difference, |increase, before| increase + before.value)
+                self.resets.iter().fold(difference, |increase, (before, _)| increase + before.value)
             }
             RangeFunction::Delta => difference,
             RangeFunction::Last => return Some(last.value),

@@ -106,6 +106,10 @@ fn counters_that_step_back_a_little() {
         ("pressure_io_waiting_seconds_total", "", &["pressure_io"]),
     ];
     check(Glitch::Back(0.01), &others);
+    check(Glitch::Back(1.0), &COUNTERS);
+    for offset_ms in [15_000, 30_000, 45_000] {
+        check_at(GLITCH_MS + offset_ms, 15_000, Glitch::Back(1.0), &COUNTERS);
+    }
 }
 
 /// Counters of bytes, packets and the like.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use outlierd::config::Config;
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use outlierd::engine::{Counts, EVENTS, Engine, Event, Input, Output};
+use outlierd::expr::eval::EvalError;
 use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use outlierd::series::STALE_NAN_BITS;
 use outlierd::setup::Setup;
@@ -101,6 +102,8 @@ impl Pipeline {
     fn apply(&mut self, input: impl FnOnce(&mut Engine, &mut Output)) {
         input(&mut self.engine, &mut self.out);
         self.rows.extend(self.out.rows.iter().map(|row| (row.t_ms, row.values.to_vec())));
+        // Of counters that were made to fall.
+        self.out.feature_errors.retain(|(_, error)| *error != EvalError::CounterFellBack);
         assert_eq!(self.out.feature_errors, [], "the preset's features are single values");
         for event in EVENTS {
             self.counts.add(event, self.out.counts.get(event));
