@@ -10,10 +10,15 @@ const CLEAR: usize = 2;
 /// Distances that are enough whatever they are: their mean is then off by an eighth at most if scrapes jitter by half an interval.
 const ENOUGH: usize = 8;
 /// Distances about as long as the shortest that are enough whatever they are, where the others are multiples of it, as after missed
-/// scrapes: two are alike by chance too often where scrapes jitter. As many in a row tell another interval than the one known.
+/// scrapes: two are alike by chance too often where scrapes jitter.
 const LIKE: usize = 3;
-/// Share by which distances may differ and still be the same one.
+/// Distances in a row that are the same and tell another interval than the one known. Where scrapes jitter by nearly half an interval,
+/// three that are alike come by chance every few hundred.
+const LIKE_CHANGED: usize = 4;
+/// Share by which distances may differ and still be about the same one.
 const SAME: f64 = 0.1;
+/// The same where scrapes hardly jitter.
+const SAME_CLEAR: f64 = 0.02;
 /// Longer intervals count as this: rows must stay short enough for a day to have some.
 const INTERVAL_MS_MAX: i64 = 3_600_000;
 /// Intervals that people write, in seconds.
@@ -25,6 +30,9 @@ const USUAL_S: [i64; 33] = [
 const NEAR_CLEAR: f64 = 0.02;
 /// The same where scrapes jitter.
 const NEAR_JITTER: f64 = 0.1;
+/// Where scrapes jitter by nearly half an interval, two that follow each other are up to this many intervals apart. To take a distance
+/// for two does more harm than the other way round: an interval told too short makes `[$range]` too short.
+const MISSED: f64 = 1.9;
 /// How many times as long or short an interval must have become to be another one. `[$range]` holds four: it works until then.
 const CHANGED: f64 = 1.4;
 /// Frames that are waited for until the interval is known where no series comes seldom.
@@ -49,15 +57,18 @@ pub(super) fn of_distances(distances: &[i64]) -> Option<i64> {
     let n_like = distances.iter().filter(|distance| times(shortest as f64, **distance) < 2.0).count();
     let is_usual = || n_like == distances.len() && nearest_usual(total / n_like as f64, NEAR_CLEAR).is_some();
     let is_clear = n_like >= LIKE || distances.len() >= ENOUGH || is_usual();
-    let (unit, near) = if is_clear && distances.iter().all(is_multiple) {
-        (shortest as f64, NEAR_CLEAR)
-    } else if distances.len() >= ENOUGH {
-        (median(distances), NEAR_JITTER)
-    } else {
+    if is_clear && distances.iter().all(is_multiple) {
+        let n = |distance: &i64| times(shortest as f64, *distance);
+        let ones: Vec<i64> = distances.iter().map(|distance| (*distance as f64 / n(distance)).round() as i64).collect();
+        let near = if is_like(&ones, SAME_CLEAR) { NEAR_CLEAR } else { NEAR_JITTER };
+        return Some(usual(total / distances.iter().map(n).sum::<f64>(), near));
+    }
+    if distances.len() < ENOUGH {
         return None;
-    };
-    let n: f64 = distances.iter().map(|distance| times(unit, *distance)).sum();
-    Some(usual(total / n, near))
+    }
+    let mean = mean(distances);
+    let n = |distance: &i64| if (*distance as f64) < MISSED * mean { 1.0 } else { times(mean, *distance) };
+    Some(usual(total / distances.iter().map(n).sum::<f64>(), NEAR_JITTER))
 }
 
 /// The usual interval that `ms` is within `near` of; else whole seconds, or milliseconds below one.
@@ -121,7 +132,8 @@ pub(super) fn of_frames<'a>(
         times.dedup_by(|later, earlier| *later - *earlier < REPEAT_MS);
         let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
         let told = of_distances(&distances).or_else(|| of_any(&distances, &is_same));
-        let told = told.or_else(|| mean_of_like(&distances).filter(|_| is_last).map(|mean| usual(mean, NEAR_CLEAR)));
+        let told =
+            told.or_else(|| is_like(&distances, SAME).then(|| usual(mean(&distances), NEAR_CLEAR)).filter(|_| is_last));
         let is_enough = is_last || frames.len() >= FRAMES_MAX && distances.len() >= CLEAR;
         match told {
             Some(interval_ms) if longest.is_none_or(|(other, _)| interval_ms > other) => {
@@ -138,14 +150,17 @@ pub(super) fn of_frames<'a>(
 fn of_any(distances: &[i64], is_same: impl Fn(i64, i64) -> bool) -> Option<i64> {
     let (shortest, longest) = (*distances.iter().min()?, *distances.iter().max()?);
     let is_told = distances.len() >= CLEAR && shortest > 0 && is_same(shortest, longest);
-    is_told.then(|| usual(distances.iter().sum::<i64>() as f64 / distances.len() as f64, NEAR_JITTER))
+    is_told.then(|| usual(mean(distances), NEAR_JITTER))
 }
 
-/// The mean of distances that are all about the same; `None` where they aren't, or where there are none.
-fn mean_of_like(distances: &[i64]) -> Option<f64> {
-    let (shortest, longest) = (*distances.iter().min()?, *distances.iter().max()?);
-    let is_like = (longest - shortest) as f64 <= SAME * shortest as f64;
-    is_like.then(|| distances.iter().sum::<i64>() as f64 / distances.len() as f64)
+/// Whether there are distances, and the longest is at most `share` longer than the shortest.
+fn is_like(distances: &[i64], share: f64) -> bool {
+    let ends = distances.iter().min().zip(distances.iter().max());
+    ends.is_some_and(|(shortest, longest)| (longest - shortest) as f64 <= share * *shortest as f64)
+}
+
+fn mean(distances: &[i64]) -> f64 {
+    distances.iter().sum::<i64>() as f64 / distances.len() as f64
 }
 
 /// Whether `new` is so far from the interval known that it is another one.
@@ -182,10 +197,9 @@ impl Watch {
         self.n += 1;
         let distances = self.distances.map(i64::from);
         let distances = &distances[..usize::from(self.n)];
-        let like = distances.len().checked_sub(LIKE).map_or(&[][..], |from| &distances[from..]);
-        if let Some(interval_ms) =
-            mean_of_like(like).and_then(|_| of_distances(like)).filter(|new| is_another(*new, interval_ms))
-        {
+        let newest = distances.len().checked_sub(LIKE_CHANGED).map_or(&[][..], |from| &distances[from..]);
+        let told = is_like(newest, SAME_CLEAR).then(|| of_distances(newest)).flatten();
+        if let Some(interval_ms) = told.filter(|new| is_another(*new, interval_ms)) {
             self.n = 0;
             return Some(interval_ms);
         }
@@ -195,8 +209,7 @@ impl Watch {
         self.n = 0;
         let Some(known) = interval_ms else { return of_distances(distances) };
         // One long gap moves the mean alone, jitter the median alone.
-        let mean = distances.iter().sum::<i64>() as f64 / ENOUGH as f64;
-        let ratios = [mean, median(distances)].map(|ms| ms / known as f64);
+        let ratios = [mean(distances), median(distances)].map(|ms| ms / known as f64);
         let is_longer = ratios.iter().all(|ratio| *ratio >= CHANGED);
         let is_shorter = ratios.iter().all(|ratio| *ratio <= 1.0 / CHANGED);
         if is_longer || is_shorter { of_distances(distances).filter(|new| *new != known) } else { None }
@@ -228,12 +241,20 @@ mod tests {
         check(&[60.0, 240.1, 60.0, 60.0], Some(60));
         check(&[60.0, 120.0, 120.0, 60.0, 180.0, 120.0, 120.0, 120.0], Some(60));
         check(&[120.0, 120.0], Some(120));
+        // Scrapes that jitter a little.
+        check(&[85.0, 84.5, 85.5], Some(85));
+        check(&[85.0, 170.2, 85.0, 85.1], Some(85));
+        check(&[85.0, 84.0, 87.0], Some(90));
+        check(&[108.0, 111.0, 115.0], Some(120));
         // Scrapes that jitter by nearly half an interval.
         check(&[85.0, 40.0], None);
         check(&[46.0, 134.0], None);
         check(&[110.0, 112.0], None);
         check(&[85.0, 40.0, 66.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(60));
-        check(&[85.0, 40.0, 126.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(60));
+        check(&[50.7, 87.0, 28.8, 85.0, 50.8, 43.4, 84.3, 34.6], Some(60));
+        check(&[15.8, 53.7, 112.7, 16.0, 56.6, 88.7, 43.5, 89.4], Some(60));
+        // A missed one among these counts as jitter.
+        check(&[85.0, 40.0, 126.0, 50.0, 71.0, 47.0, 83.0, 38.0], Some(68));
         check(&[10_000.0, 10_000.0, 10_000.0], Some(3_600));
         check(&[0.0, 0.0], None);
     }
@@ -260,9 +281,31 @@ mod tests {
         check_watch(60, &[120, 60, 60, 60, 60, 60, 60, 120], None);
         // Every second scrape is missed: `[$range]` must hold enough of those that there are.
         check_watch(60, &[120; 8], Some(120));
-        // Three are enough where they are alike.
-        check_watch(60, &[60, 60, 300, 300, 300], Some(300));
-        check_watch(60, &[60, 60, 300, 300], None);
+        // Four are enough where they are the same.
+        check_watch(60, &[60, 60, 300, 300, 300, 300], Some(300));
+        check_watch(60, &[60, 60, 300, 300, 300], None);
+        check_watch(60, &[60, 85, 86, 88, 89, 41, 33, 35, 34, 60], None);
         check_watch(60, &[120, 120, 60, 120, 120], None);
+    }
+
+    #[test]
+    fn jitter_of_nearly_half_an_interval_tells_no_other_one() {
+        let mut state = 7_u64;
+        let mut jitter_ms = || {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 33) as f64 / (1_u64 << 31) as f64 * 54_000.0) as i64 - 27_000
+        };
+        let mut n_wrong = 0;
+        for _ in 0..200 {
+            let times: Vec<TimestampMs> = (0..1_500).map(|k| 60_000 * k + jitter_ms()).collect();
+            let distances: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let told = (CLEAR..=ENOUGH).find_map(|n| of_distances(&distances[..n])).unwrap();
+            // `[$range]` holds four of these: two scrapes in any case.
+            n_wrong += usize::from(!(48_000..=84_000).contains(&told));
+            let mut watch = Watch::new(Some(0));
+            let is_changed = times.iter().any(|t_ms| watch.see(*t_ms, Some(told)).is_some());
+            n_wrong += usize::from(is_changed);
+        }
+        assert!(n_wrong <= 2, "{n_wrong} of 200 hosts");
     }
 }
