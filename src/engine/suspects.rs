@@ -41,7 +41,7 @@ pub(super) struct Reading<'a> {
     pub(super) host: &'a Arc<HostId>,
     /// Index of the configured feature.
     pub(super) feature: u16,
-    /// Finite.
+    /// Not NaN.
     pub(super) value: f64,
     /// Of the row.
     pub(super) t_ms: TimestampMs,

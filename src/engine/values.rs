@@ -41,14 +41,14 @@ impl Host {
         let has_bounds =
             |feature: u16| shared.config.bounds.get(usize::from(feature)).is_some_and(|b| *b != Bounds::NONE);
         let value = |(feature, node)| match evaluation.value(node) {
-            Ok(Some(value)) if value.is_finite() => {
+            Ok(Some(value)) if !value.is_nan() => {
                 let reading = Reading { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
                 let admitted = self.suspects.admit(reading, &shared.config, &mut out.out_of_bounds);
                 if !admitted.is_nan() && has_bounds(feature) && fall_of(feature) == Some(Fall::Back) {
                     out.feature_errors.push((feature, EvalError::CounterFellBack));
                     return f64::NAN;
                 }
-                admitted
+                if admitted.is_finite() { admitted } else { f64::NAN }
             }
             Ok(_) => f64::NAN,
             Err(error) => {

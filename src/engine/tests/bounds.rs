@@ -32,6 +32,12 @@ fn they_are_missing_with_their_reason_and_counted() {
     assert_eq!(missing, [20], "an instant selector has no range that would hold it longer");
     let counted: Vec<_> = out.out_of_bounds.iter().map(|o| (o.host.name.as_ref(), o.feature, o.value)).collect();
     assert_eq!(counted, [("a", 0, 1e6)]);
+    let out = run(&mut bounded(), |k, points| {
+        if k == 20 {
+            points[0].value = f64::INFINITY;
+        }
+    });
+    assert_eq!(out.out_of_bounds.len(), 1, "no number is as great");
     let told: Vec<_> = out.statuses.iter().filter(|status| !status.missing.is_empty()).skip(1).collect();
     let expected = [Missing { feature: 0, why: Why::OutOfBounds }];
     assert!(told.len() == 1 && told[0].missing.as_ref() == expected, "{told:?}");
