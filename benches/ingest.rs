@@ -7,10 +7,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use outlierd::base::proto::prometheus::WriteRequest;
 use outlierd::config::{Config, Limits};
 use outlierd::decode::{Decoded, Decoder, Encoding, Look, Seen, TimeBounds, Wanted};
 use outlierd::engine::{Engine, EngineConfig, Event, Input, Output};
-use outlierd::proto::prometheus::WriteRequest;
 use outlierd::setup::Setup;
 use prost::Message;
 
@@ -136,7 +136,7 @@ impl Fleet {
         let series = now.timeseries.iter().zip(&later.timeseries).map(|(now, later)| {
             assert_eq!(now.labels, later.labels);
             let at = now.labels.iter().position(|l| l.value == CAPTURED_HOST).unwrap();
-            let encode = |labels: &[outlierd::proto::prometheus::Label]| {
+            let encode = |labels: &[outlierd::base::proto::prometheus::Label]| {
                 let mut bytes = Vec::new();
                 for label in labels {
                     field(&mut bytes, 0x0a, &label.encode_to_vec());
@@ -163,7 +163,8 @@ impl Fleet {
         };
         for host in 0..*hosts {
             let name = format!("host-{host:05}.dc1.example.com:9100");
-            let label = outlierd::proto::prometheus::Label { name: "instance".into(), value: name }.encode_to_vec();
+            let label =
+                outlierd::base::proto::prometheus::Label { name: "instance".into(), value: name }.encode_to_vec();
             let t_ms = START_MS + scrape as i64 * SCRAPE_MS + host as i64 * SCRAPE_MS / *hosts as i64;
             for series in &*series {
                 series_bytes.clear();
@@ -171,7 +172,7 @@ impl Fleet {
                 field(&mut series_bytes, 0x0a, &label);
                 series_bytes.extend_from_slice(&series.after);
                 let value = series.value + series.change * scrape as f64;
-                let sample = outlierd::proto::prometheus::Sample { value, timestamp: t_ms };
+                let sample = outlierd::base::proto::prometheus::Sample { value, timestamp: t_ms };
                 field(&mut series_bytes, 0x12, &sample.encode_to_vec());
                 field(message, 0x0a, &series_bytes);
                 n += 1;

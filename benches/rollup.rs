@@ -3,9 +3,9 @@
 //! Scrapes and steps every 15 s. A cost that grows with the range is a rescan.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a bench that cannot start says why by panicking
 
-use outlierd::expr::eval::Vector;
-use outlierd::expr::labelset::LabelSets;
-use outlierd::expr::rollup::{Context, FrameView, Kind, Member, RangeFunction, RangeState};
+use outlierd::promql::eval::Vector;
+use outlierd::promql::labelset::LabelSets;
+use outlierd::promql::rollup::{Context, FrameView, Kind, Member, RangeFunction, RangeState};
 use outlierd::series::Labels;
 
 const STEP_MS: i64 = 15_000;

@@ -7,12 +7,12 @@ use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use outlierd::bounds::Bounds;
+use outlierd::base::bounds::Bounds;
 use outlierd::engine::standardise::Constants;
-use outlierd::train::dataset::{Collector, Column, Dataset, Scale};
-use outlierd::train::fit::{Options, fit};
-use outlierd::train::lstm::Form;
-use outlierd::train::sample::Shape;
+use outlierd::offline::train::dataset::{Collector, Column, Dataset, Scale};
+use outlierd::offline::train::fit::{Options, fit};
+use outlierd::offline::train::lstm::Form;
+use outlierd::offline::train::sample::Shape;
 
 const T: usize = 60;
 const F: usize = 32;

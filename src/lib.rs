@@ -19,7 +19,7 @@
 //! - **setup**: a configuration and its bundles, compiled and checked.
 //!
 //! Invariants:
-//! - [`expr`], [`engine`], [`evaluate`], [`model::verdict`] and [`events::book`] know no clock, thread, channel, lock, file or network: time is an argument;
+//! - [`promql`], [`engine`], [`detect`], [`offline::evaluate`], [`config::silence`] and [`results::events::book`] know no clock, thread, channel, lock, file or network: time is an argument;
 //! - what an engine gives out depends on the plan and its inputs alone, and any order or repetition of samples within the
 //!   lateness gives identical rows; a closed step is never rewritten;
 //! - immutable things are shared (`Arc`): configuration, plan, bundle; mutable things have one owner: hosts live in their shard,
@@ -27,36 +27,18 @@
 //! - every queue, buffer and table has a limit in [`config`], and reaching it moves a counter with a reason;
 //! - a request is refused as a whole with nothing applied, or answered 204 with bad series skipped and counted.
 
-pub mod bounds;
-pub mod clock;
+pub mod base;
 pub mod cmd;
 pub mod config;
 pub mod decode;
-pub mod demo;
+pub mod detect;
 pub mod engine;
-pub mod evaluate;
-pub mod events;
-pub mod expr;
-pub mod feedback;
-pub mod history;
-pub mod http;
-pub mod ingest;
-pub mod labelled;
 pub mod model;
-pub mod outbound;
-pub mod playback;
-pub mod proto;
-pub mod push;
-pub mod random;
+pub mod offline;
+pub mod output;
+pub mod promql;
 pub mod results;
-pub mod scorer;
 pub mod series;
-pub mod service;
+pub mod serve;
 pub mod setup;
-pub mod shard;
-pub mod silence;
-pub mod silences;
-pub mod storage;
-#[cfg(feature = "train")]
-pub mod train;
-pub mod webhook;
+pub mod sim;

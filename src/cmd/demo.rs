@@ -1,6 +1,6 @@
 //! `outlierd demo`: the service, a simulated fleet that writes to it, and what it found.
 //!
-//! Wiring only; the parts are in `crate::demo`. Asks the clock to end the simulated history at the present, and then to send
+//! Wiring only; the parts are in `crate::sim::demo`. Asks the clock to end the simulated history at the present, and then to send
 //! in real time.
 
 use std::io::{IsTerminal as _, Write as _};
@@ -9,16 +9,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::clock;
+use crate::base::clock;
 use crate::config::Config;
-use crate::demo::fault::timetable;
-use crate::demo::fleet::{Fleet, SCRAPE_INTERVAL_MS};
-use crate::demo::remote_write::{Blocks, Sender};
-use crate::demo::report::{Report, Style, belongs, duration, judge};
-use crate::demo::watch::Watch;
 use crate::series::TimestampMs;
-use crate::service::Service;
+use crate::serve::service::Service;
 use crate::setup::Setup;
+use crate::sim::demo::fault::timetable;
+use crate::sim::demo::fleet::{Fleet, SCRAPE_INTERVAL_MS};
+use crate::sim::demo::remote_write::{Blocks, Sender};
+use crate::sim::demo::report::{Report, Style, belongs, duration, judge};
+use crate::sim::demo::watch::Watch;
 
 const HOUR_MS: i64 = 3_600_000;
 

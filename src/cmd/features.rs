@@ -12,7 +12,7 @@ use crate::config::duration_text;
 use crate::decode::InvalidSeries;
 use crate::engine::row::Row;
 use crate::engine::{Event, Output};
-use crate::history::{History, Origin};
+use crate::offline::history::{History, Origin};
 use crate::setup::Setup;
 
 /// The longest `step` that a configuration may have.

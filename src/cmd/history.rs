@@ -6,12 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::clock;
-use crate::history::source::ServerType;
-use crate::history::source::chunk::Span;
-use crate::history::source::client::Address;
-use crate::history::source::reader::Request;
-use crate::history::{History, Origin};
+use crate::base::clock;
+use crate::offline::history::source::ServerType;
+use crate::offline::history::source::chunk::Span;
+use crate::offline::history::source::client::Address;
+use crate::offline::history::source::reader::Request;
+use crate::offline::history::{History, Origin};
 use crate::series::TimestampMs;
 use crate::setup::Setup;
 

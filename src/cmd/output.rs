@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 
-use crate::storage;
+use crate::base::storage;
 
 /// A file that can be written.
 #[derive(Debug)]

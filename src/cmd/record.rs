@@ -11,11 +11,11 @@ use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::clock;
+use crate::base::clock;
 use crate::config::{Limits, duration_ms, size_bytes};
 use crate::decode::{Decoder, Encoding, TimeBounds, Wanted};
-use crate::history::recorder::Recorder;
-use crate::http::{self, WriteError};
+use crate::offline::history::recorder::Recorder;
+use crate::serve::http::{self, WriteError};
 
 /// How often the index is written: what a crash costs.
 const INDEX_EVERY: Duration = Duration::from_secs(10);

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{self, Config};
-use crate::service::Service;
+use crate::serve::service::Service;
 use crate::setup::Setup;
 
 /// The file in the storage folder that one service at a time holds.

@@ -7,7 +7,7 @@ use super::placeholders::Placeholders;
 use super::reader::{Context, Map, is_name};
 use super::yaml::{self, Node, Value};
 use super::{Feature, overrides};
-use crate::bounds::Bounds;
+use crate::base::bounds::Bounds;
 
 /// Features of one configuration; the input of a model is seldom past a hundred.
 const FEATURES_MAX: usize = 1_000;

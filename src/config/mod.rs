@@ -14,6 +14,7 @@ pub mod push;
 mod read;
 mod reader;
 mod secret;
+pub mod silence;
 mod size;
 mod verbatim;
 pub mod webhook;
@@ -24,8 +25,8 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-pub use crate::expr::duration::{duration_ms, duration_text};
-use crate::silence::hosts::HostLabels;
+use crate::config::silence::hosts::HostLabels;
+pub use crate::promql::duration::{duration_ms, duration_text};
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
 pub use promote::promoted;
@@ -35,7 +36,7 @@ pub use secret::Secret;
 pub use size::{size_bytes, size_text};
 pub use verbatim::Verbatim;
 
-use crate::bounds::Bounds;
+use crate::base::bounds::Bounds;
 
 /// Reads and validates the file at `path`.
 ///

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use super::Limit;
 use super::reader::{Context, Map};
 use super::yaml::Node;
-use crate::silence::Schedule;
-use crate::silence::hosts::HostLabels;
+use crate::config::silence::Schedule;
+use crate::config::silence::hosts::HostLabels;
 
 const SECOND_MS: i64 = 1_000;
 const DAY_MS: i64 = 86_400 * SECOND_MS;

@@ -6,7 +6,7 @@ use reqwest::{RequestBuilder, Url};
 use super::errors::Place;
 use super::reader::{Map, is_name};
 use super::secret::Secret;
-use crate::outbound;
+use crate::base::outbound;
 
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;

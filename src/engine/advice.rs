@@ -1,7 +1,7 @@
 //! What to do about what hosts are sent, in words: for the log and for readers. Pure.
 
-use crate::expr::duration::duration_text;
-use crate::expr::plan::RANGE_INTERVALS;
+use crate::promql::duration::duration_text;
+use crate::promql::plan::RANGE_INTERVALS;
 
 /// What to do about a host whose senders differ in `labels`.
 #[must_use]

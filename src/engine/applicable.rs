@@ -3,9 +3,9 @@
 //! A host is judged on the features that apply to it. What it never had says nothing of it, and what it had and lacks is missing.
 
 use super::row::{Missing, Why};
-use crate::expr::Plan;
-use crate::expr::eval::EvalError;
-use crate::expr::plan::Spans;
+use crate::promql::Plan;
+use crate::promql::eval::EvalError;
+use crate::promql::plan::Spans;
 
 /// A feature that had no value for so long does not apply any more: a collector was switched off, a device was taken out. A day,
 /// so that a nightly job that a feature speaks of, and whoever repairs an exporter, come before it.
@@ -114,7 +114,7 @@ pub(super) struct Lacking {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::expr::FeatureSource;
+    use crate::promql::FeatureSource;
 
     const HOUR_MS: i64 = 3_600_000;
     const NAN: f64 = f64::NAN;

@@ -6,8 +6,8 @@ use super::paces::Paced;
 use super::row::{Missing, Why};
 use super::windows::{Column, WindowConfig, Windows};
 use super::{EngineConfig, ScoredFeature};
-use crate::expr::Plan;
-use crate::expr::program::LeafId;
+use crate::promql::Plan;
+use crate::promql::program::LeafId;
 use crate::series::TimestampMs;
 
 /// What windows are made by, before or after the change.

@@ -10,8 +10,8 @@ use super::selection::{class_of, hash_of, reach_ms, select, selection_class};
 use super::senders::key_of;
 use super::{Output, Shared};
 use crate::decode::{InvalidSeries, SeriesView, parse_labels};
-use crate::expr::labelset::SHARED;
-use crate::expr::plan::UP_NAME;
+use crate::promql::labelset::SHARED;
+use crate::promql::plan::UP_NAME;
 use crate::series::{Labels, METRIC_NAME};
 
 /// Series that no feature reads are remembered up to this many per shard; then all are looked at again.

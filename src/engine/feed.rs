@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
-use crate::expr::eval::{Element, Vector};
-use crate::expr::rollup::column::{Column, renumbered};
-use crate::expr::rollup::{ABSENT, Context, Fall, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
+use crate::promql::eval::{Element, Vector};
+use crate::promql::rollup::column::{Column, renumbered};
+use crate::promql::rollup::{ABSENT, Context, Fall, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// See the file's head. Columns are by place.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::expr::rollup::{ABSENT, FrameView, is_absent};
+use crate::promql::rollup::{ABSENT, FrameView, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// How long a host's first frames wait for more, to tell how often it is scraped: one that is scraped each 15 minutes has told it.

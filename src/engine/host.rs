@@ -21,8 +21,8 @@ use super::twins::Twins;
 use super::windows::Windows;
 use super::wiring::Wiring;
 use super::{Output, Shared};
+use crate::config::silence::Silenced;
 use crate::series::{Labels, Sample, TimestampMs};
-use crate::silence::Silenced;
 
 /// Everything that the engine keeps of one host.
 #[derive(Debug)]

@@ -8,15 +8,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::wiring::{Source, Wiring};
-use crate::expr::labelset::LabelSetId;
-use crate::expr::rollup::Member;
+use crate::promql::labelset::LabelSetId;
+use crate::promql::rollup::Member;
 
 /// A wanted series without its host's own labels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Series {
     /// Keyed hash of its labels but those that all series of its host share.
     pub(super) hash: u64,
-    /// Its labels without the metric name, [`SHARED`](crate::expr::labelset::SHARED) for the value of shared ones.
+    /// Its labels without the metric name, [`SHARED`](crate::promql::labelset::SHARED) for the value of shared ones.
     pub(super) labels: LabelSetId,
     /// The leaves that select it.
     pub(super) leaves: Box<[u16]>,

@@ -45,13 +45,13 @@ use self::paces::Paces;
 use self::row::{HostId, HostStatus, Row};
 use self::senders::Names;
 use self::windows::WindowConfig;
-use crate::bounds::Bounds;
+use crate::base::bounds::Bounds;
+use crate::config::silence::{Calendar, Silence};
 use crate::decode::{InvalidSeries, LabelLimits, SampleBatch};
-use crate::expr::Plan;
-use crate::expr::eval::{EvalError, PartValue, Vector};
-use crate::expr::labelset::LabelSets;
+use crate::promql::Plan;
+use crate::promql::eval::{EvalError, PartValue, Vector};
+use crate::promql::labelset::LabelSets;
 use crate::series::{Labels, Sample, TimestampMs};
-use crate::silence::{Calendar, Silence};
 
 /// What an engine is built with.
 #[derive(Debug, Clone)]

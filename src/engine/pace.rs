@@ -1,7 +1,7 @@
 //! What follows from how often a host is scraped: how far apart its rows are, how far `[$range]` and the lookback reach. Pure.
 
 use super::EngineConfig;
-use crate::expr::plan::Spans;
+use crate::promql::plan::Spans;
 use crate::series::TimestampMs;
 
 /// Rows are as far apart as scrapes where those are at least 7/5 of a step apart: nearer ones are taken for jitter.

@@ -12,11 +12,11 @@ use super::paces::{Paced, Paces};
 use super::selection::{reach_ms, select, selection_class};
 use super::targets::{label_sets, scored_leaves};
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
-use crate::expr::Plan;
-use crate::expr::labelset::{LabelSets, SHARED};
-use crate::expr::plan::{Leaf, Spans, UP_NAME};
+use crate::config::silence::Calendar;
+use crate::promql::Plan;
+use crate::promql::labelset::{LabelSets, SHARED};
+use crate::promql::plan::{Leaf, Spans, UP_NAME};
 use crate::series::{Labels, METRIC_NAME};
-use crate::silence::Calendar;
 
 impl Engine {
     /// Runs with `config` from now on. Identity, kept and dropped labels must be as they were.

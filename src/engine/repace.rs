@@ -11,8 +11,8 @@ use super::pace::{Pace, first_step_from};
 use super::row::{Missing, Why};
 use super::selection::reach_ms;
 use super::windows::Windows;
-use crate::expr::eval::Vector;
-use crate::expr::plan::{Leaf, Range, Rollup};
+use crate::promql::eval::Vector;
+use crate::promql::plan::{Leaf, Range, Rollup};
 use crate::series::TimestampMs;
 
 impl Host {

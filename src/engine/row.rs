@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::expr::eval::EvalError;
-use crate::expr::program::LeafId;
+use crate::config::silence::Silenced;
+use crate::promql::eval::EvalError;
+use crate::promql::program::LeafId;
 use crate::series::{Labels, TimestampMs};
-use crate::silence::Silenced;
 
 /// Who a row belongs to; shared. A host whose labels change has another one of the same name from then on.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! Which leaves of the plan select a series, and what of its labels decides that. Pure.
 
 use crate::decode::label_hash;
-use crate::expr::Plan;
-use crate::expr::plan::Spans;
+use crate::promql::Plan;
+use crate::promql::plan::Spans;
 use crate::series::Labels;
 
 /// The leaves that select a series called `name` with `labels`, `__name__` and the identity label among them.

@@ -11,7 +11,7 @@ use super::layout::Layout;
 use super::new_series::{NewSeries, SenderKey};
 use super::row::Sender;
 use crate::decode::label_hash;
-use crate::expr::labelset::{LabelSets, SHARED};
+use crate::promql::labelset::{LabelSets, SHARED};
 use crate::series::{Labels, Quoted, Sample, TimestampMs};
 
 /// The label whose values have their own senders.

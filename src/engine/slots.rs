@@ -6,8 +6,8 @@ use super::feed::Feed;
 use super::layout::{FeedLayout, Layout, Series};
 use super::new_series::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
-use crate::expr::eval::{EvalError, Vector};
-use crate::expr::rollup::{Fall, FrameView};
+use crate::promql::eval::{EvalError, Vector};
+use crate::promql::rollup::{Fall, FrameView};
 use crate::series::TimestampMs;
 
 /// Offsets of either kind: one, and one more per replica of the sender. Beyond this series are read anew each time.

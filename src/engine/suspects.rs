@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::change::Change;
 use super::row::HostId;
 use super::{EngineConfig, OutOfBounds};
-use crate::bounds::Bounds;
-use crate::expr::plan::{Plan, Spans};
-use crate::expr::rollup::Fall;
+use crate::base::bounds::Bounds;
+use crate::promql::plan::{Plan, Spans};
+use crate::promql::rollup::Fall;
 use crate::series::TimestampMs;
 
 /// See the file's head; seldom any.

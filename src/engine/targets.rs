@@ -11,7 +11,7 @@ use super::EngineConfig;
 use super::layout::{Layout, Series};
 use super::slots::Slots;
 use crate::decode::label_hash;
-use crate::expr::labelset::{Grouping, GroupingId, LabelSetId, LabelSets, SHARED};
+use crate::promql::labelset::{Grouping, GroupingId, LabelSetId, LabelSets, SHARED};
 use crate::series::{Labels, TimestampMs};
 
 /// The labels that a target is known by.

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use super::row::NotScored;
 use super::standardise::Constants;
 use super::*;
-use crate::expr::FeatureSource;
+use crate::promql::FeatureSource;
 use crate::series::{METRIC_NAME, STALE_NAN_BITS, Sample};
 
 const STEP_MS: i64 = 60_000;
@@ -429,8 +429,8 @@ proptest! {
 }
 
 fn naive_row(points: &[Point], t_ms: i64) -> [f64; 3] {
-    use crate::expr::naive;
-    use crate::expr::rollup::RangeFunction;
+    use crate::promql::naive;
+    use crate::promql::rollup::RangeFunction;
     let series = |metric: &str, device: &str| {
         let mut samples: Vec<Sample> = Vec::new();
         for p in points.iter().filter(|p| p.metric == metric && p.device == device) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::layout::{Layout, Series};
 use super::targets::TARGET_LABELS;
-use crate::expr::labelset::{LabelSets, SHARED};
+use crate::promql::labelset::{LabelSets, SHARED};
 use crate::series::Labels;
 
 /// `up` series of one host that are compared with each other.

@@ -6,11 +6,11 @@ use super::host::Host;
 use super::row::{Missing, Why};
 use super::suspects::Reading;
 use super::{Output, Shared};
-use crate::bounds::Bounds;
-use crate::expr::eval::{EvalError, Evaluation, Vector, give_back_parts};
-use crate::expr::plan::{Range, Rollup};
-use crate::expr::program::LeafId;
-use crate::expr::rollup::Fall;
+use crate::base::bounds::Bounds;
+use crate::promql::eval::{EvalError, Evaluation, Vector, give_back_parts};
+use crate::promql::plan::{Range, Rollup};
+use crate::promql::program::LeafId;
+use crate::promql::rollup::Fall;
 use crate::series::TimestampMs;
 
 impl Host {

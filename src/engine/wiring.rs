@@ -1,9 +1,9 @@
 //! Which state serves which leaf of the plan: leaves that differ in their function alone share it.
 
 use super::pace::Pace;
-use crate::expr::Plan;
-use crate::expr::plan::Rollup;
-use crate::expr::rollup::{Kind, RangeFunction};
+use crate::promql::Plan;
+use crate::promql::plan::Rollup;
+use crate::promql::rollup::{Kind, RangeFunction};
 
 /// The series' samples as one offset sees them: `x offset 1h` at a step is `x` at a step an hour later.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +45,7 @@ impl Wiring {
     /// For hosts of `pace` with at most `n_series_max` series each.
     pub(super) fn new(plan: &Plan, pace: Pace, n_series_max: usize) -> Self {
         let mut feeds = vec![FeedPlan { offset_ms: 0, ranges: Vec::new() }];
-        let leaf = |leaf: &crate::expr::plan::Leaf| {
+        let leaf = |leaf: &crate::promql::plan::Leaf| {
             let feed = position_or_push(
                 &mut feeds,
                 |feed| feed.offset_ms == leaf.offset_ms,

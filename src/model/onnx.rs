@@ -15,11 +15,11 @@ use prost::Message;
 use serde::Deserialize;
 
 use super::manifest::{FORMAT, Kind, METADATA_KEY, Manifest};
-use crate::proto::onnx::attribute_proto::AttributeType;
-use crate::proto::onnx::tensor_proto::DataType;
-use crate::proto::onnx::tensor_shape_proto::{Dimension, dimension};
-use crate::proto::onnx::type_proto::{Tensor, Value};
-use crate::proto::onnx::{
+use crate::base::proto::onnx::attribute_proto::AttributeType;
+use crate::base::proto::onnx::tensor_proto::DataType;
+use crate::base::proto::onnx::tensor_shape_proto::{Dimension, dimension};
+use crate::base::proto::onnx::type_proto::{Tensor, Value};
+use crate::base::proto::onnx::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto,
 };

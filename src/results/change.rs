@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Entry, LabelsText, Meta, PastRow, PastVerdict, ScoredRow, Verdict};
 use crate::engine::row::{HostStatus, Missing, Why};
-use crate::expr::program::LeafId;
+use crate::promql::program::LeafId;
 
 /// What becomes of every host's entry.
 pub(super) struct Change<'a> {

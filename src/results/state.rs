@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::engine::row::{HostStatus, Missing, NotScored};
-use crate::expr::plan::Spans;
+use crate::promql::plan::Spans;
 use crate::series::TimestampMs;
 
 use super::{Meta, ScoredRow, Verdict};

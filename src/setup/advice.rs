@@ -1,9 +1,9 @@
 //! What of a configuration can't work, or may not, as far as it can be told before the first sample.
 
 use crate::config::{Config, Feature, duration_text};
-use crate::expr::Plan;
-use crate::expr::labelset::Grouping;
-use crate::expr::plan::{RANGE_INTERVALS, Range, Rollup};
+use crate::promql::Plan;
+use crate::promql::labelset::Grouping;
+use crate::promql::plan::{RANGE_INTERVALS, Range, Rollup};
 
 /// Keeps the labels that some feature reads, unless somebody chose to drop them.
 pub(super) fn keep_labels_that_are_read(config: &mut Config, plan: &Plan) {

@@ -3,8 +3,8 @@
 use anyhow::{Context, bail};
 
 use crate::config::{self, Config};
-use crate::expr::ExprError;
 use crate::model::bundle::Bundle;
+use crate::promql::ExprError;
 
 /// The bundle that `model` names.
 ///

@@ -11,23 +11,24 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::clock::Clock;
+use crate::base::clock;
+use crate::base::clock::Clock;
+use crate::config::silence::{Schedule, Silence, When};
 use crate::config::{self, Config, Limit, Scale};
+use crate::decode;
 use crate::decode::Wanted;
+use crate::detect::decision::{Decision, Decisions, FeatureRule, Override, OwnLimit};
+use crate::detect::judge::{Model, Models};
 use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
-use crate::expr::plan::{UP, UP_NAME};
-use crate::expr::{FeatureSource, Plan, host_selector};
 use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
-use crate::model::decision::{Decision, Decisions, FeatureRule, Override, OwnLimit};
-use crate::model::judge::{Model, Models};
 use crate::model::manifest::Manifest;
 use crate::model::session::{Runtime, Session};
+use crate::promql::plan::{UP, UP_NAME};
+use crate::promql::{FeatureSource, Plan, host_selector};
 use crate::results::{FeatureInfo, Meta, ShadowMeta};
-use crate::silence::{Schedule, Silence, When};
-use crate::{clock, decode};
 
 use matching::{add_from_preset, in_file, load_bundle, match_features};
 pub use shadow::ShadowPlan;

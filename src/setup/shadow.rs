@@ -4,8 +4,8 @@ use anyhow::ensure;
 
 use super::{Setup, match_features, overrides};
 use crate::config::{self, Config};
+use crate::detect::decision::Override;
 use crate::model::bundle::Bundle;
-use crate::model::decision::Override;
 
 /// The shadow's part of the setup.
 #[derive(Debug)]

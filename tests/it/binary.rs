@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use outlierd::clock;
+use outlierd::base::clock;
 
 /// How long a process may be silent. It is only waited for where something is wrong.
 const SILENT_MAX: Duration = Duration::from_secs(30);

@@ -6,12 +6,12 @@ mod tails;
 
 use std::path::Path;
 
+use outlierd::base::proto::prometheus::{Exemplar, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 use outlierd::config::Limits;
 use outlierd::decode::{
     DecodeError, DecodeStats, Decoded, Decoder, Encoding, InvalidSeries, LabelLimits, Look, Seen, SeriesSummary,
     TimeBounds, Wanted, label_hash, parse_labels, shard_of,
 };
-use outlierd::proto::prometheus::{Exemplar, Label, MetricMetadata, Sample, TimeSeries, WriteRequest};
 use outlierd::series::STALE_NAN_BITS;
 use proptest::prelude::*;
 use prost::Message;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use ndarray::{Array1, Array2};
 use ndarray_npy::NpzWriter;
-use outlierd::labelled::SMD_FEATURES;
+use outlierd::offline::labelled::SMD_FEATURES;
 use serde_json::Value;
 
 /// Rows without a label: a day, more than `min_history`.

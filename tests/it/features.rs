@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use outlierd::config::Config;
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use prost::Message;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");

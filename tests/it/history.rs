@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use outlierd::engine::Output;
-use outlierd::history::backfill::Progress;
-use outlierd::history::source::ServerType;
-use outlierd::history::source::chunk::Span;
-use outlierd::history::source::client::Address;
-use outlierd::history::source::reader::Request;
-use outlierd::history::{History, Origin};
+use outlierd::offline::history::backfill::Progress;
+use outlierd::offline::history::source::ServerType;
+use outlierd::offline::history::source::chunk::Span;
+use outlierd::offline::history::source::client::Address;
+use outlierd::offline::history::source::reader::Request;
+use outlierd::offline::history::{History, Origin};
 use outlierd::setup::Setup;
 
 use crate::servers::{Program, Server};

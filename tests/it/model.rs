@@ -4,9 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use outlierd::base::proto::onnx::ModelProto;
 use outlierd::model::bundle::Bundle;
 use outlierd::model::onnx::{Dims, LstmWeights, write_graph};
-use outlierd::proto::onnx::ModelProto;
 use prost::Message;
 
 use crate::onnx::{manifest, random_weights};

@@ -4,13 +4,13 @@ use std::fs;
 use std::sync::Arc;
 
 use outlierd::config::Config;
-use outlierd::demo::remote_write::Blocks;
 use outlierd::engine::Output;
-use outlierd::history::recording::Recording;
-use outlierd::history::replay::Replay;
-use outlierd::labelled::SMD_FEATURES;
-use outlierd::playback::exporter::Exporter;
+use outlierd::offline::history::recording::Recording;
+use outlierd::offline::history::replay::Replay;
+use outlierd::offline::labelled::SMD_FEATURES;
 use outlierd::setup::Setup;
+use outlierd::sim::demo::remote_write::Blocks;
+use outlierd::sim::playback::exporter::Exporter;
 
 const STEP_MS: i64 = 60_000;
 const N_ROWS: usize = 40;

@@ -11,7 +11,7 @@ fn generated_types_match_the_contracts() {
     prost_build::Config::new().out_dir(out.path()).format(false).compile_fds(files).unwrap();
     for name in ["prometheus.rs", "onnx.rs"] {
         let generated = std::fs::read_to_string(out.path().join(name)).unwrap();
-        let committed = root.join("src/proto").join(name);
+        let committed = root.join("src/base/proto").join(name);
         if std::env::var_os("REGENERATE").is_some() {
             std::fs::write(&committed, &generated).unwrap();
         }

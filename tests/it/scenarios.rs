@@ -18,10 +18,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use outlierd::clock::Clock;
+use outlierd::base::clock::Clock;
 use outlierd::config;
 use outlierd::series::TimestampMs;
-use outlierd::service::Service;
+use outlierd::serve::service::Service;
 use outlierd::setup::Setup;
 use serde_json::Value;
 use tokio::net::TcpListener;

@@ -23,10 +23,10 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use outlierd::base::proto::prometheus::TimeSeries;
 use outlierd::config;
 use outlierd::model::onnx::{Dims, LstmWeights, write_graph};
-use outlierd::proto::prometheus::TimeSeries;
-use outlierd::service::Service;
+use outlierd::serve::service::Service;
 use outlierd::setup::Setup;
 use serde_json::Value;
 use tempfile::TempDir;

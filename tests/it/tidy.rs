@@ -20,8 +20,14 @@ struct Ban {
 }
 
 /// The parts that compute: same input, same output.
-const PURE: &[&str] =
-    &["src/expr", "src/engine", "src/evaluate", "src/events/book.rs", "src/model/verdict.rs", "src/silence/"];
+const PURE: &[&str] = &[
+    "src/promql",
+    "src/engine",
+    "src/offline/evaluate",
+    "src/results/events/book.rs",
+    "src/detect",
+    "src/config/silence/",
+];
 
 const BANS: &[Ban] = &[
     Ban {
@@ -59,31 +65,31 @@ const BANS: &[Ban] = &[
         advice: "of decode the engine may use only batches and labels: bytes are decoded before it",
     },
     Ban {
-        within: &["src/model/verdict.rs", "src/silence/"],
+        within: &["src/detect/judge.rs", "src/detect/verdict.rs", "src/config/silence/"],
         except: &[],
         banned: &[
             "crate::config",
-            "crate::shard",
+            "crate::serve::shard",
             "crate::results",
-            "crate::http",
+            "crate::serve::http",
             "crate::cmd",
-            "crate::demo",
+            "crate::sim::demo",
             "crate::decode",
         ],
         in_comments: false,
         advice: "the verdict is a formula: give it numbers",
     },
     Ban {
-        within: &["src/history"],
-        except: &["src/history/source"],
-        banned: &["crate::clock", "std::time", "tokio", "reqwest"],
+        within: &["src/offline/history"],
+        except: &["src/offline/history/source"],
+        banned: &["crate::base::clock", "std::time", "tokio", "reqwest"],
         in_comments: false,
-        advice: "the time is the samples' own, and only src/history/source knows the network",
+        advice: "the time is the samples' own, and only src/offline/history/source knows the network",
     },
     Ban {
-        within: &["src/push/backoff.rs", "src/push/series.rs"],
+        within: &["src/output/push/backoff.rs", "src/output/push/series.rs"],
         except: &[],
-        banned: &["tokio", "crate::clock", "std::time::Instant", "reqwest"],
+        banned: &["tokio", "crate::base::clock", "std::time::Instant", "reqwest"],
         in_comments: false,
         advice: "this part is pure: time is an argument, and remote_write.rs alone knows the network",
     },
@@ -96,28 +102,28 @@ const BANS: &[Ban] = &[
     },
     Ban {
         within: &["src"],
-        except: &["src/http"],
+        except: &["src/serve/http"],
         banned: &["warp::"],
         in_comments: false,
-        advice: "only src/http names warp: put the route there",
+        advice: "only src/serve/http names warp: put the route there",
     },
     Ban {
         within: &["src"],
         except: &["src/results"],
         banned: &["dashmap"],
         in_comments: false,
-        advice: "only src/results.rs has a DashMap, for readers: give the state one owner instead",
+        advice: "only src/results/mod.rs has a DashMap, for readers: give the state one owner instead",
     },
     Ban {
         within: &["src", "tests"],
-        except: &["tests/it/tidy.rs", "src/proto"],
+        except: &["tests/it/tidy.rs", "src/base/proto"],
         banned: &["todo!", "unimplemented!", "FIXME", "TODO", "XXX"],
         in_comments: true,
         advice: "finish it, or open an issue and say in the code what holds today",
     },
     Ban {
         within: &["tests", "src"],
-        except: &["tests/it/tidy.rs", "src/proto"],
+        except: &["tests/it/tidy.rs", "src/base/proto"],
         banned: &["#[ignore"],
         in_comments: false,
         advice: "a test runs or does not exist",
@@ -144,47 +150,127 @@ fn no_file_knows_what_it_must_not() {
 /// The rooms of `src` from the ground up, with what each may import. A room that knows another one stands below it, so there is no circle.
 const ROOMS: &[(&str, &[&str])] = &[
     ("series", &[]),
-    ("bounds", &[]),
-    ("random", &[]),
-    ("outbound", &[]),
-    ("proto", &[]),
-    ("storage", &[]),
-    ("clock", &["series"]),
-    ("expr", &["series"]),
-    ("silence", &["expr", "series"]),
-    ("config", &["bounds", "outbound", "series", "silence"]),
-    ("decode", &["config", "proto", "series"]),
-    ("engine", &["bounds", "decode", "expr", "series", "silence"]),
-    ("model", &["config", "engine", "expr", "proto", "series"]),
-    ("results", &["config", "engine", "expr", "model", "series"]),
-    ("events", &["clock", "engine", "results", "series", "storage"]),
-    ("setup", &["clock", "config", "decode", "engine", "expr", "model", "results", "silence"]),
-    ("feedback", &["events", "model", "series", "storage"]),
-    ("push", &["clock", "config", "engine", "model", "outbound", "proto", "random", "results", "series"]),
-    ("webhook", &["clock", "config", "events", "outbound", "push", "series"]),
-    ("scorer", &["clock", "engine", "events", "feedback", "model", "push", "results", "series"]),
-    ("shard", &["bounds", "decode", "engine", "expr", "model", "results", "scorer", "series", "silence"]),
-    ("silences", &["expr", "series", "shard", "silence", "storage"]),
-    ("ingest", &["clock", "config", "decode", "expr", "series", "shard"]),
-    ("http", &["config", "decode", "engine", "events", "expr", "feedback", "ingest", "results", "series", "silences"]),
+    ("base", &[]),
+    ("base/bounds", &[]),
+    ("base/random", &[]),
+    ("base/outbound", &[]),
+    ("base/proto", &[]),
+    ("base/storage", &[]),
+    ("base/clock", &["series"]),
+    ("promql", &["series"]),
+    ("config/silence", &["promql", "series"]),
+    ("config", &["base/bounds", "base/outbound", "config/silence", "series"]),
+    ("decode", &["config", "series"]),
+    ("engine", &["base/bounds", "config/silence", "decode", "promql", "series"]),
+    ("model", &["base/proto", "engine", "series"]),
+    ("detect", &["config", "engine", "model", "promql", "series"]),
+    ("results", &["config", "detect", "engine", "promql", "series"]),
+    ("results/events", &["base/clock", "base/storage", "engine", "results", "series"]),
+    ("setup", &["base/clock", "config", "config/silence", "decode", "detect", "engine", "model", "promql", "results"]),
+    ("results/feedback", &["base/storage", "detect", "results/events", "series"]),
+    ("results/silences", &["base/storage", "config/silence", "promql", "series"]),
+    ("output", &[]),
     (
-        "service",
+        "output/push",
         &[
-            "clock", "config", "decode", "engine", "events", "expr", "feedback", "http", "ingest", "model", "push",
-            "results", "scorer", "series", "setup", "shard", "silence", "silences", "webhook",
+            "base/clock",
+            "base/outbound",
+            "base/proto",
+            "base/random",
+            "config",
+            "detect",
+            "engine",
+            "results",
+            "series",
         ],
     ),
-    ("history", &["config", "decode", "engine", "expr", "outbound", "proto", "series", "storage"]),
-    ("labelled", &["series"]),
-    ("evaluate", &["engine", "labelled", "model", "series"]),
-    ("train", &["bounds", "config", "engine", "labelled", "model", "random", "series", "setup"]),
-    ("demo", &["proto", "random", "series"]),
-    ("playback", &["config", "demo", "labelled", "proto", "series", "service"]),
+    ("output/webhook", &["base/clock", "base/outbound", "config", "output/push", "results/events", "series"]),
+    ("serve", &[]),
+    (
+        "serve/scorer",
+        &["base/clock", "detect", "engine", "model", "output/push", "results", "results/events", "results/feedback"],
+    ),
+    (
+        "serve/shard",
+        &["base/bounds", "config/silence", "decode", "engine", "promql", "results", "series", "serve/scorer"],
+    ),
+    ("serve/silences", &["config/silence", "results/silences", "series", "serve/shard"]),
+    ("serve/ingest", &["base/clock", "config", "decode", "promql", "series", "serve/shard"]),
+    (
+        "serve/http",
+        &[
+            "config",
+            "decode",
+            "engine",
+            "promql",
+            "results",
+            "results/events",
+            "results/feedback",
+            "results/silences",
+            "series",
+            "serve/ingest",
+            "serve/silences",
+        ],
+    ),
+    (
+        "serve/service",
+        &[
+            "base/clock",
+            "config",
+            "decode",
+            "detect",
+            "engine",
+            "model",
+            "output/push",
+            "output/webhook",
+            "results",
+            "results/events",
+            "results/feedback",
+            "results/silences",
+            "serve/http",
+            "serve/ingest",
+            "serve/scorer",
+            "serve/shard",
+            "serve/silences",
+            "setup",
+        ],
+    ),
+    ("offline", &[]),
+    (
+        "offline/history",
+        &["base/outbound", "base/proto", "base/storage", "config", "decode", "engine", "promql", "series"],
+    ),
+    ("offline/labelled", &["series"]),
+    ("offline/evaluate", &["detect", "engine", "offline/labelled", "series"]),
+    (
+        "offline/train",
+        &["base/bounds", "base/random", "config", "detect", "engine", "model", "offline/labelled", "series", "setup"],
+    ),
+    ("sim", &[]),
+    ("sim/demo", &["base/proto", "base/random", "series"]),
+    ("sim/playback", &["base/proto", "config", "offline/labelled", "series", "serve/service", "sim/demo"]),
     (
         "cmd",
         &[
-            "bounds", "clock", "config", "decode", "demo", "engine", "evaluate", "expr", "history", "http", "labelled",
-            "model", "outbound", "playback", "series", "service", "setup", "storage", "train",
+            "base/bounds",
+            "base/clock",
+            "base/outbound",
+            "base/storage",
+            "config",
+            "decode",
+            "engine",
+            "model",
+            "offline/evaluate",
+            "offline/history",
+            "offline/labelled",
+            "offline/train",
+            "promql",
+            "series",
+            "serve/http",
+            "serve/service",
+            "setup",
+            "sim/demo",
+            "sim/playback",
         ],
     ),
 ];
@@ -213,68 +299,62 @@ fn an_import_of_a_room_above_is_found() {
         |path: &str, text: &str, expected: &str| assert_eq!(foreign_imports(path, text), expected, "{path}: {text}");
     check(
         "src/engine/host.rs",
-        "use crate::expr::eval::Vector;\nuse crate::series::Sample;\nuse crate::engine::row::Row;",
+        "use crate::promql::eval::Vector;\nuse crate::series::Sample;\nuse crate::engine::row::Row;",
         "",
     );
     check(
         "src/engine/host.rs",
-        "// crate::service is told\n#[cfg(test)]\nmod tests { use crate::service::Plans; }",
+        "// crate::serve::service is told\n#[cfg(test)]\nmod tests { use crate::serve::service::Plans; }",
         "",
     );
-    let told = "engine may not import service: it stands below it. Hand it what it needs, or move the code that needs both into a room that \
+    let told = "engine may not import serve/service: it stands below it. Hand it what it needs, or move the code that needs both into a room that \
                 may import both (ROOMS in tests/it/tidy.rs)\n";
-    check("src/engine/host.rs", "\nuse crate::service::Plans;", &format!("src/engine/host.rs:2: {told}"));
-    check("src/engine/mod.rs", "use crate::{expr, service};", &format!("src/engine/mod.rs:1: {told}"));
-    check("src/engine/mod.rs", "let a = crate::service::run();", &format!("src/engine/mod.rs:1: {told}"));
-    let unknown =
-        "src/garage/car.rs:1: garage is no room of the table ROOMS in tests/it/tidy.rs: say there what it may import\n";
-    check("src/garage/car.rs", "use crate::expr::Plan;", unknown);
+    check("src/engine/host.rs", "\nuse crate::serve::service::Plans;", &format!("src/engine/host.rs:2: {told}"));
+    check("src/engine/mod.rs", "use crate::{promql::Plan, serve::{service}};", &format!("src/engine/mod.rs:1: {told}"));
+    check("src/engine/mod.rs", "let a = crate::serve::service::run();", &format!("src/engine/mod.rs:1: {told}"));
+    let unknown = "src/garage/car.rs: garage/car is in no room of the table ROOMS in tests/it/tidy.rs: say there what it may import\n";
+    check("src/garage/car.rs", "use crate::promql::Plan;", unknown);
 }
 
 /// A line for each import of another room in the file at `path` that its own may not know. Tests within the file may import any.
 fn foreign_imports(path: &str, text: &str) -> String {
-    let room = path.trim_start_matches("src/").split('/').next().unwrap().trim_end_matches(".rs");
     let mut faults = String::new();
-    if ["main", "lib"].contains(&room) || path.ends_with("/tests.rs") || path.contains("/tests/") {
-        return faults;
-    }
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap();
-    for (number, line) in (1..).zip(code.lines()).filter(|(_, line)| !line.trim_start().starts_with("//")) {
-        for other in line.split("crate::").skip(1).flat_map(rooms_at).filter(|other| *other != room) {
-            let Some((_, may)) = ROOMS.iter().find(|(name, _)| *name == room) else {
-                let _ = writeln!(
-                    faults,
-                    "{path}:{number}: {room} is no room of the table ROOMS in tests/it/tidy.rs: say there what it may import"
-                );
+    let Some(module) = circles::module_of(path) else { return faults };
+    let Some((room, may)) = room_of(&module) else {
+        let room = module.join("/");
+        return format!(
+            "{path}: {room} is in no room of the table ROOMS in tests/it/tidy.rs: say there what it may import\n"
+        );
+    };
+    let code = circles::code(text);
+    for (at, _) in code.match_indices("crate::").filter(|(at, _)| circles::is_head(&code, *at)) {
+        for import in circles::expanded(&code[at..]) {
+            let Some((other, _)) = room_of(&import[1..]).filter(|(other, _)| *other != room && !may.contains(other))
+            else {
                 continue;
             };
-            if ROOMS.iter().any(|(name, _)| *name == other) && !may.contains(&other) {
-                let _ = writeln!(
-                    faults,
-                    "{path}:{number}: {room} may not import {other}: it stands below it. Hand it what it needs, or move the code that needs \
-                     both into a room that may import both (ROOMS in tests/it/tidy.rs)"
-                );
-            }
+            let line = 1 + code[..at].matches('\n').count();
+            let _ = writeln!(
+                faults,
+                "{path}:{line}: {room} may not import {other}: it stands below it. Hand it what it needs, or move the code that needs \
+                 both into a room that may import both (ROOMS in tests/it/tidy.rs)"
+            );
         }
     }
     faults
 }
 
-/// The rooms at the head of a path after `crate::`: several in braces.
-fn rooms_at(path: &str) -> Vec<&str> {
-    let head = |text: &str| -> usize { text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len()) };
-    match path.strip_prefix('{') {
-        Some(list) => {
-            list.split('}').next().unwrap().split(',').map(str::trim).map(|item| &item[..head(item)]).collect()
-        }
-        None => vec![&path[..head(path)]],
-    }
+/// The row of the table for a module: of several the one that names it most closely.
+fn room_of(module: &[String]) -> Option<(&'static str, &'static [&'static str])> {
+    let is_in =
+        |room: &str| room.split('/').count() <= module.len() && room.split('/').zip(module).all(|(a, b)| a == b);
+    ROOMS.iter().copied().filter(|(room, _)| is_in(room)).max_by_key(|(room, _)| room.len())
 }
 
 #[test]
 fn files_are_short_and_say_what_they_are() {
     let mut faults = String::new();
-    for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("src/proto/")) {
+    for (path, text) in sources().into_iter().filter(|(path, _)| !path.starts_with("src/base/proto/")) {
         let n_lines = text.lines().count();
         if n_lines > LINES_MAX {
             let _ = writeln!(faults, "{path}: {n_lines} lines, {LINES_MAX} at most: split it, one noun per file");

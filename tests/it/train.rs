@@ -11,8 +11,8 @@ use outlierd::model::bundle::Bundle;
 use outlierd::model::manifest::{Kind, Manifest};
 use outlierd::model::onnx::write_bundle;
 use outlierd::model::session::{Runtime, Session};
-use outlierd::train::lstm::{Form, Network};
-use outlierd::train::random::Random;
+use outlierd::offline::train::lstm::{Form, Network};
+use outlierd::offline::train::random::Random;
 
 use crate::onnx::manifest;
 

@@ -3,13 +3,13 @@
 use super::subject::Subject;
 use crate::engine::row::Window;
 use crate::engine::windows::StandardisedRow;
-use crate::evaluate::baseline::{self, Kind, Seen, Setting};
-use crate::evaluate::judge::{Judge, Timed};
-use crate::evaluate::quality::Quality;
-use crate::evaluate::rows::{Rows, Statistics};
-use crate::labelled::LabelledHost;
 use crate::model::batch::{BATCH_WINDOWS, Batch};
 use crate::model::session::{Runtime, Session};
+use crate::offline::evaluate::baseline::{self, Kind, Seen, Setting};
+use crate::offline::evaluate::judge::{Judge, Timed};
+use crate::offline::evaluate::quality::Quality;
+use crate::offline::evaluate::rows::{Rows, Statistics};
+use crate::offline::labelled::LabelledHost;
 
 /// What came of one host.
 #[derive(Debug)]

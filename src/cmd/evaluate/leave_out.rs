@@ -6,15 +6,15 @@ use anyhow::{Context, ensure};
 
 use super::Subjects;
 use super::subject::Subject;
-use crate::bounds::Bounds;
+use crate::base::bounds::Bounds;
 use crate::config::Config;
 use crate::engine::standardise::Constants;
-use crate::labelled::LabelledHost;
 use crate::model::bundle::Bundle;
-use crate::train::bundle::bundle;
-use crate::train::dataset::{Column, Scale};
-use crate::train::fit::{Options, fit};
-use crate::train::source::{collect_unlabelled, labelled_features};
+use crate::offline::labelled::LabelledHost;
+use crate::offline::train::bundle::bundle;
+use crate::offline::train::dataset::{Column, Scale};
+use crate::offline::train::fit::{Options, fit};
+use crate::offline::train::source::{collect_unlabelled, labelled_features};
 
 /// Where neither the data nor a bundle says how far rows are apart.
 const STEP_MS: i64 = 60_000;

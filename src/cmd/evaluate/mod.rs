@@ -18,11 +18,11 @@ use anyhow::{Context, anyhow, ensure};
 use self::host::HostReport;
 use self::subject::Subject;
 use super::output::OutputFile;
-use crate::evaluate::baseline::Kind;
-use crate::evaluate::rows::Statistics;
-use crate::labelled::{LabelledHost, read_hosts};
 use crate::model::bundle::Bundle;
 use crate::model::session::Runtime;
+use crate::offline::evaluate::baseline::Kind;
+use crate::offline::evaluate::rows::Statistics;
+use crate::offline::labelled::{LabelledHost, read_hosts};
 
 /// What `--bundle` says for none.
 const NO_BUNDLE: &str = "none";

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::Format;
 use super::host::HostReport;
-use crate::evaluate::baseline::Kind;
-use crate::evaluate::quality::Quality;
+use crate::offline::evaluate::baseline::Kind;
+use crate::offline::evaluate::quality::Quality;
 
 /// Flagged more often than this, a host's alerts say nothing: one that is always on finds every incident.
 const FLAGGED_MAX: f64 = 0.05;

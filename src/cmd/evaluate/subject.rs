@@ -2,13 +2,13 @@
 
 use ndarray::Array2;
 
-use crate::bounds::Bounds;
+use crate::base::bounds::Bounds;
 use crate::config::Config;
 use crate::engine::ScoredFeature;
 use crate::engine::windows::WindowConfig;
-use crate::evaluate::judge::Rule;
-use crate::labelled::{Blame, LabelledHost, moving_features};
 use crate::model::bundle::Bundle;
+use crate::offline::evaluate::judge::Rule;
+use crate::offline::labelled::{Blame, LabelledHost, moving_features};
 use crate::setup;
 
 /// Names that a message lists at most.

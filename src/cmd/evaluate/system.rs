@@ -6,14 +6,14 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 
 use super::host::HostReport;
-use crate::clock;
+use crate::base::clock;
 use crate::cmd::serve;
 use crate::config::Config;
-use crate::evaluate::quality::Quality;
-use crate::labelled::LabelledHost;
-use crate::playback::player::{Played, play};
-use crate::service::Service;
+use crate::offline::evaluate::quality::Quality;
+use crate::offline::labelled::LabelledHost;
+use crate::serve::service::Service;
 use crate::setup::Setup;
+use crate::sim::playback::player::{Played, play};
 
 /// The newest row is so old when it is sent, so that no row lies in the future.
 const END_MS: i64 = 5 * 60_000;

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use crate::train::fit::Judgement;
+use crate::offline::train::fit::Judgement;
 
 /// Of the drawing, in its own units.
 const WIDTH: f64 = 640.0;

@@ -8,13 +8,13 @@ mod page;
 use std::fmt::Write as _;
 
 use crate::config::duration_text;
-use crate::expr::eval::date::civil;
 use crate::model::manifest::Losses;
+use crate::offline::train::bundle::Trained;
+use crate::offline::train::dataset::Dataset;
+use crate::offline::train::fit::{Ended, Fitted, Options};
+use crate::offline::train::usable::Findings;
+use crate::promql::eval::date::civil;
 use crate::series::TimestampMs;
-use crate::train::bundle::Trained;
-use crate::train::dataset::Dataset;
-use crate::train::fit::{Ended, Fitted, Options};
-use crate::train::usable::Findings;
 
 /// Times before 2001 are counted from some row on: of them the length alone says anything.
 const FIRST_DATE_MS: TimestampMs = 978_307_200_000;

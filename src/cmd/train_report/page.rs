@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use super::curve::{self, Marks};
 use super::{Report, untrained};
 use crate::model::manifest::Kind;
-use crate::train::fit::Options;
+use crate::offline::train::fit::Options;
 
 const STYLE: &str = include_str!("page.css");
 /// A list of more names is folded.
@@ -183,7 +183,7 @@ struct FeatureLine<'a> {
 fn feature_lines<'a>(report: &'a Report<'_>) -> Vec<FeatureLine<'a>> {
     let hosts = &report.data.hosts;
     let n_rows: usize = hosts.iter().map(|host| host.n_rows).sum();
-    let line = |(n, column): (usize, &'a crate::train::dataset::Column)| {
+    let line = |(n, column): (usize, &'a crate::offline::train::dataset::Column)| {
         let errors = report.trained.errors.as_ref();
         let model = errors.and_then(|errors| errors.statistics.mean_square[n]);
         let untrained = errors.and_then(|errors| errors.untrained[n]);

@@ -1,7 +1,7 @@
 //! Values that a feature cannot take.
 
 use super::*;
-use crate::bounds::Bounds;
+use crate::base::bounds::Bounds;
 use crate::engine::row::{Missing, Why};
 
 /// An engine whose gauge `g` and rate of `c` are within 0 and 100.

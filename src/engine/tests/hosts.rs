@@ -1,9 +1,9 @@
 //! Who a host is, and whether it is down: by the series that scored features read, in whatever order they came.
 
 use super::*;
+use crate::config::silence::{Silence, When};
 use crate::engine::row::Treatment;
-use crate::expr::host_selector;
-use crate::silence::{Silence, When};
+use crate::promql::host_selector;
 
 const STALE: f64 = f64::from_bits(STALE_NAN_BITS);
 

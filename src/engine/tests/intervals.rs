@@ -1,8 +1,8 @@
 //! Hosts that are scraped at any interval, with jitter and losses: which rows they have, and that none lacks a rate.
 
 use super::*;
-use crate::expr::naive::range_value;
-use crate::expr::rollup::RangeFunction;
+use crate::promql::naive::range_value;
+use crate::promql::rollup::RangeFunction;
 
 /// Features over a gauge and a counter: by the placeholder, and by a range of two minutes.
 const FEATURES: [&str; 3] = ["g", "sum(rate(c[$range]))", "sum(rate(c[2m]))"];

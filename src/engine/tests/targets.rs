@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::expr::naive::{instant_value, range_value, same};
-use crate::expr::rollup::RangeFunction;
+use crate::promql::naive::{instant_value, range_value, same};
+use crate::promql::rollup::RangeFunction;
 
 const SCRAPE_MS: i64 = 15_000;
 const LOOKBACK_MS: i64 = 300_000;

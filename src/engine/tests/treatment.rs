@@ -1,9 +1,9 @@
 //! Rows under maintenance, and rows that come late.
 
 use super::*;
+use crate::config::silence::When;
 use crate::engine::row::Treatment;
-use crate::expr::host_selector;
-use crate::silence::When;
+use crate::promql::host_selector;
 
 fn silence(hosts: &str, from_ms: i64, until_ms: i64) -> Arc<Silence> {
     Arc::new(Silence { name: "work".into(), hosts: host_selector(hosts).unwrap(), when: When::Once(from_ms, until_ms) })

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use prost::Message;
 
 /// Writes one series of one sample; the answer must be 204.

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
-use outlierd::random::SplitMix64;
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use outlierd::base::random::SplitMix64;
 use outlierd::series::STALE_NAN_BITS;
 use prost::Message as _;
 

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use outlierd::history::Origin;
-use outlierd::history::source::ServerType;
-use outlierd::history::source::reader::Request;
+use outlierd::offline::history::Origin;
+use outlierd::offline::history::source::ServerType;
+use outlierd::offline::history::source::reader::Request;
 
 use super::{CONFIG, bodies, read, request};
 

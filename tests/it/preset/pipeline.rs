@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use outlierd::config::Config;
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use outlierd::engine::{Counts, EVENTS, Engine, Event, Input, Output};
-use outlierd::expr::eval::EvalError;
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use outlierd::promql::eval::EvalError;
 use outlierd::series::STALE_NAN_BITS;
 use outlierd::setup::Setup;
 use prost::Message;

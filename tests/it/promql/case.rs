@@ -1,6 +1,6 @@
 //! A case: three hosts with their own habits, as the remote write bodies that both sides receive.
 
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use outlierd::series::{STALE_NAN_BITS, is_stale};
 use prost::Message as _;
 

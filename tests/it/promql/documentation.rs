@@ -7,7 +7,7 @@ use super::by_hand;
 #[test]
 fn the_documentation_lists_what_is_evaluated() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/promql.md");
-    let written = outlierd::expr::reference::reference();
+    let written = outlierd::promql::reference::reference();
     if std::env::var_os("REGENERATE").is_some() {
         std::fs::write(&path, &written).unwrap();
     }
@@ -18,7 +18,7 @@ fn the_documentation_lists_what_is_evaluated() {
 #[test]
 fn every_function_and_operator_is_compared() {
     let expressions = by_hand().join("\n");
-    let table = outlierd::expr::reference::reference();
+    let table = outlierd::promql::reference::reference();
     let mut faults = Vec::new();
     let mut n_words = 0;
     let of_names = table.split("## Selectors").next().unwrap();

@@ -1,7 +1,7 @@
 //! A seeded generator of numbers. Its sequence is part of the recorded fixture: only exact arithmetic is used on it, so that
 //! every machine makes the same series.
 
-use outlierd::random::SplitMix64;
+use outlierd::base::random::SplitMix64;
 
 pub(super) struct Draw(SplitMix64);
 

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use outlierd::bounds::Bounds;
+use outlierd::base::bounds::Bounds;
 use outlierd::config::{Config, Feature};
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use outlierd::engine::{Engine, Event, Input, Output};
-use outlierd::expr::{FeatureSource, Plan};
+use outlierd::promql::{FeatureSource, Plan};
 use outlierd::setup::Setup;
 
 use super::case::{Body, Case, HOSTS};

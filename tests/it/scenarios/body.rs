@@ -1,6 +1,6 @@
 //! What a sender collects before it sends: several scrapes, the samples of a series together.
 
-use outlierd::proto::prometheus::{TimeSeries, WriteRequest};
+use outlierd::base::proto::prometheus::{TimeSeries, WriteRequest};
 use prost::Message;
 
 /// A body that is being filled.

@@ -1,8 +1,8 @@
 //! Hosts that have a part of the features: from the start, or since they lost the others.
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::Role;
-use outlierd::proto::prometheus::TimeSeries;
+use outlierd::base::proto::prometheus::TimeSeries;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::Role;
 use serde_json::Value;
 
 use super::body::Body;

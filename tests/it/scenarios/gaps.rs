@@ -1,8 +1,8 @@
 //! Hosts of which something is missing: for minutes, for an hour, for good.
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::{Counters, Role};
-use outlierd::proto::prometheus::TimeSeries;
+use outlierd::base::proto::prometheus::TimeSeries;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::{Counters, Role};
 use serde_json::Value;
 
 use super::body::Body;

@@ -1,8 +1,8 @@
 //! One absurd value: it raises nothing, costs the rows that hold it, and blinds nobody to what comes later.
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::Role;
-use outlierd::proto::prometheus::TimeSeries;
+use outlierd::base::proto::prometheus::TimeSeries;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::Role;
 use serde_json::Value;
 
 use super::body::Body;

@@ -2,15 +2,15 @@
 
 use std::sync::LazyLock;
 
+use outlierd::base::proto::prometheus::TimeSeries;
 use outlierd::config::Config;
-use outlierd::demo::exposition::Page;
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::{Host, Role};
-use outlierd::demo::random::Random;
-use outlierd::labelled::SMD_FEATURES;
-use outlierd::playback::exporter::Exporter;
-use outlierd::proto::prometheus::TimeSeries;
+use outlierd::offline::labelled::SMD_FEATURES;
 use outlierd::setup::Setup;
+use outlierd::sim::demo::exposition::Page;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::{Host, Role};
+use outlierd::sim::demo::random::Random;
+use outlierd::sim::playback::exporter::Exporter;
 
 use super::{START_MS, time_of};
 

@@ -1,7 +1,7 @@
 //! What happens every night at the same hour is normal after a week, and nobody's business under `maintenance`.
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::Role;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::Role;
 
 use super::body::Body;
 use super::machine::{Machine, Puppet, noise};

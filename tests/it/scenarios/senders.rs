@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::Role;
-use outlierd::proto::prometheus::{Label, TimeSeries};
+use outlierd::base::proto::prometheus::{Label, TimeSeries};
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::Role;
 use serde_json::Value;
 
 use super::body::Body;

@@ -1,7 +1,7 @@
 //! Hosts that change for good: flagged once, at once, and taken for normal within 16 hours.
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::Role;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::Role;
 
 use super::body::Body;
 use super::machine::{Machine, Puppet, noise};

@@ -1,7 +1,7 @@
 //! A silence that somebody asks for while a fault is on.
 
-use outlierd::demo::fault::Strain;
-use outlierd::demo::host::Role;
+use outlierd::sim::demo::fault::Strain;
+use outlierd::sim::demo::host::Role;
 use serde_json::json;
 
 use super::body::Body;

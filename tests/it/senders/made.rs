@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries};
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries};
 use outlierd::series::STALE_NAN_BITS;
 
 use super::played::{REPLICA, Sent};

@@ -1,10 +1,10 @@
 //! Bodies on their way through decode and an engine, as `serve` takes them.
 
+use outlierd::base::proto::prometheus::{TimeSeries, WriteRequest};
 use outlierd::config::Config;
 use outlierd::decode::{Decoder, Encoding, TimeBounds};
 use outlierd::engine::{Engine, Event, Input, Output};
-use outlierd::expr::eval::EvalError;
-use outlierd::proto::prometheus::{TimeSeries, WriteRequest};
+use outlierd::promql::eval::EvalError;
 use outlierd::setup::Setup;
 use prost::Message as _;
 

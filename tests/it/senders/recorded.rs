@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use outlierd::proto::prometheus::{TimeSeries, WriteRequest};
+use outlierd::base::proto::prometheus::{TimeSeries, WriteRequest};
 use prost::Message as _;
 use serde_json::Value;
 

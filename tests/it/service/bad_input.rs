@@ -1,7 +1,7 @@
 //! Whatever arrives: the right status with a text that helps, or a counted skip; and the next good request works.
 
-use outlierd::clock;
-use outlierd::proto::prometheus::{Exemplar, Label, MetricMetadata, TimeSeries, WriteRequest};
+use outlierd::base::clock;
+use outlierd::base::proto::prometheus::{Exemplar, Label, MetricMetadata, TimeSeries, WriteRequest};
 use outlierd::series::STALE_NAN_BITS;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -1,6 +1,6 @@
 //! Bodies of remote write, good ones and raw ones.
 
-use outlierd::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
+use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use prost::Message;
 
 /// A series with samples `(t_ms, value)`.

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
+use outlierd::base::proto::onnx::ModelProto;
 use outlierd::model::manifest::Kind;
 use outlierd::model::onnx::{Dims, write_graph};
-use outlierd::proto::onnx::ModelProto;
-use outlierd::service::Service;
+use outlierd::serve::service::Service;
 use prost::Message;
 use tokio::net::TcpListener;
 

@@ -97,7 +97,7 @@ async fn flags_close_to_each_other_are_one_event() {
         let world = World::start(&config, &FEATURES).await;
         for k in 0..140 {
             // Gauges alone: a counter that jumps back is a reset.
-            let gauges = |s: &outlierd::proto::prometheus::TimeSeries| !s.labels[0].value.ends_with("_total");
+            let gauges = |s: &outlierd::base::proto::prometheus::TimeSeries| !s.labels[0].value.ends_with("_total");
             world.write(spike(k).scrape(k).into_iter().filter(gauges).collect()).await;
         }
         let page = events(&world, "").await;

@@ -1,8 +1,8 @@
 //! Who a host is: the labels that its results carry and what follows from them, by which target it is down, and what matchers may be
 //! about.
 
-use outlierd::clock;
-use outlierd::proto::prometheus::{Label, TimeSeries};
+use outlierd::base::clock;
+use outlierd::base::proto::prometheus::{Label, TimeSeries};
 use outlierd::series::STALE_NAN_BITS;
 use serde_json::{Value, json};
 

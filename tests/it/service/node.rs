@@ -1,6 +1,6 @@
 //! A host with 20 series as node_exporter has them, the features over them, and a configuration that judges it quickly.
 
-use outlierd::proto::prometheus::TimeSeries;
+use outlierd::base::proto::prometheus::TimeSeries;
 use outlierd::series::STALE_NAN_BITS;
 
 use super::bodies::series;

@@ -372,7 +372,7 @@ async fn overrides_and_maintenance_follow_and_silences_stay() {
     };
     write(0..60).await;
     // Of the samples' time, which is long over, until an hour from now.
-    let until_s = outlierd::clock::now_ms() / 1_000 + 3_600;
+    let until_s = outlierd::base::clock::now_ms() / 1_000 + 3_600;
     let wish =
         format!(r#"{{"match": "{{instance=\"b:9100\"}}", "starts_at": {}, "ends_at": {until_s}}}"#, START_MS / 1_000);
     let url = format!("http://{}/api/v1/silences", world.address);

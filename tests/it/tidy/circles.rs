@@ -7,10 +7,6 @@ type Module = Vec<String>;
 
 /// The first circle among `files`, paths under `src` with their text, as a line: `a → b → a`. `None` where there is none.
 pub(super) fn circle(files: &[(String, String)]) -> Option<String> {
-    let code = |text: &str| -> String {
-        let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
-    };
     let modules: BTreeMap<Module, String> =
         files.iter().filter_map(|(path, text)| Some((module_of(path)?, code(text)))).collect();
     let uses: BTreeMap<&Module, BTreeSet<&Module>> =
@@ -19,8 +15,20 @@ pub(super) fn circle(files: &[(String, String)]) -> Option<String> {
     modules.keys().find_map(|module| walk(module, &uses, &mut done, &mut way))
 }
 
+/// `text` without comments, of which the lines stay, and without the tests at its end.
+pub(super) fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let line = |line: &'_ str| if line.trim_start().starts_with("//") { String::new() } else { line.to_owned() };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether the word at `at` begins a path.
+pub(super) fn is_head(code: &str, at: usize) -> bool {
+    !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
+}
+
 /// `None` for the roots of the crate and for tests.
-fn module_of(path: &str) -> Option<Module> {
+pub(super) fn module_of(path: &str) -> Option<Module> {
     let path = path.strip_prefix("src/")?.strip_suffix(".rs")?;
     let mut parts: Module = path.split('/').map(str::to_owned).collect();
     if parts.last().is_some_and(|last| last == "mod") {
@@ -34,8 +42,7 @@ fn module_of(path: &str) -> Option<Module> {
 fn used<'a>(me: &Module, code: &str, modules: &'a BTreeMap<Module, String>) -> BTreeSet<&'a Module> {
     let heads = ["crate::", "super::"];
     let starts = heads.iter().flat_map(|head| code.match_indices(head)).map(|(at, _)| at);
-    let is_first = |at: &usize| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-    let paths = starts.filter(is_first).flat_map(|at| expanded(&code[at..]));
+    let paths = starts.filter(|at| is_head(code, *at)).flat_map(|at| expanded(&code[at..]));
     let absolute = |path: Vec<String>| -> Module {
         let mut base = if path[0] == "crate" { Vec::new() } else { me.clone() };
         for part in path {
@@ -55,7 +62,7 @@ fn used<'a>(me: &Module, code: &str, modules: &'a BTreeMap<Module, String>) -> B
 }
 
 /// The paths that begin at the head of `text`: several where braces stand in it.
-fn expanded(text: &str) -> Vec<Vec<String>> {
+pub(super) fn expanded(text: &str) -> Vec<Vec<String>> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let head = vec![name.to_owned()];

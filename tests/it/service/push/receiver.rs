@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use outlierd::proto::prometheus::WriteRequest;
+use outlierd::base::proto::prometheus::WriteRequest;
 use prost::Message as _;
 use tokio::sync::mpsc;
 

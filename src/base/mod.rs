@@ -1,0 +1,9 @@
+//! What everything else stands on and nobody has to know: the clock, random numbers, files that survive a crash, settings of outbound
+//! requests, the generated messages, the bounds of values.
+
+pub mod bounds;
+pub mod clock;
+pub mod outbound;
+pub mod proto;
+pub mod random;
+pub mod storage;

@@ -1,0 +1,7 @@
+//! What runs on recordings: history and where it comes from, labelled data, training, evaluation. Never on the running service.
+
+pub mod evaluate;
+pub mod history;
+pub mod labelled;
+#[cfg(feature = "train")]
+pub mod train;

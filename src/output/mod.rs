@@ -1,0 +1,4 @@
+//! What is sent to others: remote write of results, alerts.
+
+pub mod push;
+pub mod webhook;
