@@ -48,6 +48,9 @@ const RELOADS_WAITING: usize = 16;
 #[derive(Debug)]
 pub struct Service {
     shards: Shards,
+    results: Arc<Results>,
+    events: Arc<Events>,
+    now_ms: Clock,
     /// Set to stop everything that waits for it.
     stop: watch::Sender<bool>,
     /// What `/-/ready` says.
@@ -139,10 +142,30 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let connections = config.limits.connections;
         let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
-        let ticker = tokio::spawn(tick(shards.clone(), results, events, lag, (setup.now_ms, stopped.clone())));
+        let ticker = tokio::spawn(tick(
+            shards.clone(),
+            Arc::clone(&results),
+            Arc::clone(&events),
+            lag,
+            (setup.now_ms, stopped.clone()),
+        ));
         let reloader = tokio::spawn(reloader.run(reload_requests, until(stopped)));
         ready.store(true, Ordering::Release);
-        Ok(Self { shards, stop, ready, server, ticker, reloader, reloads, threads, push, webhook })
+        Ok(Self {
+            shards,
+            results,
+            events,
+            now_ms: setup.now_ms,
+            stop,
+            ready,
+            server,
+            ticker,
+            reloader,
+            reloads,
+            threads,
+            push,
+            webhook,
+        })
     }
 
     /// Asks for a reload, and doesn't wait for it: the log and the metrics tell what came of it.
@@ -151,9 +174,10 @@ impl Service {
         drop(self.reloads.try_send(oneshot::channel().0));
     }
 
-    /// Returns when all samples answered so far are in the results, scored.
+    /// Returns when all samples answered so far are in the results, scored, and events of hosts that are no longer judged are over.
     pub async fn settle(&self) {
         self.shards.settle().await;
+        self.events.sweep(&self.results, (self.now_ms)());
     }
 
     /// Returns when a thread has ended, which none does by itself: it panicked, and what it owned is lost.
@@ -182,7 +206,7 @@ impl Service {
             webhook.stop().await;
         }
         // The last senders go here: each thread ends when nobody can send to it any more.
-        drop(self.shards);
+        drop((self.shards, self.events));
         let threads = self.threads;
         let join = move || threads.into_iter().try_for_each(|thread| thread.join());
         let joined = tokio::time::timeout(JOIN, tokio::task::spawn_blocking(join));

@@ -47,14 +47,12 @@ pub(super) fn list(read: &Read, query: &Query) -> Response {
         Ok(wanted) => wanted,
         Err(error) => return reply::bad_data(&error),
     };
-    read.events.sweep(&read.results, now_ms);
     let (total, events) = read.events.find(&filter, limit, offset);
     reply::success(&Page { total, events: events.iter().map(|event| EventLine::new(event)).collect() })
 }
 
 /// The newest of one host.
 pub(super) fn of_host(read: &Read, host: &str) -> Vec<Arc<Event>> {
-    read.events.sweep(&read.results, (read.now_ms)());
     let filter = Filter { host: Some(host.to_owned()), ..Filter::default() };
     read.events.find(&filter, OF_HOST, 0).1
 }
