@@ -19,7 +19,7 @@
 //! - **setup**: a configuration and its bundles, compiled and checked.
 //!
 //! Invariants:
-//! - [`promql`], [`engine`], [`detect`], [`offline::evaluate`], [`config::silence`] and [`results::events::book`] know no clock, thread, channel, lock, file or network: time is an argument;
+//! - [`promql`], [`engine`], [`detect`], [`offline::evaluate`], [`config::silence`] and [`results::events::store`] know no clock, thread, channel, lock, file or network: time is an argument;
 //! - what an engine gives out depends on the plan and its inputs alone, and any order or repetition of samples within the
 //!   lateness gives identical rows; a closed step is never rewritten;
 //! - immutable things are shared (`Arc`): configuration, plan, bundle; mutable things have one owner: hosts live in their shard,

@@ -51,7 +51,7 @@ pub fn client() -> ClientBuilder {
 
 /// What became of a request that tells something.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum DeliveryOutcome {
     /// It was taken.
     Taken,
     /// The same request can never succeed.
@@ -73,31 +73,31 @@ pub enum Fate {
 }
 
 /// Sends `request` once.
-pub async fn deliver(request: RequestBuilder) -> Fate {
+pub async fn deliver(request: RequestBuilder) -> DeliveryOutcome {
     let answer = match request.send().await {
         Ok(answer) => answer,
         Err(error) => {
             let code = if error.is_timeout() { "timeout" } else { "connection" }.to_owned();
             let said = format!("{:#}", anyhow::anyhow!(error.without_url()));
-            return Fate::Failed { code, said, retry_after: None };
+            return DeliveryOutcome::Failed { code, said, retry_after: None };
         }
     };
     let status = answer.status();
     if status.is_success() {
-        return Fate::Taken;
+        return DeliveryOutcome::Taken;
     }
     let code = status.as_str().to_owned();
     let retry_after = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let said = said(answer).await;
+    let said = error_excerpt(answer).await;
     if status.as_u16() == 429 || status.is_server_error() {
-        Fate::Failed { code, said, retry_after }
+        DeliveryOutcome::Failed { code, said, retry_after }
     } else {
-        Fate::Refused { code, said }
+        DeliveryOutcome::Refused { code, said }
     }
 }
 
 /// What the body of an error says, shortened.
-pub async fn said(mut response: Response) -> String {
+pub async fn error_excerpt(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < TEXT_BYTES_MAX {
         let Ok(Some(piece)) = response.chunk().await else { break };

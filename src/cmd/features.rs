@@ -196,8 +196,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::engine::row::AlertEligibility;
     use crate::engine::row::HostId;
-    use crate::engine::row::Treatment;
     use crate::series::Labels;
 
     #[test]
@@ -213,7 +213,7 @@ mod tests {
                 history_ms: 0,
                 window: None,
                 shadow: None,
-                treatment: Treatment::Full,
+                eligibility: AlertEligibility::Full,
             };
             write_row(&mut csv, &row).unwrap();
             assert_eq!(String::from_utf8(csv).unwrap(), format!("{expected}\n"));

@@ -27,7 +27,7 @@ use crate::offline::train::bundle::bundle;
 use crate::offline::train::dataset::{Collector, Dataset, Scale};
 use crate::offline::train::fit::{Options, Progress, fit};
 use crate::offline::train::lstm::Form;
-use crate::offline::train::sample::{Shape, Variation};
+use crate::offline::train::sample::{Augmentation, Shape};
 use crate::offline::train::source::{column, read_csv, read_labelled};
 use crate::offline::train::split::HeldBack;
 use crate::offline::train::usable::keep_usable;
@@ -312,7 +312,7 @@ fn options(flags: &Flags, data: &Dataset) -> Options {
             predicts_change: flags.predict == Predict::Change,
         },
         shape: Shape { window, batch, kind },
-        variation: Variation { scale: flags.vary, shift: flags.vary, thins_out: !flags.whole },
+        variation: Augmentation { scale: flags.vary, shift: flags.vary, thins_out: !flags.whole },
         steps: flags.epochs.map_or(flags.steps, of_epochs),
         learning_rate: flags.learning_rate,
         held_back: HeldBack { hosts: flags.held_back_hosts, time: flags.held_back_time },

@@ -121,7 +121,7 @@ struct Labels<'a> {
 }
 
 /// What becomes of a series.
-enum Fate {
+enum SeriesOutcome {
     /// Nobody wants it.
     Ignored,
     Invalid(InvalidSeries),
@@ -280,21 +280,21 @@ impl<'a> Walk<'a, '_> {
 
     /// What becomes of a series with these labels. Of a kept one the walk's last host is the host.
     #[inline]
-    fn fate(&mut self, labels: &Labels<'_>, metric: Option<MetricId>) -> Fate {
+    fn fate(&mut self, labels: &Labels<'_>, metric: Option<MetricId>) -> SeriesOutcome {
         match (labels.name, metric, labels.problem) {
-            (None | Some([]), ..) => Fate::Invalid(InvalidSeries::NoName),
-            (Some(_), None, _) => Fate::Ignored,
-            (Some(_), Some(_), Some(problem)) => Fate::Invalid(problem),
+            (None | Some([]), ..) => SeriesOutcome::Invalid(InvalidSeries::NoName),
+            (Some(_), None, _) => SeriesOutcome::Ignored,
+            (Some(_), Some(_), Some(problem)) => SeriesOutcome::Invalid(problem),
             (Some(_), Some(metric), None) => match self.meet_host(labels) {
-                Ok(()) => Fate::Kept { metric, shard: self.last_host.shard },
-                Err(problem) => Fate::Invalid(problem),
+                Ok(()) => SeriesOutcome::Kept { metric, shard: self.last_host.shard },
+                Err(problem) => SeriesOutcome::Invalid(problem),
             },
         }
     }
 
     /// Reads what stands behind the labels; puts the samples of a kept series that are within the bounds into its batch.
     #[inline]
-    fn rest(&mut self, rest: &[u8], fate: &Fate) -> Result<Rest, Malformed> {
+    fn rest(&mut self, rest: &[u8], fate: &SeriesOutcome) -> Result<Rest, Malformed> {
         let mut found = Rest::default();
         // One sample and nothing else, as nearly every series has it.
         if let Some((0x12, content, [])) = short_field(rest) {
@@ -327,9 +327,9 @@ impl<'a> Walk<'a, '_> {
     }
 
     #[inline]
-    fn sample(&mut self, content: &[u8], fate: &Fate, found: &mut Rest) -> Result<(), Malformed> {
+    fn sample(&mut self, content: &[u8], fate: &SeriesOutcome, found: &mut Rest) -> Result<(), Malformed> {
         let sample = parse_sample(content)?;
-        let Fate::Kept { shard, .. } = *fate else { return Ok(()) };
+        let SeriesOutcome::Kept { shard, .. } = *fate else { return Ok(()) };
         if sample.t_ms > self.bounds.max_ms {
             found.future += 1;
         } else if sample.t_ms < self.bounds.min_ms {
@@ -342,8 +342,8 @@ impl<'a> Walk<'a, '_> {
     }
 
     /// Takes the samples of a series out of its batch again.
-    fn forget_samples(&mut self, fate: &Fate, found: &Rest) {
-        if let Fate::Kept { shard, .. } = *fate {
+    fn forget_samples(&mut self, fate: &SeriesOutcome, found: &Rest) {
+        if let SeriesOutcome::Kept { shard, .. } = *fate {
             self.batches[shard].forget_samples(found.kept);
         }
     }
@@ -351,17 +351,17 @@ impl<'a> Walk<'a, '_> {
     /// Counts a series that has been read, and gives one that is kept its place. `entries` are its labels, before those of the
     /// tail if it ends with it, and the hash of all.
     #[inline]
-    fn settle(&mut self, fate: &Fate, found: &Rest, (entries, hash): (&[u8], u64), ends_with_tail: bool) {
+    fn settle(&mut self, fate: &SeriesOutcome, found: &Rest, (entries, hash): (&[u8], u64), ends_with_tail: bool) {
         self.count(found);
         match *fate {
-            Fate::Ignored => self.stats.ignored_samples += found.samples,
-            Fate::Invalid(problem) => {
+            SeriesOutcome::Ignored => self.stats.ignored_samples += found.samples,
+            SeriesOutcome::Invalid(problem) => {
                 self.stats.invalid_series[problem as usize] += 1;
                 if problem == InvalidSeries::NoIdentity {
                     self.stats.unidentified_samples += found.samples;
                 }
             }
-            Fate::Kept { metric, shard } => {
+            SeriesOutcome::Kept { metric, shard } => {
                 self.stats.future_samples += found.future;
                 self.stats.too_old_samples += found.too_old;
                 self.stats.kept_samples += u64::from(found.kept);

@@ -3,5 +3,5 @@
 //! Pure: numbers in, numbers out.
 
 pub mod decision;
-pub mod judge;
+pub mod host_detector;
 pub mod verdict;

@@ -3,7 +3,7 @@
 //! Pure: the caller owns one [`VerdictState`] per host and passes the time.
 
 use super::decision::Decision;
-use crate::engine::row::{Treatment, Window};
+use crate::engine::row::{AlertEligibility, Window};
 use crate::model::residual::ResidualLevels;
 use crate::series::TimestampMs;
 
@@ -29,7 +29,7 @@ pub struct Verdict {
 
 /// What one feature of a row comes to, were all others as expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Alone {
+pub struct FeatureScore {
     /// Its part of the row's score before smoothing; NaN where missing.
     pub score: f64,
     /// How far below and above the expected value it may be before `score` is over 1, in the feature's unit; infinite on a side
@@ -74,7 +74,7 @@ impl VerdictState {
         &mut self,
         window: &Window,
         expected: &[f32],
-        (t_ms, treatment): (TimestampMs, Treatment),
+        (t_ms, eligibility): (TimestampMs, AlertEligibility),
         decision: &Decision,
     ) -> Option<Verdict> {
         let n_present = window.target.iter().filter(|target| target.is_finite()).count();
@@ -85,7 +85,7 @@ impl VerdictState {
             let (levels, quantile) = (std::mem::take(&mut self.levels), self.quantile);
             *self = Self { levels, quantile, ..Self::default() };
         }
-        let learns = treatment != Treatment::Silenced;
+        let learns = eligibility != AlertEligibility::Silenced;
         let errors = self.errors(window, expected, (t_ms, learns), decision);
         let mse = errors.iter().filter(|error| !error.is_nan()).sum::<f64>() / n_present as f64;
         if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.step_ms) {
@@ -99,7 +99,7 @@ impl VerdictState {
         if learns {
             self.quantile = decision.own_limit.map(|own| own.next(self.quantile, smoothed));
         }
-        self.decide((score, treatment), t_ms, &errors, decision);
+        self.decide((score, eligibility), t_ms, &errors, decision);
         let total: f64 = self.error_sums.iter().sum();
         Some(Verdict {
             mse: smoothed,
@@ -129,7 +129,13 @@ impl VerdictState {
     /// distance of `reach_f` from the expected value it is 1, or begins to count. So a feature that stays beyond it raises the flag
     /// with no help. A score is 0 where the feature's rule says that the error does not count.
     #[must_use]
-    pub fn alone(&self, window: &Window, expected: &[f32], t_ms: TimestampMs, decision: &Decision) -> Box<[Alone]> {
+    pub fn alone(
+        &self,
+        window: &Window,
+        expected: &[f32],
+        t_ms: TimestampMs,
+        decision: &Decision,
+    ) -> Box<[FeatureScore]> {
         let n_present = window.target.iter().filter(|target| target.is_finite()).count();
         let gains = match &decision.residual {
             Some(constants) => self.levels.gains(window.target.len(), t_ms, constants),
@@ -141,10 +147,10 @@ impl VerdictState {
             let (target, expected) = (window.target[feature], expected[feature]);
             let score = gain * f64::from(target - expected).powi(2) / most;
             let reach = window.deviation[feature] * (most / gain).sqrt();
-            let Some(rule) = decision.rules.get(feature) else { return Alone { score, reach: [reach; 2] } };
+            let Some(rule) = decision.rules.get(feature) else { return FeatureScore { score, reach: [reach; 2] } };
             let (target, expected) = (in_unit(feature, target), in_unit(feature, expected));
             let score = if score.is_nan() || rule.counts(target, expected) { score } else { 0.0 };
-            Alone { score, reach: rule.reach(expected).map(|least| reach.max(least)) }
+            FeatureScore { score, reach: rule.reach(expected).map(|least| reach.max(least)) }
         };
         gains.into_iter().enumerate().map(alone).collect()
     }
@@ -220,11 +226,17 @@ impl VerdictState {
 
     /// Hold-down: up after `for_rows` rows over 1, down under `clear`; a row that may not flag counts as neither and takes the flag
     /// down.
-    fn decide(&mut self, (score, treatment): (f64, Treatment), t_ms: TimestampMs, errors: &[f64], decision: &Decision) {
-        if treatment != Treatment::Full {
+    fn decide(
+        &mut self,
+        (score, eligibility): (f64, AlertEligibility),
+        t_ms: TimestampMs,
+        errors: &[f64],
+        decision: &Decision,
+    ) {
+        if eligibility != AlertEligibility::Full {
             (self.flagged_since_ms, self.n_over) = (None, 0);
         }
-        let is_over = treatment == Treatment::Full && score > 1.0;
+        let is_over = eligibility == AlertEligibility::Full && score > 1.0;
         let is_ongoing = self.flagged_since_ms.is_some() || (is_over && self.n_over > 0);
         if !is_ongoing || self.error_sums.len() != errors.len() {
             self.error_sums = vec![0.0; errors.len()];
@@ -253,7 +265,7 @@ mod tests {
     use super::super::decision::{Detect, FeatureRule, OwnLimit};
     use super::*;
 
-    const FULL: Treatment = Treatment::Full;
+    const FULL: AlertEligibility = AlertEligibility::Full;
 
     fn window(target: &[f32]) -> Window {
         let n = target.len();
@@ -282,7 +294,7 @@ mod tests {
             }
         }
         let alone = VerdictState::default().alone(&window(&[3.0, 0.0]), &[0.0; 2], 0, &decision(2.0));
-        assert_eq!(alone[0], Alone { score: 9.0 / 4.0, reach: [20.0; 2] });
+        assert_eq!(alone[0], FeatureScore { score: 9.0 / 4.0, reach: [20.0; 2] });
     }
 
     #[test]
@@ -403,9 +415,9 @@ mod tests {
         let run = |silenced: &[f32]| {
             let mut state = VerdictState::default();
             let rows = [0.1, 0.2, 0.1].iter().map(|z| (*z, FULL));
-            let rows = rows.chain(silenced.iter().map(|z| (*z, Treatment::Silenced))).chain([(0.3, FULL)]);
-            let judge = |(k, (z, treatment)): (i64, (f32, Treatment))| {
-                state.judge(&window(&[z]), &[0.0], (k * 60_000, treatment), &decision).unwrap()
+            let rows = rows.chain(silenced.iter().map(|z| (*z, AlertEligibility::Silenced))).chain([(0.3, FULL)]);
+            let judge = |(k, (z, eligibility)): (i64, (f32, AlertEligibility))| {
+                state.judge(&window(&[z]), &[0.0], (k * 60_000, eligibility), &decision).unwrap()
             };
             (0..).zip(rows).map(judge).map(|verdict| (verdict.score, verdict.flag)).collect::<Vec<_>>()
         };
@@ -420,10 +432,12 @@ mod tests {
         let decision = Decision { smoothing_rows: 5.0, ..decision(2.0) };
         let last = |silenced: f32, after: f32| {
             let mut state = VerdictState::default();
-            let rows =
-                [(9.0, FULL); 5].into_iter().chain([(silenced, Treatment::Silenced); 25]).chain([(after, FULL); 3]);
-            let judge = |(k, (z, treatment)): (i64, (f32, Treatment))| {
-                state.judge(&window(&[z]), &[0.0], (k * 60_000, treatment), &decision).unwrap()
+            let rows = [(9.0, FULL); 5]
+                .into_iter()
+                .chain([(silenced, AlertEligibility::Silenced); 25])
+                .chain([(after, FULL); 3]);
+            let judge = |(k, (z, eligibility)): (i64, (f32, AlertEligibility))| {
+                state.judge(&window(&[z]), &[0.0], (k * 60_000, eligibility), &decision).unwrap()
             };
             let verdicts: Vec<Verdict> = (0..).zip(rows).map(judge).collect();
             assert!(verdicts[4].flag && verdicts[5..30].iter().all(|verdict| !verdict.flag));
@@ -437,15 +451,15 @@ mod tests {
     #[test]
     fn a_backlog_is_learnt_and_raises_no_flag() {
         let mut state = VerdictState::default();
-        let mut judge = |k: i64, treatment| {
-            state.judge(&window(&[9.0]), &[0.0], (k * 60_000, treatment), &decision(2.0)).unwrap().flag
+        let mut judge = |k: i64, eligibility| {
+            state.judge(&window(&[9.0]), &[0.0], (k * 60_000, eligibility), &decision(2.0)).unwrap().flag
         };
-        let flags: Vec<bool> = (0..6).map(|k| judge(k, Treatment::Backlog)).collect();
+        let flags: Vec<bool> = (0..6).map(|k| judge(k, AlertEligibility::Backlog)).collect();
         assert_eq!(flags, [false; 6]);
         // Rows in a row count from the first that may flag.
         let flags: Vec<bool> = (6..9).map(|k| judge(k, FULL)).collect();
         assert_eq!(flags, [false, false, true]);
-        assert!(!judge(9, Treatment::Backlog), "and take a flag down");
+        assert!(!judge(9, AlertEligibility::Backlog), "and take a flag down");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! A host is judged on the features that apply to it. What it never had says nothing of it, and what it had and lacks is missing.
 
-use super::row::{Missing, Why};
+use super::row::{Missing, MissingReason};
 use crate::promql::Plan;
 use crate::promql::eval::EvalError;
 use crate::promql::plan::Spans;
@@ -83,7 +83,7 @@ impl Applicable {
         };
         let is_missing = |missing: &Missing| {
             self.has(missing.feature)
-                || missing.why == Why::Error(EvalError::JustBegun)
+                || missing.why == MissingReason::Error(EvalError::JustBegun)
                 || history_ms < least_ms.max(reach_ms(missing.feature))
         };
         let (missing, not_applicable): (Vec<_>, Vec<_>) = without.into_iter().partition(is_missing);
@@ -91,7 +91,7 @@ impl Applicable {
     }
 }
 
-impl Why {
+impl MissingReason {
     /// Whether the feature's series are there, and something must change for it to have a value.
     fn is_to_mend(self) -> bool {
         match self {
@@ -146,18 +146,18 @@ mod tests {
 
     #[test]
     fn what_is_there_and_to_be_mended_applies() {
-        let check = |why: Why, expected: bool| {
+        let check = |why: MissingReason, expected: bool| {
             let mut applicable = Applicable::new(2);
             applicable.observe(&[NAN, NAN], &[Missing { feature: 1, why }], HOUR_MS);
             assert_eq!([applicable.has(0), applicable.has(1)], [false, expected], "{why:?}");
         };
-        check(Why::Error(EvalError::ManyValues), true);
-        check(Why::Error(EvalError::SamplesNotKept), true);
-        check(Why::RangeTooShort(0), true);
-        check(Why::OutOfBounds, true);
-        check(Why::Error(EvalError::JustBegun), false);
-        check(Why::Unmatched(0), false);
-        check(Why::NoValue, false);
+        check(MissingReason::Error(EvalError::ManyValues), true);
+        check(MissingReason::Error(EvalError::SamplesNotKept), true);
+        check(MissingReason::RangeTooShort(0), true);
+        check(MissingReason::OutOfBounds, true);
+        check(MissingReason::Error(EvalError::JustBegun), false);
+        check(MissingReason::Unmatched(0), false);
+        check(MissingReason::NoValue, false);
     }
 
     #[test]
@@ -183,18 +183,18 @@ mod tests {
         let plan = Plan::compile(&sources, 300_000).unwrap();
         let spans = Spans { lookback_ms: 300_000, range_ms: 120_000 };
         let mut applicable = Applicable::new(2);
-        let check = |applicable: &Applicable, why: Why, minutes: i64, expected: (&[u16], &[u16])| {
+        let check = |applicable: &Applicable, why: MissingReason, minutes: i64, expected: (&[u16], &[u16])| {
             let without = vec![Missing { feature: 0, why }, Missing { feature: 1, why }];
             let Lacking { missing, not_applicable } =
                 applicable.part(without, (&plan, spans), minutes * 60_000, 600_000);
             let names = |all: &[Missing]| all.iter().map(|missing| missing.feature).collect::<Vec<_>>();
             assert_eq!((names(&missing), names(&not_applicable)), (expected.0.to_vec(), expected.1.to_vec()));
         };
-        check(&applicable, Why::NoValue, 9, (&[0, 1], &[]));
-        check(&applicable, Why::NoValue, 10, (&[1], &[0]));
-        check(&applicable, Why::NoValue, 15, (&[], &[0, 1]));
-        check(&applicable, Why::Error(EvalError::JustBegun), 15, (&[0, 1], &[]));
+        check(&applicable, MissingReason::NoValue, 9, (&[0, 1], &[]));
+        check(&applicable, MissingReason::NoValue, 10, (&[1], &[0]));
+        check(&applicable, MissingReason::NoValue, 15, (&[], &[0, 1]));
+        check(&applicable, MissingReason::Error(EvalError::JustBegun), 15, (&[0, 1], &[]));
         applicable.observe(&[NAN, 1.0], &[], 60_000);
-        check(&applicable, Why::NoValue, 15, (&[1], &[0]));
+        check(&applicable, MissingReason::NoValue, 15, (&[1], &[0]));
     }
 }

@@ -3,7 +3,7 @@
 use super::applicable::{Applicable, Lacking};
 use super::pace::first_step_from;
 use super::paces::Paced;
-use super::row::{Missing, Why};
+use super::row::{Missing, MissingReason};
 use super::windows::{Column, WindowConfig, Windows};
 use super::{EngineConfig, ScoredFeature};
 use crate::promql::Plan;
@@ -99,9 +99,12 @@ impl<'a> Change<'a> {
             self.new.plan.leaves_of.get(usize::from(feature))?.get(place).copied()
         };
         let why = match old.why {
-            Why::Unmatched(leaf) => Why::Unmatched(new_leaf(leaf)?),
-            Why::RangeTooShort(leaf) => Why::RangeTooShort(new_leaf(leaf)?),
-            why @ (Why::Error(_) | Why::SeldomScraped | Why::NoValue | Why::OutOfBounds) => why,
+            MissingReason::Unmatched(leaf) => MissingReason::Unmatched(new_leaf(leaf)?),
+            MissingReason::RangeTooShort(leaf) => MissingReason::RangeTooShort(new_leaf(leaf)?),
+            why @ (MissingReason::Error(_)
+            | MissingReason::SeldomScraped
+            | MissingReason::NoValue
+            | MissingReason::OutOfBounds) => why,
         };
         Some(Missing { feature, why })
     }

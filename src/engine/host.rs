@@ -11,7 +11,7 @@ use super::layout::Layout;
 use super::new_series::{NewSeries, SenderKey};
 use super::pace::first_step_from;
 use super::paces::Paced;
-use super::row::{HostId, HostStatus, NotScored, Row, Treatment};
+use super::row::{AlertEligibility, HostId, HostStatus, NotScored, Row};
 use super::selection::selection_class;
 use super::senders::{Hearing, Said, Senders};
 use super::slots::Slots;
@@ -381,35 +381,35 @@ impl Host {
         let n_errors = out.feature_errors.len();
         let values = self.evaluate(t_ms, shared, out);
         self.see_targets(Some(t_ms), shared);
-        let treatment = self.treatment(t_ms, shared);
+        let eligibility = self.eligibility(t_ms, shared);
         let paced = &shared.paces[self.pace];
         let without = self.without(t_ms, &values, &out.feature_errors[n_errors..], shared);
         self.watch_slow(&without, t_ms, shared);
         self.applicable.observe(&values, &without, paced.pace.step_ms);
-        let window = self.windows.push_as(treatment, t_ms, &values, &self.applicable, &paced.windows);
+        let window = self.windows.push_as(eligibility, t_ms, &values, &self.applicable, &paced.windows);
         let window_ms = (paced.windows.window_rows as i64).saturating_sub(1).saturating_mul(paced.pace.step_ms);
         let plan = (shared.config.plan.as_ref(), paced.pace.spans);
         self.lacking = self.applicable.part(without, plan, self.history_ms(shared), window_ms);
         self.not_scored = window.as_ref().err().copied();
         let shadow = self.shadow.as_mut().zip(paced.shadow.as_ref());
         let has = &self.applicable;
-        let shadow = shadow.and_then(|(windows, config)| windows.push_as(treatment, t_ms, &values, has, config).ok());
+        let shadow = shadow.and_then(|(windows, config)| windows.push_as(eligibility, t_ms, &values, has, config).ok());
         out.counts.add(Event::RowClosed, 1);
         let (host, step_ms, history_ms) = (Arc::clone(&self.id), paced.pace.step_ms, self.history_ms(shared));
         let (values, window) = (values.into(), window.ok());
-        out.rows.push(Row { host, t_ms, step_ms, values, history_ms, window, shadow, treatment });
+        out.rows.push(Row { host, t_ms, step_ms, values, history_ms, window, shadow, eligibility });
         self.expire_series(t_ms, shared);
     }
 
     /// What the row of the step may cause.
-    fn treatment(&mut self, t_ms: TimestampMs, shared: &mut Shared) -> Treatment {
+    fn eligibility(&mut self, t_ms: TimestampMs, shared: &mut Shared) -> AlertEligibility {
         self.silenced = shared.calendar.active(&self.silences, t_ms).map(Arc::new);
         if self.silenced.is_some() {
-            Treatment::Silenced
+            AlertEligibility::Silenced
         } else if shared.now_ms.saturating_sub(t_ms) > shared.config.max_lag_ms {
-            Treatment::Backlog
+            AlertEligibility::Backlog
         } else {
-            Treatment::Full
+            AlertEligibility::Full
         }
     }
 

@@ -8,7 +8,7 @@ use super::host::Host;
 use super::interval::{self, GROUP_MIN, Told, Watch};
 use super::layout::Series;
 use super::pace::{Pace, first_step_from};
-use super::row::{Missing, Why};
+use super::row::{Missing, MissingReason};
 use super::selection::reach_ms;
 use super::windows::Windows;
 use crate::promql::eval::Vector;
@@ -61,7 +61,7 @@ impl Host {
                 && shared.leaf_vectors.get(usize::from(*leaf)).is_some_and(Vector::is_empty)
                 && self.slots.reads_live(*leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms)
         };
-        let without = lacking.iter().filter(|missing| missing.why == Why::NoValue);
+        let without = lacking.iter().filter(|missing| missing.why == MissingReason::NoValue);
         let leaves = without.filter_map(|missing| plan.leaves_of.get(usize::from(missing.feature))).flatten();
         let slow: Vec<u16> = leaves.copied().filter(is_slow).collect();
         if slow.is_empty() {

@@ -34,12 +34,12 @@ pub struct Row {
     /// The same for the shadow's model, where there is one.
     pub shadow: Option<Window>,
     /// What it may cause.
-    pub treatment: Treatment,
+    pub eligibility: AlertEligibility,
 }
 
 /// What a row may cause beside a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Treatment {
+pub enum AlertEligibility {
     /// Everything.
     Full,
     /// It is learnt, but raises no flag: it came so late that nobody should be woken by it.
@@ -107,12 +107,12 @@ pub struct Missing {
     /// Index of the configured feature.
     pub feature: u16,
     /// Why it has no value.
-    pub why: Why,
+    pub why: MissingReason,
 }
 
 /// Why a feature has no value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum MissingReason {
     /// Its expression has no single value.
     Error(EvalError),
     /// It reads a selector that matched nothing: the first such leaf.

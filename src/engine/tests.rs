@@ -1,6 +1,7 @@
 //! The engine's promises, in simulated time.
 
 mod bounds;
+mod eligibility;
 mod hosts;
 mod intervals;
 mod labels;
@@ -8,7 +9,6 @@ mod limits;
 mod reconfigure;
 mod senders;
 mod targets;
-mod treatment;
 
 use proptest::prelude::*;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::host::Host;
-use super::row::{Missing, Why};
+use super::row::{Missing, MissingReason};
 use super::suspects::Reading;
 use super::{Output, Shared};
 use crate::base::bounds::Bounds;
@@ -91,18 +91,18 @@ impl Host {
         let arrives = |leaf| self.slots.reads_live(leaf, &paced.wiring, t_ms, paced.pace.spans.lookback_ms);
         let why = |feature: u16| {
             if let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == feature) {
-                return Why::Error(*error);
+                return MissingReason::Error(*error);
             }
             if self.suspects.has(feature) {
-                return Why::OutOfBounds;
+                return MissingReason::OutOfBounds;
             }
             let leaves = plan.leaves_of.get(usize::from(feature));
             match leaves.and_then(|leaves| leaves.iter().find(is_empty)) {
-                None => Why::NoValue,
-                Some(leaf) if !arrives(*leaf) => Why::Unmatched(*leaf),
-                Some(leaf) if is_short(*leaf) => Why::RangeTooShort(*leaf),
-                Some(leaf) if is_seldom(*leaf) => Why::SeldomScraped,
-                Some(_) => Why::NoValue,
+                None => MissingReason::NoValue,
+                Some(leaf) if !arrives(*leaf) => MissingReason::Unmatched(*leaf),
+                Some(leaf) if is_short(*leaf) => MissingReason::RangeTooShort(*leaf),
+                Some(leaf) if is_seldom(*leaf) => MissingReason::SeldomScraped,
+                Some(_) => MissingReason::NoValue,
             }
         };
         let without = (0..).zip(values).filter(|(_, value)| value.is_nan());

@@ -5,7 +5,7 @@
 
 use super::ScoredFeature;
 use super::applicable::Applicable;
-use super::row::{NotScored, Treatment, Window};
+use super::row::{AlertEligibility, NotScored, Window};
 use super::standardise::{RowConstants, Standardised, Standardiser};
 use super::window::WindowRing;
 use crate::series::TimestampMs;
@@ -164,15 +164,15 @@ impl Windows {
     /// Why it completes no window.
     pub fn push_as(
         &mut self,
-        treatment: Treatment,
+        eligibility: AlertEligibility,
         t_ms: TimestampMs,
         values: &[f64],
         applicable: &Applicable,
         config: &WindowConfig,
     ) -> Result<Window, NotScored> {
-        match treatment {
-            Treatment::Silenced => self.push_unlearnt(values, applicable, config),
-            Treatment::Full | Treatment::Backlog => self.push(t_ms, values, applicable, config),
+        match eligibility {
+            AlertEligibility::Silenced => self.push_unlearnt(values, applicable, config),
+            AlertEligibility::Full | AlertEligibility::Backlog => self.push(t_ms, values, applicable, config),
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Entry, LabelsText, Meta, PastRow, PastVerdict, ScoredRow, Verdict};
-use crate::engine::row::{HostStatus, Missing, Why};
+use super::{Entry, LabelsText, PastRow, PastVerdict, ResultSchema, ScoredRow, Verdict};
+use crate::engine::row::{HostStatus, Missing, MissingReason};
 use crate::promql::program::LeafId;
 
 /// What becomes of every host's entry.
 pub(super) struct Change<'a> {
-    old: &'a Meta,
-    new: &'a Meta,
+    old: &'a ResultSchema,
+    new: &'a ResultSchema,
     /// For each feature now its index before.
     features: Vec<Option<usize>>,
     /// For each feature of the live model its place among that model's before.
@@ -23,7 +23,7 @@ pub(super) struct Change<'a> {
 }
 
 impl<'a> Change<'a> {
-    pub(super) fn new(old: &'a Meta, new: &'a Meta) -> Self {
+    pub(super) fn new(old: &'a ResultSchema, new: &'a ResultSchema) -> Self {
         let is_promotion =
             old.shadow.as_ref().is_some_and(|shadow| shadow.bundle == new.bundle) && old.bundle != new.bundle;
         let (live, shadow) = (Some(&old.scored), old.shadow.as_ref().map(|shadow| &shadow.scored));
@@ -82,9 +82,12 @@ impl<'a> Change<'a> {
         };
         let missing = |old: &Missing| {
             let why = match old.why {
-                Why::Unmatched(leaf) => Why::Unmatched(selector(leaf)?),
-                Why::RangeTooShort(leaf) => Why::RangeTooShort(selector(leaf)?),
-                why @ (Why::Error(_) | Why::SeldomScraped | Why::NoValue | Why::OutOfBounds) => why,
+                MissingReason::Unmatched(leaf) => MissingReason::Unmatched(selector(leaf)?),
+                MissingReason::RangeTooShort(leaf) => MissingReason::RangeTooShort(selector(leaf)?),
+                why @ (MissingReason::Error(_)
+                | MissingReason::SeldomScraped
+                | MissingReason::NoValue
+                | MissingReason::OutOfBounds) => why,
             };
             Some(Missing { feature: index(old.feature)?, why })
         };

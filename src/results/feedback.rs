@@ -12,7 +12,7 @@ use prometheus::{IntGauge, Registry};
 use serde::{Deserialize, Serialize};
 
 use crate::base::storage;
-use crate::detect::judge::LimitFactors;
+use crate::detect::host_detector::LimitFactors;
 use crate::results::events::Event;
 use crate::series::TimestampMs;
 
@@ -22,7 +22,7 @@ const FILE: &str = "feedback.json";
 /// What somebody said of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Opinion {
+pub enum Rating {
     /// Nobody wants to hear of such: the limit rises.
     Expected,
     /// More of these: the limit falls.
@@ -31,13 +31,13 @@ pub enum Opinion {
 
 /// An opinion in force.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Given {
+pub struct FeedbackEntry {
     /// Id of the event; unique here, and it may be gone from the history.
     pub event: String,
     /// Its host, whose limit it changes.
     pub host: String,
     /// What was said.
-    pub verdict: Opinion,
+    pub verdict: Rating,
     /// When, by our clock.
     pub given_ms: TimestampMs,
 }
@@ -68,7 +68,7 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Feedback {
     bounds: Bounds,
-    given: Mutex<Vec<Given>>,
+    given: Mutex<Vec<FeedbackEntry>>,
     /// What follows from `given`.
     factors: RwLock<Arc<LimitFactors>>,
     /// Where they are kept; `None` where they are not.
@@ -85,7 +85,7 @@ pub struct HostFeedback {
     /// What its limit is multiplied with.
     pub factor: f64,
     /// Why, in the order in which it was said.
-    pub feedback: Vec<Given>,
+    pub feedback: Vec<FeedbackEntry>,
 }
 
 impl Feedback {
@@ -113,14 +113,14 @@ impl Feedback {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn give(&self, event: &Event, verdict: Opinion, now_ms: TimestampMs) -> Result<HostFeedback, Refused> {
+    pub fn give(&self, event: &Event, verdict: Rating, now_ms: TimestampMs) -> Result<HostFeedback, Refused> {
         let mut given = self.lock();
-        let mut changed: Vec<Given> = given.iter().filter(|one| one.event != event.id).cloned().collect();
+        let mut changed: Vec<FeedbackEntry> = given.iter().filter(|one| one.event != event.id).cloned().collect();
         if changed.len() >= self.bounds.opinions {
             return Err(Refused::Full(self.bounds.opinions));
         }
         let host = event.host.clone();
-        changed.push(Given { event: event.id.clone(), host, verdict, given_ms: now_ms });
+        changed.push(FeedbackEntry { event: event.id.clone(), host, verdict, given_ms: now_ms });
         self.replace(&mut given, changed)?;
         Ok(self.of_host(&given, &event.host))
     }
@@ -144,30 +144,31 @@ impl Feedback {
         let mut hosts: Vec<&str> = given.iter().map(|one| one.host.as_str()).collect();
         hosts.sort_unstable();
         hosts.dedup();
-        let mut by_host: BTreeMap<&str, Vec<Given>> = hosts.into_iter().map(|host| (host, Vec::new())).collect();
+        let mut by_host: BTreeMap<&str, Vec<FeedbackEntry>> =
+            hosts.into_iter().map(|host| (host, Vec::new())).collect();
         for one in given.iter() {
             by_host.entry(&one.host).or_default().push(one.clone());
         }
         let factors = self.factors();
-        let of_host = |(host, feedback): (&str, Vec<Given>)| {
+        let of_host = |(host, feedback): (&str, Vec<FeedbackEntry>)| {
             let factor = factors.get(host).copied().unwrap_or(1.0);
             HostFeedback { host: host.to_owned(), factor, feedback }
         };
         by_host.into_iter().map(of_host).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Given>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<FeedbackEntry>> {
         self.given.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn of_host(&self, given: &[Given], host: &str) -> HostFeedback {
+    fn of_host(&self, given: &[FeedbackEntry], host: &str) -> HostFeedback {
         let feedback = given.iter().filter(|one| one.host == host).cloned().collect();
         let factor = self.factors().get(host).copied().unwrap_or(1.0);
         HostFeedback { host: host.to_owned(), factor, feedback }
     }
 
     /// First on disk, then in force: what is in force survives a restart.
-    fn replace(&self, given: &mut Vec<Given>, changed: Vec<Given>) -> Result<(), Refused> {
+    fn replace(&self, given: &mut Vec<FeedbackEntry>, changed: Vec<FeedbackEntry>) -> Result<(), Refused> {
         self.keep(&changed).map_err(|error| Refused::NotKept(format!("{error:#}")))?;
         *given = changed;
         self.gauge.set(given.len() as i64);
@@ -175,7 +176,7 @@ impl Feedback {
         Ok(())
     }
 
-    fn keep(&self, given: &[Given]) -> anyhow::Result<()> {
+    fn keep(&self, given: &[FeedbackEntry]) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let bytes = serde_json::to_vec_pretty(given)?;
         storage::replace(path, &bytes).with_context(|| format!("cannot write {}", path.display()))
@@ -185,10 +186,10 @@ impl Feedback {
 /// ```text
 /// factor = clamp(step ^ (expected − useful), min, max)
 /// ```
-fn factors(given: &[Given], bounds: &Bounds) -> LimitFactors {
+fn factors(given: &[FeedbackEntry], bounds: &Bounds) -> LimitFactors {
     let mut steps: HashMap<&str, i32> = HashMap::new();
     for one in given {
-        *steps.entry(&one.host).or_default() += if one.verdict == Opinion::Expected { 1 } else { -1 };
+        *steps.entry(&one.host).or_default() += if one.verdict == Rating::Expected { 1 } else { -1 };
     }
     let factor = |n: i32| bounds.step.powi(n).clamp(bounds.min, bounds.max);
     let changed = steps.into_iter().filter(|(_, n)| *n != 0);
@@ -196,8 +197,8 @@ fn factors(given: &[Given], bounds: &Bounds) -> LimitFactors {
 }
 
 /// The opinions in the file at `path`; none where there is no file.
-fn kept(path: &Path) -> Vec<Given> {
-    let read = || -> anyhow::Result<Vec<Given>> {
+fn kept(path: &Path) -> Vec<FeedbackEntry> {
+    let read = || -> anyhow::Result<Vec<FeedbackEntry>> {
         match std::fs::read(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             bytes => Ok(serde_json::from_slice(&bytes?)?),
@@ -224,7 +225,7 @@ mod tests {
     fn check(said: &str, expected: f64) {
         let feedback = open(None);
         for (i, one) in said.chars().enumerate() {
-            let verdict = if one == '+' { Opinion::Expected } else { Opinion::Useful };
+            let verdict = if one == '+' { Rating::Expected } else { Rating::Useful };
             assert!(feedback.give(&Event::of("a", &i.to_string()), verdict, 0).is_ok());
         }
         assert_eq!(feedback.factors().get("a").copied().unwrap_or(1.0), expected, "{said}");
@@ -245,11 +246,11 @@ mod tests {
     #[test]
     fn the_last_word_on_an_event_counts_and_can_be_taken_back() {
         let feedback = open(None);
-        feedback.give(&Event::of("a", "1"), Opinion::Expected, 5).unwrap();
-        let now = feedback.give(&Event::of("a", "1"), Opinion::Useful, 6).unwrap();
-        let given = Given { event: "1".into(), host: "a".into(), verdict: Opinion::Useful, given_ms: 6 };
+        feedback.give(&Event::of("a", "1"), Rating::Expected, 5).unwrap();
+        let now = feedback.give(&Event::of("a", "1"), Rating::Useful, 6).unwrap();
+        let given = FeedbackEntry { event: "1".into(), host: "a".into(), verdict: Rating::Useful, given_ms: 6 };
         assert_eq!(now, HostFeedback { host: "a".into(), factor: 0.5, feedback: vec![given] });
-        feedback.give(&Event::of("b", "2"), Opinion::Expected, 7).unwrap();
+        feedback.give(&Event::of("b", "2"), Rating::Expected, 7).unwrap();
         let hosts: Vec<(String, f64)> = feedback.list().into_iter().map(|one| (one.host, one.factor)).collect();
         assert_eq!(hosts, [("a".to_owned(), 0.5), ("b".to_owned(), 2.0)]);
         assert_eq!(feedback.undo("3"), Ok(None));
@@ -261,17 +262,17 @@ mod tests {
     fn they_are_bounded() {
         let feedback = open(None);
         for i in 0..4 {
-            feedback.give(&Event::of("a", &i.to_string()), Opinion::Expected, 0).unwrap();
+            feedback.give(&Event::of("a", &i.to_string()), Rating::Expected, 0).unwrap();
         }
-        assert_eq!(feedback.give(&Event::of("a", "4"), Opinion::Expected, 0), Err(Refused::Full(4)));
-        assert!(feedback.give(&Event::of("a", "3"), Opinion::Useful, 0).is_ok(), "another word on the same");
+        assert_eq!(feedback.give(&Event::of("a", "4"), Rating::Expected, 0), Err(Refused::Full(4)));
+        assert!(feedback.give(&Event::of("a", "3"), Rating::Useful, 0).is_ok(), "another word on the same");
     }
 
     #[test]
     fn they_outlive_the_service() {
         let folder = tempfile::tempdir().unwrap();
         let feedback = open(Some(folder.path()));
-        feedback.give(&Event::of("a", "1"), Opinion::Expected, 5).unwrap();
+        feedback.give(&Event::of("a", "1"), Rating::Expected, 5).unwrap();
         let again = open(Some(folder.path()));
         assert_eq!((again.list(), again.factors().get("a")), (feedback.list(), Some(&2.0)));
         for text in ["", "{", "[{\"event\": 1}]"] {
@@ -283,7 +284,7 @@ mod tests {
         // What is not kept is not in force.
         std::fs::create_dir(folder.path().join("feedback.json.new")).unwrap();
         let feedback = open(Some(folder.path()));
-        assert!(matches!(feedback.give(&Event::of("a", "1"), Opinion::Expected, 5), Err(Refused::NotKept(_))));
+        assert!(matches!(feedback.give(&Event::of("a", "1"), Rating::Expected, 5), Err(Refused::NotKept(_))));
         assert!(feedback.list().is_empty() && feedback.factors().is_empty());
     }
 }

@@ -13,7 +13,7 @@ use crate::engine::row::HostId;
 use crate::series::{Labels, Quoted, TimestampMs};
 
 use super::exposition::{Format, Kind, number};
-use super::{Assessment, HostView, Meta, Results, ScoredRow, Table, Verdict};
+use super::{Assessment, HostView, ResultSchema, Results, ScoredRow, Table, Verdict};
 
 /// Size of a piece; it grows past this by one host at most.
 const PIECE_BYTES: usize = 64 << 10;
@@ -38,14 +38,14 @@ enum Series {
     /// One, always 1: the label says it.
     State,
     /// One per feature of the bundle, by its index there, while the host is flagged.
-    Feature(fn(&ScoredRow, &Verdict, &Meta, usize) -> Option<f64>),
+    Feature(fn(&ScoredRow, &Verdict, &ResultSchema, usize) -> Option<f64>),
 }
 
 /// What a host's series are made of.
 struct Known<'a> {
     host: &'a HostView,
     seen: Assessment<'a>,
-    meta: &'a Meta,
+    meta: &'a ResultSchema,
 }
 
 /// Every name, in the order of the page: the flags first, which are the last to be left out. The tests know the exact text.

@@ -33,14 +33,14 @@ pub struct Results {
 /// The results of one configuration.
 #[derive(Debug)]
 pub struct Table {
-    meta: Arc<Meta>,
+    meta: Arc<ResultSchema>,
     /// By the host's name. Bounded by the engine's limit of hosts: [`Results::record_status`] alone adds one.
     hosts: DashMap<Box<str>, Entry>,
 }
 
 /// What readers need to know beside the hosts.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Meta {
+pub struct ResultSchema {
     /// The configured features: the columns of every row.
     pub features: Vec<FeatureInfo>,
     /// What the plan's leaves select, as text.
@@ -131,7 +131,7 @@ struct LabelsText {
 }
 
 impl LabelsText {
-    fn new(labels: &Labels, meta: &Meta) -> Self {
+    fn new(labels: &Labels, meta: &ResultSchema) -> Self {
         let with = |alias: &str| metrics_text::labels_text(labels, alias).into();
         Self { live: with(&meta.model_alias), shadow: meta.shadow.as_ref().map(|shadow| with(&shadow.alias)) }
     }
@@ -166,7 +166,7 @@ pub struct PastVerdict {
 impl Results {
     /// Without hosts.
     #[must_use]
-    pub fn new(meta: Arc<Meta>) -> Self {
+    pub fn new(meta: Arc<ResultSchema>) -> Self {
         Self { table: RwLock::new(Arc::new(Table { meta, hosts: DashMap::new() })) }
     }
 
@@ -178,7 +178,7 @@ impl Results {
 
     /// Has other features, another model or other bounds from now on. What is known of features that stay goes along. Nobody may
     /// write meanwhile: what it wrote would be lost.
-    pub fn reconfigure(&self, meta: Arc<Meta>) {
+    pub fn reconfigure(&self, meta: Arc<ResultSchema>) {
         let old = self.table();
         let change = Change::new(&old.meta, &meta);
         let hosts = old.hosts.iter().map(|entry| (entry.key().clone(), change.entry(&entry))).collect();
@@ -232,7 +232,7 @@ impl Results {
 impl Table {
     /// What readers need to know beside the hosts.
     #[must_use]
-    pub fn meta(&self) -> &Arc<Meta> {
+    pub fn meta(&self) -> &Arc<ResultSchema> {
         &self.meta
     }
 
@@ -304,7 +304,7 @@ impl Entry {
 impl HostView {
     /// The host's state and what may be shown of its verdict.
     #[must_use]
-    pub fn assess<'a>(&'a self, meta: &'a Meta, now_ms: TimestampMs) -> Assessment<'a> {
+    pub fn assess<'a>(&'a self, meta: &'a ResultSchema, now_ms: TimestampMs) -> Assessment<'a> {
         let shadow = state::of_shadow(&self.status, self.arrived_ms, self.shadow.as_deref(), meta, now_ms);
         let assessment = state::assess(&self.status, self.arrived_ms, self.scored.as_deref(), meta, now_ms);
         Assessment { shadow, ..assessment }

@@ -28,17 +28,17 @@ const AGE_MS_MAX: i64 = 10 * 366 * 86_400_000;
 
 /// A silence as somebody asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Asked {
+pub struct StoredSilence {
     /// Ours.
     pub id: String,
     /// What was asked for.
     #[serde(flatten)]
-    pub wish: Wish,
+    pub wish: SilenceRequest,
 }
 
 /// What somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Wish {
+pub struct SilenceRequest {
     /// Which hosts: label matchers in braces.
     #[serde(rename = "match")]
     pub hosts: String,
@@ -74,7 +74,7 @@ impl fmt::Display for Refused {
 }
 
 /// A silence that was asked for, and what it comes to or why it silences nothing.
-type Entry = (Asked, Result<Arc<Silence>, String>);
+type Entry = (StoredSilence, Result<Arc<Silence>, String>);
 
 /// All silences that were asked for and are not over.
 #[derive(Debug)]
@@ -120,8 +120,8 @@ impl Store {
 
     /// Those that are not over at `now_ms`, the one that ends first first.
     #[must_use]
-    pub fn list(&self, now_ms: TimestampMs) -> Vec<&Asked> {
-        let mut list: Vec<&Asked> = self.asked.iter().map(|(asked, _)| asked).collect();
+    pub fn list(&self, now_ms: TimestampMs) -> Vec<&StoredSilence> {
+        let mut list: Vec<&StoredSilence> = self.asked.iter().map(|(asked, _)| asked).collect();
         list.retain(|asked| asked.wish.ends_ms > now_ms);
         list.sort_by(|a, b| (a.wish.ends_ms, &a.id).cmp(&(b.wish.ends_ms, &b.id)));
         list
@@ -131,7 +131,7 @@ impl Store {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn add(&mut self, wish: Wish, now_ms: TimestampMs) -> Result<Asked, Refused> {
+    pub fn add(&mut self, wish: SilenceRequest, now_ms: TimestampMs) -> Result<StoredSilence, Refused> {
         let bad = |message: String| Err(Refused::Bad(message));
         let hosts = self.labels.selector(&wish.hosts);
         let hosts = hosts.map_err(|message| Refused::Bad(format!("`match`: {message}")))?;
@@ -156,7 +156,7 @@ impl Store {
         let id = self.new_id(now_ms);
         let when = When::Once(wish.starts_ms, wish.ends_ms);
         let silence = Silence { name: id.as_str().into(), hosts, when };
-        let asked = Asked { id, wish };
+        let asked = StoredSilence { id, wish };
         self.asked.push((asked.clone(), Ok(Arc::new(silence))));
         if let Err(error) = self.keep() {
             self.asked.pop();
@@ -170,7 +170,7 @@ impl Store {
     ///
     /// # Errors
     /// It could not be taken from the storage, so it stays.
-    pub fn end(&mut self, id: &str) -> Option<Result<Asked, Refused>> {
+    pub fn end(&mut self, id: &str) -> Option<Result<StoredSilence, Refused>> {
         let place = self.asked.iter().position(|(asked, _)| asked.id == id)?;
         let ended = self.asked.remove(place);
         if let Err(error) = self.keep() {
@@ -209,7 +209,7 @@ impl Store {
 
     fn keep(&self) -> anyhow::Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
-        let asked: Vec<&Asked> = self.asked.iter().map(|(asked, _)| asked).collect();
+        let asked: Vec<&StoredSilence> = self.asked.iter().map(|(asked, _)| asked).collect();
         let bytes = serde_json::to_vec_pretty(&asked)?;
         storage::replace(path, &bytes).with_context(|| format!("cannot write {}", path.display()))
     }
@@ -222,7 +222,7 @@ fn kept(path: &Path, labels: &HostLabels) -> Vec<Entry> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             bytes => bytes?,
         };
-        let asked: Vec<Asked> = serde_json::from_slice(&bytes)?;
+        let asked: Vec<StoredSilence> = serde_json::from_slice(&bytes)?;
         asked.into_iter().map(|asked| entry(asked, labels)).collect()
     };
     read().unwrap_or_else(|error| {
@@ -232,7 +232,7 @@ fn kept(path: &Path, labels: &HostLabels) -> Vec<Entry> {
     })
 }
 
-fn entry(asked: Asked, labels: &HostLabels) -> anyhow::Result<Entry> {
+fn entry(asked: StoredSilence, labels: &HostLabels) -> anyhow::Result<Entry> {
     let hosts = host_selector(&asked.wish.hosts).map_err(anyhow::Error::msg)?;
     if let Err(error) = labels.check(&hosts) {
         // It was fine by another configuration. For whom it was meant can't be told now, so it is for nobody.
@@ -251,8 +251,8 @@ mod tests {
     const NOW_MS: i64 = 1_795_392_000_000;
     const HOUR_MS: i64 = 3_600_000;
 
-    fn wish(hosts: &str, hours: (i64, i64)) -> Wish {
-        Wish {
+    fn wish(hosts: &str, hours: (i64, i64)) -> SilenceRequest {
+        SilenceRequest {
             hosts: hosts.into(),
             starts_ms: NOW_MS + hours.0 * HOUR_MS,
             ends_ms: NOW_MS + hours.1 * HOUR_MS,
@@ -323,7 +323,7 @@ mod tests {
     #[test]
     fn what_is_refused() {
         let mut store = open(None, 2);
-        let mut check = |wish: Wish, expected: &str| {
+        let mut check = |wish: SilenceRequest, expected: &str| {
             let refused = store.add(wish, NOW_MS).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");
         };
@@ -332,9 +332,9 @@ mod tests {
         check(wish("{}", (2, 1)), "end before it begins");
         check(wish("{}", (-2, -1)), "is over already");
         check(wish("{}", (0, 24 * 400)), "may last 366 days");
-        check(Wish { starts_ms: 0, ..wish("{}", (0, 1)) }, "are the units right?");
-        check(Wish { comment: "a".repeat(2_000), ..wish("{}", (0, 1)) }, "`comment` has 2000 bytes");
-        check(Wish { starts_ms: i64::MIN, ends_ms: i64::MAX, ..wish("{}", (0, 1)) }, "are the units right?");
+        check(SilenceRequest { starts_ms: 0, ..wish("{}", (0, 1)) }, "are the units right?");
+        check(SilenceRequest { comment: "a".repeat(2_000), ..wish("{}", (0, 1)) }, "`comment` has 2000 bytes");
+        check(SilenceRequest { starts_ms: i64::MIN, ends_ms: i64::MAX, ..wish("{}", (0, 1)) }, "are the units right?");
         store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
         store.add(wish("{}", (0, 5)), NOW_MS).unwrap();
         assert_eq!(store.add(wish("{}", (0, 1)), NOW_MS), Err(Refused::Full(2)));

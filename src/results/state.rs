@@ -7,7 +7,7 @@ use crate::engine::row::{HostStatus, Missing, NotScored};
 use crate::promql::plan::Spans;
 use crate::series::TimestampMs;
 
-use super::{Meta, ScoredRow, Verdict};
+use super::{ResultSchema, ScoredRow, Verdict};
 
 /// Names of missing features that a reason lists.
 const FEATURES_NAMED: usize = 3;
@@ -58,7 +58,7 @@ pub enum Reason<'a> {
     /// The running statistics have just begun.
     Statistics,
     /// Too much is missing: indices of features, of how many, and what they are called.
-    Missing(&'a [Missing], usize, &'a Meta),
+    Missing(&'a [Missing], usize, &'a ResultSchema),
     /// The model knows none of the host's features.
     NoneApplicable,
     /// A window is there, its verdict isn't yet.
@@ -82,7 +82,7 @@ pub fn assess<'a>(
     status: &'a HostStatus,
     arrived_ms: TimestampMs,
     scored: Option<&'a ScoredRow>,
-    meta: &'a Meta,
+    meta: &'a ResultSchema,
     now_ms: TimestampMs,
 ) -> Assessment<'a> {
     let scored = scored.and_then(|row| Some((row, row.verdict.as_ref()?)));
@@ -135,14 +135,14 @@ pub fn assess<'a>(
 
 /// Silence after which the host is stale: what is configured, and of a host that is scraped seldom as long as its gauges are seen.
 #[must_use]
-pub fn stale_after_ms(status: &HostStatus, meta: &Meta) -> i64 {
+pub fn stale_after_ms(status: &HostStatus, meta: &ResultSchema) -> i64 {
     let at = |interval_ms| Spans::of_scrapes(interval_ms, meta.stale_after_ms).lookback_ms;
     status.interval_ms.map_or(meta.stale_after_ms, at)
 }
 
 /// What `flag`, as the model raised it, counts for a host with so much history: nothing where there is too little of it.
 #[must_use]
-pub fn counted_flag(flag: bool, history_ms: i64, meta: &Meta) -> Option<bool> {
+pub fn counted_flag(flag: bool, history_ms: i64, meta: &ResultSchema) -> Option<bool> {
     (history_ms >= meta.min_history_ms).then_some(flag)
 }
 
@@ -152,7 +152,7 @@ pub fn of_shadow<'a>(
     status: &HostStatus,
     arrived_ms: TimestampMs,
     row: Option<&'a ScoredRow>,
-    meta: &Meta,
+    meta: &ResultSchema,
     now_ms: TimestampMs,
 ) -> Option<(&'a ScoredRow, &'a Verdict)> {
     let row = row?;
@@ -211,7 +211,12 @@ impl fmt::Display for Reason<'_> {
     }
 }
 
-fn write_missing(f: &mut fmt::Formatter<'_>, missing: &[Missing], n_features: usize, meta: &Meta) -> fmt::Result {
+fn write_missing(
+    f: &mut fmt::Formatter<'_>,
+    missing: &[Missing],
+    n_features: usize,
+    meta: &ResultSchema,
+) -> fmt::Result {
     if missing.is_empty() {
         return f.write_str("too much of its window is missing");
     }

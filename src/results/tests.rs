@@ -3,17 +3,17 @@
 mod page;
 
 use super::*;
-use crate::engine::row::{Missing, NotScored, Why};
+use crate::engine::row::{Missing, MissingReason, NotScored};
 use crate::series::Labels;
 
 const NOW_MS: i64 = 1_700_000_000_000;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-fn meta() -> Meta {
+fn meta() -> ResultSchema {
     let feature =
         |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
-    Meta {
+    ResultSchema {
         features: ["cpu", "mem", "disk", "net"].map(feature).into(),
         selectors: Vec::new(),
         scored: vec![0, 2],
@@ -33,7 +33,7 @@ fn host(name: &str) -> Arc<HostId> {
 }
 
 fn without_value(feature: u16) -> Missing {
-    Missing { feature, why: Why::NoValue }
+    Missing { feature, why: MissingReason::NoValue }
 }
 
 /// A host that can be judged.
@@ -102,7 +102,7 @@ fn states_with_reasons() {
         |n: u16| HostStatus { missing: (0..n).map(without_value).collect(), not_scored: Some(TooMuchMissing), ..ok() };
     // State, reason, flag, and whether the verdict is shown.
     #[track_caller]
-    fn check(meta: &Meta, status: &HostStatus, silent_ms: i64, scored: Option<&ScoredRow>, expected: &str) {
+    fn check(meta: &ResultSchema, status: &HostStatus, silent_ms: i64, scored: Option<&ScoredRow>, expected: &str) {
         let seen = state::assess(status, NOW_MS - silent_ms, scored, meta, NOW_MS);
         let rendered =
             format!("{} | {} | {:?} | {}", seen.state.as_str(), seen.reason, seen.flag, seen.scored.is_some());

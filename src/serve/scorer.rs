@@ -11,8 +11,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, Registry};
 use tokio::sync::oneshot;
 
 use crate::base::clock;
-use crate::detect::judge::{self, Judge, Judged, LimitFactors, Models};
-use crate::engine::row::{HostId, Row, Treatment, Window};
+use crate::detect::host_detector::{self, Detection, HostDetector, LimitFactors, Models};
+use crate::engine::row::{AlertEligibility, HostId, Row, Window};
 use crate::model::batch::BATCH_WINDOWS;
 use crate::output::push::queue::Outbox;
 use crate::results::events::Events;
@@ -49,9 +49,9 @@ pub struct NewModels {
 #[derive(Debug)]
 pub struct Scorer {
     /// The model that flags.
-    live: Judge,
+    live: HostDetector,
     /// One that is only looked at.
-    shadow: Option<Judge>,
+    shadow: Option<HostDetector>,
     results: Arc<Results>,
     events: Arc<Events>,
     /// What people said of events; `None` where nobody can.
@@ -67,7 +67,7 @@ impl Scorer {
     /// A scorer without hosts.
     #[must_use]
     pub fn new(models: Models, results: Arc<Results>, events: Arc<Events>, metrics: Metrics) -> Self {
-        let (live, shadow) = (Judge::new(models.live), models.shadow.map(Judge::new));
+        let (live, shadow) = (HostDetector::new(models.live), models.shadow.map(HostDetector::new));
         let (feedback, factors, outbox) = (None, Arc::default(), None);
         Self { live, shadow, results, events, feedback, factors, outbox, metrics }
     }
@@ -120,7 +120,7 @@ impl Scorer {
                 done.send(()).ok();
             }
             Message::Reconfigure(new) => {
-                judge::reconfigure(&mut self.live, &mut self.shadow, new.models);
+                host_detector::reconfigure(&mut self.live, &mut self.shadow, new.models);
                 if let Some(outbox) = new.outbox {
                     self.outbox = outbox;
                 }
@@ -161,15 +161,15 @@ impl Scorer {
         for row in rows {
             let (verdict, alone) =
                 verdicts.next().flatten().map_or_else(Default::default, |(v, alone)| (Some(v), alone));
-            let (shadow, treatment) = (shadows.next().flatten().map(|(verdict, _)| verdict), row.treatment);
+            let (shadow, eligibility) = (shadows.next().flatten().map(|(verdict, _)| verdict), row.eligibility);
             let history_ms = row.history_ms;
             let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict, shadow };
             if let (Some(outbox), Some(verdict)) = (&mut self.outbox, &scored.verdict) {
                 // Of this row's moment: with a body of many rows the host's status is ahead of most of them.
                 let flag = counted_flag(verdict.flag, history_ms, table.meta());
-                outbox.add(&scored, &alone, flag.filter(|_| treatment == Treatment::Full));
+                outbox.add(&scored, &alone, flag.filter(|_| eligibility == AlertEligibility::Full));
             }
-            self.events.observe(&scored, (history_ms, treatment), table.meta());
+            self.events.observe(&scored, (history_ms, eligibility), table.meta());
             self.results.record_row(scored, keep_rows);
         }
         if let Some(outbox) = &mut self.outbox {
@@ -180,12 +180,12 @@ impl Scorer {
 
 /// The verdicts of `judge` by row; `None` where the batch can't be scored.
 fn judged(
-    judge: &mut Judge,
+    judge: &mut HostDetector,
     rows: &[Row],
     factors: &LimitFactors,
     (window, with_alone): (fn(&Row) -> Option<&Window>, bool),
     metrics: &Metrics,
-) -> Option<Vec<Option<Judged>>> {
+) -> Option<Vec<Option<Detection>>> {
     let error = match judge.judge(rows, factors, window, with_alone) {
         Ok(verdicts) => return Some(verdicts),
         Err(error) => error,
@@ -308,7 +308,7 @@ mod tests {
             history_ms: 0,
             window: None,
             shadow: None,
-            treatment: Treatment::Full,
+            eligibility: AlertEligibility::Full,
         };
         (0..n as i64).map(row).collect()
     }

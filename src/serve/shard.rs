@@ -15,7 +15,7 @@ use crate::base::bounds::Bounds;
 use crate::config::silence::Silence;
 use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
 use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
-use crate::engine::row::{HostStatus, Missing, Why};
+use crate::engine::row::{HostStatus, Missing, MissingReason};
 use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Output};
 use crate::promql::Plan;
 use crate::promql::eval::EvalError;
@@ -277,11 +277,11 @@ impl Shard {
                 tracing::warn!(host = %host.name, "{}", twins_advice(labels));
             }
             for Missing { feature, why } in missing {
-                if *why == Why::SeldomScraped && !std::mem::replace(&mut self.seldom_told, true) {
+                if *why == MissingReason::SeldomScraped && !std::mem::replace(&mut self.seldom_told, true) {
                     let name = plan.ids.get(usize::from(*feature)).map_or("", |id| id.name.as_ref());
                     tracing::warn!(feature = name, host = %host.name, "a feature has no value: {SELDOM_ADVICE}");
                 }
-                let Why::RangeTooShort(leaf) = why else { continue };
+                let MissingReason::RangeTooShort(leaf) = why else { continue };
                 if self.ranges_told.insert(*feature)
                     && let Some(leaf) = plan.leaves.get(usize::from(*leaf))
                 {

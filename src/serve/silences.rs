@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use crate::config::silence::Silence;
-use crate::results::silences::{Asked, InForce, Refused, Store, Wish};
+use crate::results::silences::{InForce, Refused, SilenceRequest, Store, StoredSilence};
 use crate::series::TimestampMs;
 use crate::serve::shard::Shards;
 
@@ -21,7 +21,7 @@ pub struct Silences {
 pub struct Listed {
     /// What was asked for.
     #[serde(flatten)]
-    pub asked: Asked,
+    pub asked: StoredSilence,
     /// Why it silences nothing; `None` where it does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -54,8 +54,10 @@ impl Silences {
                 hosts: silence.hosts.to_string(),
                 until_ms: silence.when.until(now_ms),
             });
-            let listed =
-                |asked: &Asked| Listed { asked: asked.clone(), error: store.refused(&asked.id).map(str::to_owned) };
+            let listed = |asked: &StoredSilence| Listed {
+                asked: asked.clone(),
+                error: store.refused(&asked.id).map(str::to_owned),
+            };
             (store.list(now_ms).into_iter().map(listed).collect(), maintenance.collect())
         })
     }
@@ -64,7 +66,7 @@ impl Silences {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub async fn add(&self, wish: Wish, now_ms: TimestampMs) -> Result<Asked, Refused> {
+    pub async fn add(&self, wish: SilenceRequest, now_ms: TimestampMs) -> Result<StoredSilence, Refused> {
         self.change(move |store| store.add(wish, now_ms)).await
     }
 
@@ -72,7 +74,7 @@ impl Silences {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub async fn end(&self, id: String) -> Result<Option<Asked>, Refused> {
+    pub async fn end(&self, id: String) -> Result<Option<StoredSilence>, Refused> {
         self.change(move |store| store.end(&id).transpose()).await
     }
 

@@ -18,7 +18,7 @@ use crate::config::{self, Config, Limit, Scale};
 use crate::decode;
 use crate::decode::Wanted;
 use crate::detect::decision::{Decision, Decisions, FeatureRule, Override, OwnLimit};
-use crate::detect::judge::{Model, Models};
+use crate::detect::host_detector::{Model, Models};
 use crate::engine::standardise::Constants;
 use crate::engine::windows::WindowConfig;
 use crate::engine::{EngineConfig, EngineLimits, ScoredFeature};
@@ -28,7 +28,7 @@ use crate::model::manifest::Manifest;
 use crate::model::session::{Runtime, Session};
 use crate::promql::plan::{UP, UP_NAME};
 use crate::promql::{FeatureSource, Plan, host_selector};
-use crate::results::{FeatureInfo, Meta, ShadowMeta};
+use crate::results::{FeatureInfo, ResultSchema, ShadowMeta};
 
 use matching::{add_from_preset, in_file, load_bundle, match_features};
 pub use shadow::ShadowPlan;
@@ -218,7 +218,7 @@ impl Setup {
 
     /// What readers of the results are told.
     #[must_use]
-    pub fn meta(&self) -> Meta {
+    pub fn meta(&self) -> ResultSchema {
         let config = &self.config;
         let feature = |f: &crate::config::Feature| FeatureInfo {
             name: f.name.clone(),
@@ -226,7 +226,7 @@ impl Setup {
             unit: f.unit.clone(),
             help: f.help.clone(),
         };
-        Meta {
+        ResultSchema {
             features: config.features.iter().map(feature).collect(),
             selectors: self.plan.leaves.iter().map(|leaf| leaf.selector.to_string()).collect(),
             scored: self.scored.iter().map(|&i| usize::from(i)).collect(),

@@ -24,7 +24,7 @@ const PURE: &[&str] = &[
     "src/promql",
     "src/engine",
     "src/offline/evaluate",
-    "src/results/events/book.rs",
+    "src/results/events/store.rs",
     "src/detect",
     "src/config/silence/",
 ];
@@ -65,7 +65,7 @@ const BANS: &[Ban] = &[
         advice: "of decode the engine may use only batches and labels: bytes are decoded before it",
     },
     Ban {
-        within: &["src/detect/judge.rs", "src/detect/verdict.rs", "src/config/silence/"],
+        within: &["src/detect/host_detector.rs", "src/detect/verdict.rs", "src/config/silence/"],
         except: &[],
         banned: &[
             "crate::config",

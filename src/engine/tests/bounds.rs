@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::bounds::Bounds;
-use crate::engine::row::{Missing, Why};
+use crate::engine::row::{Missing, MissingReason};
 
 /// An engine whose gauge `g` and rate of `c` are within 0 and 100.
 fn bounded() -> Engine {
@@ -39,7 +39,7 @@ fn they_are_missing_with_their_reason_and_counted() {
     });
     assert_eq!(out.out_of_bounds.len(), 1, "no number is as great");
     let told: Vec<_> = out.statuses.iter().filter(|status| !status.missing.is_empty()).skip(1).collect();
-    let expected = [Missing { feature: 0, why: Why::OutOfBounds }];
+    let expected = [Missing { feature: 0, why: MissingReason::OutOfBounds }];
     assert!(told.len() == 1 && told[0].missing.as_ref() == expected, "{told:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::silence::{Silence, When};
-use crate::engine::row::Treatment;
+use crate::engine::row::AlertEligibility;
 use crate::promql::host_selector;
 
 const STALE: f64 = f64::from_bits(STALE_NAN_BITS);
@@ -111,7 +111,8 @@ fn silences_follow_the_labels() {
         let ends: &[One] = if k == 40 { &[("g", "node", "x", "", STALE)] } else { &[] };
         send_all(&mut engine, k * 15_000, &[&[("g", "node", team, "", 1.0)], ends].concat(), 1, &mut out);
     }
-    let silenced = |row: &Row| (row.treatment == Treatment::Silenced, row.host.labels.get("team") == Some("y"));
+    let silenced =
+        |row: &Row| (row.eligibility == AlertEligibility::Silenced, row.host.labels.get("team") == Some("y"));
     assert!(out.rows.iter().all(|row| silenced(row).0 == silenced(row).1));
     assert_eq!(out.rows.iter().map(|row| silenced(row).0).collect::<Vec<_>>()[8..13], [false, false, true, true, true]);
 }

@@ -151,7 +151,7 @@ fn a_range_that_is_too_short_is_told_as_that() {
     let missing =
         |feature| out.statuses.last().unwrap().missing.iter().find(|missing| missing.feature == feature).copied();
     let leaf = engine.plan().leaves_of[2][0];
-    assert_eq!(missing(2).map(|missing| missing.why), Some(row::Why::RangeTooShort(leaf)));
+    assert_eq!(missing(2).map(|missing| missing.why), Some(row::MissingReason::RangeTooShort(leaf)));
     assert_eq!(missing(1), None);
     // Once nothing arrives, that is the reason.
     let mut out = Output::default();
@@ -159,7 +159,7 @@ fn a_range_that_is_too_short_is_told_as_that() {
         send(&mut engine, &[point("g", "", k * 120_000, 1.0)], k * 120_000, &mut out);
     }
     let missing = out.statuses.last().unwrap().missing.iter().find(|missing| missing.feature == 2).unwrap();
-    assert_eq!(missing.why, row::Why::Unmatched(leaf));
+    assert_eq!(missing.why, row::MissingReason::Unmatched(leaf));
 }
 
 #[test]
@@ -170,5 +170,5 @@ fn a_host_that_is_scraped_less_often_than_configured_is_told_as_that() {
         missing.collect::<Vec<_>>()
     };
     assert_eq!(missing(15_000), []);
-    assert_eq!(missing(180_000)[0], (1, row::Why::SeldomScraped));
+    assert_eq!(missing(180_000)[0], (1, row::MissingReason::SeldomScraped));
 }

@@ -3,7 +3,7 @@
 use super::explanation::Explanation;
 use crate::detect::decision::Decision;
 use crate::detect::verdict::VerdictState;
-use crate::engine::row::{Treatment, Window};
+use crate::engine::row::{AlertEligibility, Window};
 use crate::offline::labelled::Blame;
 use crate::series::TimestampMs;
 
@@ -65,7 +65,8 @@ impl<'a> Judge<'a> {
 
     /// Judges a row that completed `window`; rows come in order. `expected` is the newest row as forecast, standardised.
     pub fn judge(&mut self, timed: Timed, window: &Window, expected: &[f32]) {
-        let Some(verdict) = self.state.judge(window, expected, (timed.t_ms, Treatment::Full), &self.rule.decision)
+        let Some(verdict) =
+            self.state.judge(window, expected, (timed.t_ms, AlertEligibility::Full), &self.rule.decision)
         else {
             return;
         };

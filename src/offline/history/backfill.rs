@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::driven::{Driven, Totals};
+use super::engine_driver::{EngineDriver, Totals};
 use super::slices::Slices;
 use super::source::reader::{Piece, Reader, Request};
 use super::source::selection::Selection;
@@ -41,7 +41,7 @@ pub struct Backfill {
     /// Length of what is read of every host.
     span_ms: i64,
     /// The running host and its engine.
-    host: Option<(Arc<str>, Driven)>,
+    host: Option<(Arc<str>, EngineDriver)>,
     /// What is left of the newest chunk, and how much history it is.
     chunk: Option<(Slices, i64)>,
     /// Whether the end was reached and everything pending is closed.
@@ -115,7 +115,7 @@ impl Backfill {
                 if self.host.as_ref().is_none_or(|(running, _)| **running != *host) {
                     self.finish_host(out);
                     self.progress.hosts_done = index;
-                    self.host = Some((host, Driven::new(self.config.clone(), &self.bounds)));
+                    self.host = Some((host, EngineDriver::new(self.config.clone(), &self.bounds)));
                 }
                 let n_samples = series.iter().map(|series| series.samples.len() as u64).sum::<u64>();
                 let n_series = series.len() as u64;

@@ -3,7 +3,7 @@
 //! Needs no clock: the time is the samples' own. Only [`source`] knows the network.
 
 pub mod backfill;
-mod driven;
+mod engine_driver;
 pub mod recorder;
 pub mod recording;
 pub mod replay;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use self::backfill::{Backfill, Progress};
-pub use self::driven::Totals;
+pub use self::engine_driver::Totals;
 use self::recording::Recording;
 use self::replay::Replay;
 use self::source::reader::Request;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-use super::driven::{Driven, Totals, newest_ms};
+use super::engine_driver::{EngineDriver, Totals, newest_ms};
 use super::recording::{Body, Recording};
 use crate::config::Ingest;
 use crate::decode::{DecodeStats, Decoder, TimeBounds, Wanted};
@@ -20,7 +20,7 @@ pub struct Replay {
     decoder: Decoder,
     /// With one shard.
     wanted: Wanted,
-    driven: Driven,
+    driven: EngineDriver,
     bounds: Ingest,
     /// Bodies in all.
     n_bodies: usize,
@@ -46,7 +46,7 @@ impl Replay {
             recording,
             decoder: Decoder::new(),
             wanted,
-            driven: Driven::new(config, &bounds),
+            driven: EngineDriver::new(config, &bounds),
             bounds,
             is_finished: false,
             cancelled,

@@ -9,7 +9,7 @@ use super::sample::{Batch, Shape};
 use super::split::{Stretch, n_windows};
 use crate::detect::decision::Decision;
 use crate::detect::verdict::VerdictState;
-use crate::engine::row::{Treatment, Window};
+use crate::engine::row::{AlertEligibility, Window};
 use crate::model::manifest::{ErrorStatistics, Kind, Quantile};
 
 /// Windows in all: at a few thousand a second this stays under the time that training takes.
@@ -55,7 +55,7 @@ pub fn error_statistics(
                 let row = start + shape.window - 1;
                 let window = window(data.row(host, row).collect());
                 let t_ms = data.hosts[host].time_ms(row, data.scale.step_ms);
-                if let Some(verdict) = state.judge(&window, expected, (t_ms, Treatment::Full), decision) {
+                if let Some(verdict) = state.judge(&window, expected, (t_ms, AlertEligibility::Full), decision) {
                     tally.add(&window.target, expected, untrained);
                     tally.smoothed.push(verdict.mse);
                 }
@@ -211,7 +211,7 @@ mod tests {
                     let t_ms = (60 + row as i64) * STEP_MS;
                     let before: Vec<f32> = rows[1].iter().map(|z| z.clamp(-5.0, 5.0)).collect();
                     let window = window(rows[0].clone().into());
-                    shown.push(state.judge(&window, &before, (t_ms, Treatment::Full), &decision).unwrap().mse);
+                    shown.push(state.judge(&window, &before, (t_ms, AlertEligibility::Full), &decision).unwrap().mse);
                 }
             }
             shown.sort_unstable_by(f64::total_cmp);

@@ -10,7 +10,7 @@ use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
 use super::dataset::Dataset;
 use super::lstm::{Form, Network};
 use super::random::Random;
-use super::sample::{Batch, Sampler, Shape, Variation, even_places};
+use super::sample::{Augmentation, Batch, Sampler, Shape, even_places};
 use super::split::{HeldBack, Split};
 use crate::model::manifest::{Kind, Losses};
 
@@ -35,7 +35,7 @@ pub struct Options {
     /// Windows and batches.
     pub shape: Shape,
     /// How training windows differ from the rows.
-    pub variation: Variation,
+    pub variation: Augmentation,
     /// Batches.
     pub steps: usize,
     /// At the start; falls to 0 with a cosine.
@@ -50,7 +50,7 @@ impl Options {
         seed: 1,
         form: Form { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
         shape: Shape { window: 60, batch: 64, kind: Kind::Forecast },
-        variation: Variation { scale: 0.3, shift: 0.3, thins_out: true },
+        variation: Augmentation { scale: 0.3, shift: 0.3, thins_out: true },
         steps: 1500,
         learning_rate: 2e-3,
         held_back: HeldBack { hosts: 0.1, time: 0.1 },
@@ -108,7 +108,7 @@ pub enum Ended {
     /// The held-back error has not fallen for long.
     NoBetter,
     /// The caller wanted it to.
-    Asked,
+    StoredSilence,
 }
 
 /// Trains. `watch` is called after each batch and may end it: then the best weights so far are given.
@@ -153,7 +153,7 @@ pub fn fit(
             ended = (best.n_worse >= PATIENCE).then_some(Ended::NoBetter);
         }
         if watch(Progress { step, steps: options.steps, loss: train, best: best.error }).is_break() {
-            ended = Some(Ended::Asked);
+            ended = Some(Ended::StoredSilence);
             if !is_due {
                 judge_now(&mut best)?;
             }
@@ -273,7 +273,7 @@ mod tests {
             seed,
             form: Form { kind, layers, hidden: 8, predicts_change: true },
             shape: Shape { window: 20, batch: 16, kind },
-            variation: Variation { scale: 0.1, shift: 0.1, thins_out: true },
+            variation: Augmentation { scale: 0.1, shift: 0.1, thins_out: true },
             steps,
             learning_rate: 1e-2,
             held_back: HeldBack { hosts: 0.25, time: 0.2 },
@@ -322,7 +322,7 @@ mod tests {
             if n == 25 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let fitted = fit(&waves(), &options(1, 300, Kind::Forecast, 1), watch).unwrap();
-        assert_eq!((n, fitted.steps, fitted.ended), (25, 25, Some(Ended::Asked)));
+        assert_eq!((n, fitted.steps, fitted.ended), (25, 25, Some(Ended::StoredSilence)));
         let steps: Vec<usize> = fitted.judgements.iter().map(|judgement| judgement.step).collect();
         assert_eq!(steps, [10, 20, 25], "every tenth batch, and where it ended");
         assert!(fitted.best_step <= 25 && fitted.held_back.unwrap().network < fitted.held_back.unwrap().mean);

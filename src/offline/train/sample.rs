@@ -28,7 +28,7 @@ const STEPS_UNJUDGED: usize = 5;
 
 /// How training windows differ from the rows that they were drawn from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Variation {
+pub struct Augmentation {
     /// Deviation of the logarithm of a feature's scale; 0 for none.
     pub scale: f32,
     /// Deviation of a feature's shift; 0 for none.
@@ -87,7 +87,7 @@ pub struct Sampler<'a> {
     /// Indices of features that come from one source and go missing together.
     families: Vec<Vec<usize>>,
     shape: Shape,
-    variation: Variation,
+    variation: Augmentation,
     random: Random,
 }
 
@@ -98,7 +98,7 @@ impl<'a> Sampler<'a> {
         data: &'a Dataset,
         stretches: &'a [Stretch],
         shape: Shape,
-        variation: Variation,
+        variation: Augmentation,
         random: Random,
     ) -> Self {
         let by_host = stretches.chunk_by(|a, b| a.host == b.host);
@@ -255,7 +255,7 @@ mod tests {
     use super::*;
 
     const NAMES: [&str; 5] = ["load1", "load5", "net_rx", "net_tx", "cpu_busy"];
-    const VARIED: Variation = Variation { scale: 0.3, shift: 0.3, thins_out: true };
+    const VARIED: Augmentation = Augmentation { scale: 0.3, shift: 0.3, thins_out: true };
 
     fn data() -> Dataset {
         let mut data = dataset(2, 400, &NAMES, |host, row, n| (((row + host) * (n + 3)) % 17) as f64);

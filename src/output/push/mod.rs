@@ -27,7 +27,7 @@ use self::remote_write::Sender;
 use self::row::QueuedRow;
 use self::series::Layout;
 use crate::config::push::Push;
-use crate::results::Meta;
+use crate::results::ResultSchema;
 
 /// A running push.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Pusher {
     ///
     /// # Errors
     /// The queue has no room for a row, a header cannot be sent, or there is no client.
-    pub fn start(push: &Push, meta: &Meta, metrics: Metrics, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(push: &Push, meta: &ResultSchema, metrics: Metrics, seed: u64) -> anyhow::Result<Self> {
         let layout = Arc::new(Layout::new(push, meta));
         let row_samples = layout.n_series();
         if row_samples > push.queue_samples {

@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::metrics::Metrics;
 use super::row::QueuedRow;
 use super::series::{self, Layout};
-use crate::detect::verdict::Alone;
+use crate::detect::verdict::FeatureScore;
 use crate::results::ScoredRow;
 
 /// A scoring thread's end of the queue.
@@ -43,7 +43,7 @@ impl Outbox {
     }
 
     /// Takes what is pushed of a row; see [`Layout::values`]. It goes with the next [`Outbox::send`].
-    pub fn add(&mut self, row: &ScoredRow, alone: &[Alone], flag: Option<bool>) {
+    pub fn add(&mut self, row: &ScoredRow, alone: &[FeatureScore], flag: Option<bool>) {
         let Some(values) = self.layout.values(row, alone, flag) else { return };
         let n_samples = series::count(&values);
         let n_permits = u32::try_from(n_samples).unwrap_or(u32::MAX);

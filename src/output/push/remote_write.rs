@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use super::row::QueuedRow;
 use super::series::{Block, Layout};
 use crate::base::clock;
-use crate::base::outbound::{self, Fate};
+use crate::base::outbound::{self, DeliveryOutcome};
 use crate::config::push::{Credentials, Push};
 
 /// The sending task's state.
@@ -135,7 +135,7 @@ impl Sender {
             // Nobody who could tell us is as good as being told.
             let is_last = *self.closing.borrow() || self.closing.has_changed().is_err();
             match self.attempt(body.clone()).await {
-                Fate::Taken => {
+                DeliveryOutcome::Taken => {
                     if std::mem::take(&mut self.is_refused) || self.backoff.n_failures() > 0 {
                         tracing::info!(url = %self.url_shown(), "the push goes on");
                     }
@@ -144,7 +144,7 @@ impl Sender {
                     self.metrics.last_success.set(clock::now_ms() as f64 / 1_000.0);
                     return true;
                 }
-                Fate::Refused { code, said } => {
+                DeliveryOutcome::Refused { code, said } => {
                     self.metrics.failed.with_label_values(&[&code]).inc();
                     self.metrics.dropped("refused", n_samples);
                     if !std::mem::replace(&mut self.is_refused, true) {
@@ -153,7 +153,7 @@ impl Sender {
                     self.backoff.succeeded();
                     return true;
                 }
-                Fate::Failed { code, said, retry_after } => {
+                DeliveryOutcome::Failed { code, said, retry_after } => {
                     self.metrics.failed.with_label_values(&[&code]).inc();
                     if self.backoff.n_failures() == 0 {
                         tracing::warn!(url = %self.url_shown(), code, said, "cannot push, trying again");
@@ -172,7 +172,7 @@ impl Sender {
         }
     }
 
-    async fn attempt(&self, body: Bytes) -> Fate {
+    async fn attempt(&self, body: Bytes) -> DeliveryOutcome {
         let request = self.client.post(self.url.clone()).body(body);
         let request = Credentials::sign(self.credentials.as_ref(), request);
         let started = clock::monotonic();

@@ -11,8 +11,8 @@ use prost::Message as _;
 use super::row::QueuedRow;
 use crate::base::proto::prometheus::{Label, Sample, TimeSeries};
 use crate::config::push::{Push, PushSeries};
-use crate::detect::verdict::Alone;
-use crate::results::{Meta, ScoredRow};
+use crate::detect::verdict::FeatureScore;
+use crate::results::{ResultSchema, ScoredRow};
 use crate::series::METRIC_NAME;
 
 /// Value of the label `for` of a host's own score. No feature can be called so.
@@ -56,7 +56,7 @@ struct Head {
 impl Layout {
     /// The series that `push` asks for.
     #[must_use]
-    pub fn new(push: &Push, meta: &Meta) -> Self {
+    pub fn new(push: &Push, meta: &ResultSchema) -> Self {
         let named = |name: &str, of: &str| Head { name: format!("{}{name}", push.prefix), of: Some(of.to_owned()) };
         let mut heads = vec![named(FEATURE_NAMES[0], WHOLE_HOST)];
         if push.host_metrics {
@@ -98,7 +98,7 @@ impl Layout {
     /// Rules alert on scores and the flag, so these are absent where the host can't be judged; the rest is there for every row
     /// that was scored.
     #[must_use]
-    pub fn values(&self, row: &ScoredRow, alone: &[Alone], flag: Option<bool>) -> Option<Box<[f64]>> {
+    pub fn values(&self, row: &ScoredRow, alone: &[FeatureScore], flag: Option<bool>) -> Option<Box<[f64]>> {
         let verdict = row.verdict.as_ref()?;
         let judged = |value: f64| if flag.is_some() { value } else { f64::NAN };
         let mut values = Vec::with_capacity(self.heads.len());
@@ -110,8 +110,8 @@ impl Layout {
         for (i, column) in self.columns.iter().enumerate() {
             let of = |values: &[f64], i: usize| values.get(i).copied().unwrap_or(f64::NAN);
             let (y, yhat) = (of(&row.values, *column), of(&verdict.expected, i));
-            let unknown = Alone { score: f64::NAN, reach: [f64::NAN; 2] };
-            let Alone { score, reach: [below, above] } = alone.get(i).copied().unwrap_or(unknown);
+            let unknown = FeatureScore { score: f64::NAN, reach: [f64::NAN; 2] };
+            let FeatureScore { score, reach: [below, above] } = alone.get(i).copied().unwrap_or(unknown);
             values.extend([judged(score), y, yhat, yhat - below, yhat + above]);
         }
         Some(values.into())

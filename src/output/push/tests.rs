@@ -12,9 +12,9 @@ use super::row::QueuedRow;
 use super::series::{Block, Layout};
 use crate::base::proto::prometheus::WriteRequest;
 use crate::config::push::{Push, PushSeries};
-use crate::detect::verdict::Alone;
+use crate::detect::verdict::FeatureScore;
 use crate::engine::row::HostId;
-use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
+use crate::results::{FeatureInfo, ResultSchema, ScoredRow, Verdict};
 use crate::series::Labels;
 
 const T_MS: i64 = 1_700_000_000_000;
@@ -25,10 +25,10 @@ fn push(more: &str) -> Push {
 }
 
 /// Four configured features, two of them scored, in another order.
-fn meta() -> Meta {
+fn meta() -> ResultSchema {
     let feature =
         |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
-    Meta {
+    ResultSchema {
         features: ["cpu", "mem", "disk", "net"].map(feature).into(),
         selectors: Vec::new(),
         scored: vec![2, 0],
@@ -66,7 +66,8 @@ fn row(t_ms: i64) -> ScoredRow {
     ScoredRow { host, t_ms, values: [0.75, 4e9, f64::NAN, 7.0].into(), verdict: Some(verdict), shadow: None }
 }
 
-const ALONE: [Alone; 2] = [Alone { score: f64::NAN, reach: [5.0; 2] }, Alone { score: 6.25, reach: [0.125, 0.25] }];
+const ALONE: [FeatureScore; 2] =
+    [FeatureScore { score: f64::NAN, reach: [5.0; 2] }, FeatureScore { score: 6.25, reach: [0.125, 0.25] }];
 
 /// A queue of `n` samples, its end for scoring and its end for sending.
 fn queue(layout: &Arc<Layout>, n: usize) -> (Outbox, mpsc::Receiver<Vec<QueuedRow>>, Registry) {
@@ -211,7 +212,7 @@ async fn a_queue_that_has_no_room_for_a_row_is_refused() {
         unit: String::new(),
         help: String::new(),
     });
-    let meta = Meta { features: features.collect(), scored: (0..1_000).collect(), ..meta() };
+    let meta = ResultSchema { features: features.collect(), scored: (0..1_000).collect(), ..meta() };
     let start = |more: &str| {
         super::Pusher::start(&push(more), &meta, super::metrics::Metrics::new(&Registry::new()).unwrap(), 1).map(|_| ())
     };

@@ -4,7 +4,7 @@
 //! [`alert`] what it looks like. Nothing of this exists unless `webhook` is configured.
 
 pub mod alert;
-pub mod ledger;
+pub mod alert_state;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use reqwest::redirect::Policy;
 use tokio::task::JoinHandle;
 
 use self::alert::{Alert, Form};
-use self::ledger::{Due, Ledger};
+use self::alert_state::{AlertState, Due};
 use crate::base::clock;
-use crate::base::outbound::{self, Fate};
+use crate::base::outbound::{self, DeliveryOutcome};
 use crate::config::push::Credentials;
 use crate::config::webhook::Webhook;
 use crate::output::push::backoff::Backoff;
@@ -39,7 +39,7 @@ impl Notifier {
         let timeout = Duration::from_millis(webhook.timeout_ms);
         // A redirect would turn the POST into a GET, and lose the credentials.
         let client = outbound::client().timeout(timeout).redirect(Policy::none());
-        let ledger = Ledger::new(webhook.resend_ms);
+        let ledger = AlertState::new(webhook.resend_ms);
         let form = Form {
             labels: webhook.labels.clone(),
             external_url: webhook.external_url.clone(),
@@ -73,7 +73,7 @@ struct Sender {
     webhook: Webhook,
     events: Arc<Events>,
     form: Form,
-    ledger: Ledger,
+    ledger: AlertState,
     backoff: Backoff,
     /// After a failure, when it is tried again.
     paused_until_ms: TimestampMs,
@@ -105,19 +105,19 @@ impl Sender {
         for batch in due.chunks(self.webhook.batch_alerts.max(1)) {
             let now_ms = clock::now_ms();
             match self.send(batch, now_ms).await {
-                Fate::Taken => {
+                DeliveryOutcome::Taken => {
                     if self.backoff.n_failures() > 0 {
                         tracing::info!(url = %outbound::shown(&self.webhook.url), "alerts are sent again");
                     }
                     self.metrics.taken(batch);
                     self.metrics.last_success.set(clock::now_ms() as f64 / 1_000.0);
                 }
-                Fate::Refused { code, said } => {
+                DeliveryOutcome::Refused { code, said } => {
                     self.metrics.failed.with_label_values(&[&code]).inc();
                     self.metrics.dropped.with_label_values(&["refused"]).inc_by(batch.len() as u64);
                     tracing::warn!(url = %outbound::shown(&self.webhook.url), code, said, "alerts are refused");
                 }
-                Fate::Failed { code, said, retry_after } => {
+                DeliveryOutcome::Failed { code, said, retry_after } => {
                     self.metrics.failed.with_label_values(&[&code]).inc();
                     if self.backoff.n_failures() == 0 {
                         tracing::warn!(url = %outbound::shown(&self.webhook.url), code, said, "cannot send alerts, trying again");
@@ -133,11 +133,11 @@ impl Sender {
         }
     }
 
-    async fn send(&self, batch: &[Due], now_ms: TimestampMs) -> Fate {
+    async fn send(&self, batch: &[Due], now_ms: TimestampMs) -> DeliveryOutcome {
         let alerts: Vec<Alert> = batch.iter().map(|due| self.alert(due, now_ms)).collect();
         let body = match serde_json::to_vec(&alerts) {
             Ok(body) => body,
-            Err(error) => return Fate::Refused { code: "encoding".to_owned(), said: error.to_string() },
+            Err(error) => return DeliveryOutcome::Refused { code: "encoding".to_owned(), said: error.to_string() },
         };
         let request = self.client.post(self.webhook.url.clone()).header("content-type", "application/json").body(body);
         let request = Credentials::sign(self.webhook.credentials.as_ref(), request);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::row::HostId;
-use crate::results::{Meta, ScoredRow, Verdict};
+use crate::results::{ResultSchema, ScoredRow, Verdict};
 use crate::series::TimestampMs;
 
 /// Features that an event names.
@@ -103,7 +103,7 @@ pub fn id_of(host: &HostId, start_ms: TimestampMs) -> String {
 
 /// The features with the largest share, largest first.
 #[must_use]
-pub fn top_features(row: &ScoredRow, verdict: &Verdict, meta: &Meta) -> Vec<TopFeature> {
+pub fn top_features(row: &ScoredRow, verdict: &Verdict, meta: &ResultSchema) -> Vec<TopFeature> {
     let number = |value: Option<&f64>| value.copied().filter(|v| v.is_finite());
     let of_feature = |(i, column): (usize, &usize)| {
         let info = meta.features.get(*column)?;

@@ -3,9 +3,9 @@
 //! Owns the one lock on the book. Scoring threads hold it for a look-up per row, readers for as long as it takes to copy pointers; the
 //! disk is never touched under it. Which flags make an event is `book`'s, which of them count is `results::state`'s.
 
-pub mod book;
 pub mod event;
 pub mod log;
+pub mod store;
 mod writer;
 
 use std::path::Path;
@@ -17,14 +17,14 @@ use crossbeam_channel::Sender;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::Notify;
 
-use crate::engine::row::{HostId, Treatment};
+use crate::engine::row::{AlertEligibility, HostId};
 use crate::results::state::{Reason, counted_flag};
-use crate::results::{Meta, Results, ScoredRow, State};
+use crate::results::{ResultSchema, Results, ScoredRow, State};
 use crate::series::TimestampMs;
 
-use book::{Book, Filter, Flagged};
 pub use event::{Ending, Event, TopFeature};
 use log::Log;
+use store::{EventStore, Filter, Flagged};
 use writer::Writer;
 
 /// What bounds events.
@@ -41,7 +41,7 @@ pub struct Bounds {
 /// The events of all hosts.
 #[derive(Debug)]
 pub struct Events {
-    book: Arc<Mutex<Book>>,
+    book: Arc<Mutex<EventStore>>,
     /// Wakes the writer; holds one message, since what there is to write stands in the book. `None` without storage.
     writer: Option<Sender<()>>,
     /// Told when an event begins, begins again or ends.
@@ -55,7 +55,7 @@ impl Events {
     /// # Errors
     /// The registry has one of the metrics already.
     pub fn new(bounds: &Bounds, registry: &Registry) -> prometheus::Result<Self> {
-        let book = Arc::new(Mutex::new(Book::new(bounds.merge_ms, bounds.events)));
+        let book = Arc::new(Mutex::new(EventStore::new(bounds.merge_ms, bounds.events)));
         Ok(Self { book, writer: None, turned: Notify::new(), metrics: Metrics::new(registry)? })
     }
 
@@ -93,12 +93,14 @@ impl Events {
     }
 
     /// A row was scored; its host had `history_ms` behind it. Rows of one host come in order.
-    pub fn observe(&self, row: &ScoredRow, (history_ms, treatment): (i64, Treatment), meta: &Meta) {
-        match treatment {
-            Treatment::Full => {}
-            Treatment::Silenced => return self.change(|book| book.end_of_host(&row.host.name, Ending::Silenced)),
+    pub fn observe(&self, row: &ScoredRow, (history_ms, eligibility): (i64, AlertEligibility), meta: &ResultSchema) {
+        match eligibility {
+            AlertEligibility::Full => {}
+            AlertEligibility::Silenced => {
+                return self.change(|book| book.end_of_host(&row.host.name, Ending::Silenced));
+            }
             // It says nothing of now.
-            Treatment::Backlog => return,
+            AlertEligibility::Backlog => return,
         }
         let Some(verdict) = &row.verdict else { return };
         match counted_flag(verdict.flag, history_ms, meta) {
@@ -167,11 +169,11 @@ impl Events {
         self.turned.notified().await;
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, EventStore> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, act: impl FnOnce(&mut Book)) {
+    fn change(&self, act: impl FnOnce(&mut EventStore)) {
         let mut book = self.lock();
         let ((n_begun, n_dropped), n_turns) = (book.counts(), book.n_turns());
         act(&mut book);

@@ -8,14 +8,14 @@ use crate::series::Labels;
 const MINUTE_MS: i64 = 60_000;
 const BOUNDS: Bounds = Bounds { merge_ms: 15 * MINUTE_MS, events: 10, log_bytes: 1 << 20 };
 
-fn meta() -> Meta {
+fn meta() -> ResultSchema {
     let feature = |name: &str| FeatureInfo {
         name: name.into(),
         expr: String::new(),
         unit: format!("{name}s"),
         help: String::new(),
     };
-    Meta {
+    ResultSchema {
         features: ["cpu", "mem", "disk"].map(feature).into(),
         selectors: Vec::new(),
         scored: vec![2, 0],
@@ -76,10 +76,10 @@ fn only_flags_that_count_are_events() {
     let registry = Registry::new();
     let events = Events::new(&BOUNDS, &registry).unwrap();
     let meta = meta();
-    events.observe(&row(8, Some(8)), (8 * MINUTE_MS, Treatment::Full), &meta);
-    events.observe(&row(9, Some(8)), (9 * MINUTE_MS, Treatment::Full), &meta);
+    events.observe(&row(8, Some(8)), (8 * MINUTE_MS, AlertEligibility::Full), &meta);
+    events.observe(&row(9, Some(8)), (9 * MINUTE_MS, AlertEligibility::Full), &meta);
     assert_eq!(states(&events), "", "too little history");
-    events.observe(&row(10, Some(8)), (10 * MINUTE_MS, Treatment::Full), &meta);
+    events.observe(&row(10, Some(8)), (10 * MINUTE_MS, AlertEligibility::Full), &meta);
     let event = &events.open()[0];
     assert_eq!((event.start_ms, event.host.as_str(), event.model.as_str()), (10 * MINUTE_MS, "a", "m"));
     let top = |feature: &str, share, actual, expected| TopFeature {
@@ -92,9 +92,9 @@ fn only_flags_that_count_are_events() {
     assert_eq!(event.features, [top("cpu", 0.75, 9.0, None), top("disk", 0.25, 7.0, Some(0.5))]);
     assert_eq!((value(&registry, "outlierd_events_total"), value(&registry, "outlierd_events_open")), (1.0, 1.0));
     let no_verdict = ScoredRow { verdict: None, ..row(11, None) };
-    events.observe(&no_verdict, (11 * MINUTE_MS, Treatment::Full), &meta);
+    events.observe(&no_verdict, (11 * MINUTE_MS, AlertEligibility::Full), &meta);
     assert_eq!(states(&events), "open", "a row that says nothing changes nothing");
-    events.observe(&row(12, None), (12 * MINUTE_MS, Treatment::Full), &meta);
+    events.observe(&row(12, None), (12 * MINUTE_MS, AlertEligibility::Full), &meta);
     assert_eq!((states(&events).as_str(), value(&registry, "outlierd_events_open")), ("Cleared", 0.0));
 }
 
@@ -119,7 +119,7 @@ fn states_that_end_events() {
             silenced: None,
         };
         let flagged = row(20, Some(20));
-        events.observe(&flagged, (20 * MINUTE_MS, Treatment::Full), results.table().meta());
+        events.observe(&flagged, (20 * MINUTE_MS, AlertEligibility::Full), results.table().meta());
         results.record_status(&status, 0);
         results.record_row(flagged, 2);
         events.sweep(&results, 0);
@@ -138,7 +138,7 @@ fn states_that_end_events() {
     check(|status| status.last_sample_ms = 200 * MINUTE_MS, 0, "open");
 
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, Treatment::Full), &meta());
+    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
     events.forget(&host());
     assert_eq!(states(&events), "Forgotten");
 }
@@ -147,11 +147,11 @@ fn states_that_end_events() {
 fn rows_that_may_not_flag() {
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
     let history_ms = 20 * MINUTE_MS;
-    events.observe(&row(20, Some(20)), (history_ms, Treatment::Full), &meta());
+    events.observe(&row(20, Some(20)), (history_ms, AlertEligibility::Full), &meta());
     // Late rows never have the flag; the event goes on until rows say what is now.
-    events.observe(&row(21, None), (history_ms, Treatment::Backlog), &meta());
+    events.observe(&row(21, None), (history_ms, AlertEligibility::Backlog), &meta());
     assert_eq!(states(&events), "open");
-    events.observe(&row(22, None), (history_ms, Treatment::Silenced), &meta());
+    events.observe(&row(22, None), (history_ms, AlertEligibility::Silenced), &meta());
     assert_eq!(states(&events), "Silenced");
 }
 
@@ -161,9 +161,9 @@ fn a_restart_finds_the_events() {
     let dir = folder.path().join("new/one");
     let registry = Registry::new();
     let (events, thread) = Events::stored(&BOUNDS, &registry, &dir, 0).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, Treatment::Full), &meta());
-    events.observe(&row(21, None), (21 * MINUTE_MS, Treatment::Full), &meta());
-    events.observe(&row(60, Some(60)), (60 * MINUTE_MS, Treatment::Full), &meta());
+    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
+    events.observe(&row(21, None), (21 * MINUTE_MS, AlertEligibility::Full), &meta());
+    events.observe(&row(60, Some(60)), (60 * MINUTE_MS, AlertEligibility::Full), &meta());
     let before = events.find(&Filter::default(), 10, 0);
     drop(events);
     thread.join().unwrap();
@@ -190,13 +190,13 @@ fn storage_that_fails_costs_nothing_else() {
     std::fs::create_dir_all(folder.path().join("events.jsonl.new")).unwrap();
     let registry = Registry::new();
     let (events, thread) = Events::stored(&BOUNDS, &registry, folder.path(), 0).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, Treatment::Full), &meta());
+    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
     assert_eq!(states(&events), "open");
     drop(events);
     thread.join().unwrap();
     assert_eq!(value(&registry, "outlierd_events_write_failures_total"), 2.0, "at the start and at the end");
     // What was in the way is gone: everything that is in the book is written.
-    let mut book = Book::new(0, 10);
+    let mut book = EventStore::new(0, 10);
     book.restore(vec![Event::clone(&stored_event())], 0);
     let log = Log::new(folder.path(), BOUNDS.log_bytes);
     let mut writer = Writer::new(log, Arc::new(Mutex::new(book)), Metrics::new(&Registry::new()).unwrap());
@@ -213,6 +213,6 @@ fn storage_that_fails_costs_nothing_else() {
 
 fn stored_event() -> Arc<Event> {
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, Treatment::Full), &meta());
+    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
     events.open().remove(0)
 }

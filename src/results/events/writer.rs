@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Metrics;
-use super::book::Book;
 use super::log::Log;
+use super::store::EventStore;
 use crate::base::clock;
 
 /// How long after a failure it is tried again.
@@ -17,14 +17,14 @@ const RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Writer {
     log: Log,
-    book: Arc<Mutex<Book>>,
+    book: Arc<Mutex<EventStore>>,
     metrics: Metrics,
     /// When writing last failed; `None` where it went well since.
     failed: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, book: Arc<Mutex<Book>>, metrics: Metrics) -> Self {
+    pub(super) fn new(log: Log, book: Arc<Mutex<EventStore>>, metrics: Metrics) -> Self {
         Self { log, book, metrics, failed: None }
     }
 
@@ -70,7 +70,7 @@ impl Writer {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    fn lock(&self) -> MutexGuard<'_, EventStore> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,7 +27,7 @@ fn two_hosts() -> Arc<Results> {
 
 /// `hosts` anomalous hosts with ten series each.
 fn many(hosts: usize) -> Arc<Results> {
-    let results = Arc::new(Results::new(Arc::new(Meta { scored: vec![0], ..meta() })));
+    let results = Arc::new(Results::new(Arc::new(ResultSchema { scored: vec![0], ..meta() })));
     for host in 0..hosts {
         let name = format!("host-{host:06}");
         results.record_status(&status(&name), NOW_MS);

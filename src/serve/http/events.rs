@@ -7,7 +7,7 @@ use warp::reply::Response;
 
 use crate::config::duration_ms;
 use crate::results::events::Event;
-use crate::results::events::book::Filter;
+use crate::results::events::store::Filter;
 use crate::series::TimestampMs;
 
 use super::hosts::number;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use warp::http::Method;
 use warp::reply::Response;
 
-use crate::results::feedback::{HostFeedback, Opinion, Refused};
+use crate::results::feedback::{HostFeedback, Rating, Refused};
 
 use super::{Read, reply};
 
@@ -12,7 +12,7 @@ use super::{Read, reply};
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
-    verdict: Opinion,
+    verdict: Rating,
 }
 
 /// What a request may look like, for errors.

@@ -7,10 +7,10 @@ use serde::Serialize;
 use warp::reply::Response;
 
 use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
-use crate::engine::row::{self, Why};
+use crate::engine::row::{self, MissingReason};
 use crate::promql::eval::EvalError;
 use crate::results::state::counted_flag;
-use crate::results::{HostView, Meta, PastRow, ScoredRow, Verdict};
+use crate::results::{HostView, PastRow, ResultSchema, ScoredRow, Verdict};
 
 use super::events::EventLine;
 use super::hosts::Line;
@@ -120,7 +120,7 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
 }
 
 /// Whether the shadow's verdicts are asked for.
-fn asks_for_shadow(query: &Query, meta: &Meta) -> Result<bool, String> {
+fn asks_for_shadow(query: &Query, meta: &ResultSchema) -> Result<bool, String> {
     let mut is_shadow = false;
     for (name, value) in query {
         let shadow = meta.shadow.as_ref().map(|shadow| shadow.alias.as_str());
@@ -137,7 +137,7 @@ fn asks_for_shadow(query: &Query, meta: &Meta) -> Result<bool, String> {
     Ok(is_shadow)
 }
 
-fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &Meta, is_shadow: bool) -> Vec<Row> {
+fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &ResultSchema, is_shadow: bool) -> Vec<Row> {
     let shadow = meta.shadow.as_ref().filter(|_| is_shadow);
     let scored = shadow.map_or(&meta.scored, |shadow| &shadow.scored);
     let newest_ms = rows.last().map_or(0, |row| row.t_ms);
@@ -158,7 +158,7 @@ fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &Meta, is_shadow: bool)
 }
 
 /// From the bundle's order to the configured one.
-fn by_column(expected: &[f32], scored: &[usize], meta: &Meta) -> Vec<Option<f32>> {
+fn by_column(expected: &[f32], scored: &[usize], meta: &ResultSchema) -> Vec<Option<f32>> {
     let mut columns = vec![None; meta.features.len()];
     for (value, column) in expected.iter().zip(scored) {
         if let Some(place) = columns.get_mut(*column) {
@@ -173,7 +173,7 @@ fn present(value: f32) -> Option<f32> {
 }
 
 /// The largest share first.
-fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a Meta) -> Vec<Contribution<'a>> {
+fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a ResultSchema) -> Vec<Contribution<'a>> {
     let number = |value: Option<&f64>| value.copied().filter(|v| !v.is_nan());
     let of_feature = |(i, column): (usize, &usize)| {
         let contribution = Contribution {
@@ -201,18 +201,18 @@ fn advice(view: &HostView) -> Vec<String> {
 /// Longer selectors, such as the preset's of network devices, are not given as a reason: nobody reads them.
 const SELECTOR_BYTES_MAX: usize = 160;
 
-fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec<Missing<'a>> {
-    let reason = |why: Why| -> Option<Cow<'a, str>> {
+fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a ResultSchema) -> Vec<Missing<'a>> {
+    let reason = |why: MissingReason| -> Option<Cow<'a, str>> {
         Some(match why {
-            Why::Error(EvalError::TwoSenders) if view.status.twin_labels.is_some() => {
+            MissingReason::Error(EvalError::TwoSenders) if view.status.twin_labels.is_some() => {
                 twins_advice(view.status.twin_labels.as_deref().unwrap_or_default()).into()
             }
-            Why::Error(error) => error.advice().into(),
-            Why::RangeTooShort(leaf) => {
+            MissingReason::Error(error) => error.advice().into(),
+            MissingReason::RangeTooShort(leaf) => {
                 let selector = meta.selectors.get(usize::from(leaf))?;
                 range_advice(selector, view.status.interval_ms.unwrap_or(view.status.step_ms)).into()
             }
-            Why::Unmatched(leaf) => {
+            MissingReason::Unmatched(leaf) => {
                 let selector = meta.selectors.get(usize::from(leaf))?;
                 match selector.split_once('{') {
                     Some((metric, _)) if !metric.is_empty() && selector.len() > SELECTOR_BYTES_MAX => {
@@ -221,13 +221,13 @@ fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a Meta) -> Vec
                     _ => format!("no series arrives that {selector} selects").into(),
                 }
             }
-            Why::SeldomScraped => SELDOM_ADVICE.into(),
-            Why::OutOfBounds => {
+            MissingReason::SeldomScraped => SELDOM_ADVICE.into(),
+            MissingReason::OutOfBounds => {
                 "out of bounds: the expression gives a value that the feature cannot take (`features[].bounds`), or did so within its \
                  range"
                     .into()
             }
-            Why::NoValue => {
+            MissingReason::NoValue => {
                 "its series are there, but the expression gives nothing of them in the newest row: a rate waits for a second sample, \
                  and nothing comes of a division by zero or a comparison that doesn't hold"
                     .into()

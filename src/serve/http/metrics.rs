@@ -9,7 +9,7 @@ use warp::reply::Response;
 
 use crate::results::metrics_text::{Omitted, Page};
 
-use super::pieces::{Gzip, Pieces};
+use super::chunked_body::{ChunkedBody, Gzip};
 use super::{Read, negotiation, own_metrics, reply};
 
 pub(super) fn page(read: &Read, headers: &HeaderMap) -> Response {
@@ -25,11 +25,12 @@ pub(super) fn page(read: &Read, headers: &HeaderMap) -> Response {
     };
     let pieces = std::iter::once(Bytes::from(own)).chain(hosts);
     let mut response = if negotiation::takes_gzip(headers) {
-        let mut response = warp::reply::stream(Pieces::Idle(Gzip::new(pieces), read.turns.clone())).into_response();
+        let mut response =
+            warp::reply::stream(ChunkedBody::Idle(Gzip::new(pieces), read.turns.clone())).into_response();
         reply::set(&mut response, CONTENT_ENCODING, "gzip");
         response
     } else {
-        warp::reply::stream(Pieces::Idle(pieces, read.turns.clone())).into_response()
+        warp::reply::stream(ChunkedBody::Idle(pieces, read.turns.clone())).into_response()
     };
     reply::set(&mut response, CONTENT_TYPE, format.content_type());
     reply::set(&mut response, VARY, "accept, accept-encoding");

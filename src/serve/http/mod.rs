@@ -4,6 +4,7 @@
 //! state is in [`Deps`], shared by every request.
 
 mod body;
+mod chunked_body;
 mod events;
 mod feedback;
 mod host;
@@ -13,13 +14,12 @@ mod metrics;
 mod negotiation;
 mod own_metrics;
 mod pages;
-mod pieces;
+mod read_limiter;
 mod reload;
 mod reply;
 mod serve;
 mod silences;
 mod status;
-mod turns;
 mod write;
 
 #[cfg(test)]
@@ -46,7 +46,7 @@ use crate::serve::ingest::Ingest;
 use crate::serve::silences::Silences;
 
 use meter::Meter;
-use turns::Turns;
+use read_limiter::ReadLimiter;
 
 pub use crate::serve::ingest::WriteError;
 pub use reload::ReloadRequest;
@@ -101,7 +101,7 @@ struct Read {
     counts: metrics::Counts,
     meter: Meter,
     /// Of everything that is read and may take long.
-    turns: Turns,
+    turns: ReadLimiter,
 }
 
 /// Remote write alone, for who has nothing to read.
@@ -135,7 +135,7 @@ where
     let gate = Arc::new(write::Gate::new(deps.write, &deps.limits, &deps.registry)?);
     let counts = metrics::Counts::new(&deps.registry)?;
     let read = Arc::new(Read {
-        turns: Turns::new(),
+        turns: ReadLimiter::new(),
         results: deps.results,
         events: deps.events,
         feedback: deps.feedback,
@@ -310,7 +310,7 @@ fn feedback_route(read: &Arc<Read>) -> BoxedFilter<(Response,)> {
             let answer = async move {
                 match json_body(&method, &headers, body).await {
                     // It writes to the disk.
-                    Ok(body) => beside(move || feedback::one(&read, &id, &method, &body)).await,
+                    Ok(body) => on_blocking_pool(move || feedback::one(&read, &id, &method, &body)).await,
                     Err(refused) => refused,
                 }
             };
@@ -356,19 +356,19 @@ fn unknown_route(meter: Meter) -> BoxedFilter<(Response,)> {
 }
 
 /// The answer to GET and HEAD (hyper leaves the body of the latter away), 405 to anything else.
-async fn blocking(turns: Turns, method: Method, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+async fn blocking(turns: ReadLimiter, method: Method, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return reply::method_not_allowed("GET, HEAD");
     }
-    made(turns.make(answer).await)
+    response_of(turns.make(answer).await)
 }
 
 /// An answer that may take long, made beside the reactor.
-async fn beside(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
-    made(tokio::task::spawn_blocking(answer).await)
+async fn on_blocking_pool(answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+    response_of(tokio::task::spawn_blocking(answer).await)
 }
 
-fn made(answer: Result<Response, tokio::task::JoinError>) -> Response {
+fn response_of(answer: Result<Response, tokio::task::JoinError>) -> Response {
     match answer {
         Ok(response) => response,
         Err(error) => {

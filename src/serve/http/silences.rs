@@ -5,7 +5,7 @@ use warp::http::Method;
 use warp::reply::Response;
 
 use crate::config::duration_ms;
-use crate::results::silences::{Refused, Wish};
+use crate::results::silences::{Refused, SilenceRequest};
 use crate::series::TimestampMs;
 use crate::serve::silences::{Listed, Silences};
 
@@ -94,7 +94,7 @@ fn list(silences: &Silences, now_ms: TimestampMs) -> Response {
     reply::success(&List { silences, maintenance: maintenance.collect() })
 }
 
-fn wish(body: &[u8], now_ms: TimestampMs) -> Result<Wish, String> {
+fn wish(body: &[u8], now_ms: TimestampMs) -> Result<SilenceRequest, String> {
     let request: Request =
         serde_json::from_slice(body).map_err(|error| format!("{error}; send a JSON object such as {EXAMPLE}"))?;
     let starts_ms = request.starts_at.map_or(Ok(now_ms), |time| time.ms("starts_at"))?;
@@ -107,7 +107,13 @@ fn wish(body: &[u8], now_ms: TimestampMs) -> Result<Wish, String> {
         }
         _ => return Err(format!("give either `ends_at` or `duration`, such as {EXAMPLE}")),
     };
-    Ok(Wish { hosts: request.hosts, starts_ms, ends_ms, comment: request.comment, created_by: request.created_by })
+    Ok(SilenceRequest {
+        hosts: request.hosts,
+        starts_ms,
+        ends_ms,
+        comment: request.comment,
+        created_by: request.created_by,
+    })
 }
 
 impl Time {

@@ -12,9 +12,9 @@ use super::*;
 use crate::config::Config;
 use crate::config::silence::hosts::HostLabels;
 use crate::decode::{self, Wanted};
-use crate::engine::row::{HostId, HostStatus, Missing, NotScored, Why};
+use crate::engine::row::{HostId, HostStatus, Missing, MissingReason, NotScored};
 use crate::results::silences::Store;
-use crate::results::{FeatureInfo, Meta, ScoredRow, Verdict};
+use crate::results::{FeatureInfo, ResultSchema, ScoredRow, Verdict};
 use crate::series::Labels;
 use crate::serve::ingest::Intake;
 use crate::serve::shard::Shards;
@@ -30,7 +30,7 @@ fn results() -> Arc<Results> {
         unit: "ratio".into(),
         help: String::new(),
     };
-    Arc::new(Results::new(Arc::new(Meta {
+    Arc::new(Results::new(Arc::new(ResultSchema {
         features: ["cpu", "mem", "disk"].map(feature).into(),
         selectors: Vec::new(),
         scored: vec![2, 0],
@@ -59,8 +59,8 @@ fn add(results: &Results, name: &str, score: f64) {
         up: None,
         window_rows: 2,
         history_ms: 3 * MINUTE_MS,
-        missing: [Missing { feature: 1, why: Why::NoValue }].into(),
-        not_applicable: [Missing { feature: 2, why: Why::NoValue }].into(),
+        missing: [Missing { feature: 1, why: MissingReason::NoValue }].into(),
+        not_applicable: [Missing { feature: 2, why: MissingReason::NoValue }].into(),
         not_scored: None,
         silenced: None,
     };

@@ -17,13 +17,13 @@ use crate::config::push::Push;
 use crate::config::webhook::Webhook;
 use crate::config::{self, Config};
 use crate::decode::Wanted;
-use crate::detect::judge::Models;
+use crate::detect::host_detector::Models;
 use crate::engine::EngineConfig;
 use crate::model::session::Runtime;
 use crate::output::push::{self, Pusher};
 use crate::output::webhook::{self, Notifier};
 use crate::results::events::Events;
-use crate::results::{Meta, Results};
+use crate::results::{ResultSchema, Results};
 use crate::serve::http::ReloadRequest;
 use crate::serve::ingest::{Ingest, Intake};
 use crate::serve::scorer::{Message, NewModels};
@@ -105,7 +105,7 @@ impl Pushes {
     ///
     /// # Errors
     /// As [`Pusher::start`].
-    pub(super) fn start(&mut self, push: &Push, meta: &Meta) -> anyhow::Result<Pusher> {
+    pub(super) fn start(&mut self, push: &Push, meta: &ResultSchema) -> anyhow::Result<Pusher> {
         let metrics = match &self.metrics {
             Some(metrics) => metrics.clone(),
             None => push::metrics::Metrics::new(&self.registry)?,
@@ -121,7 +121,7 @@ struct Prepared {
     wanted: Wanted,
     /// One per scoring thread.
     models: Vec<Models>,
-    meta: Meta,
+    meta: ResultSchema,
     /// Where results are pushed; as before where `None`.
     push: Option<Option<Pusher>>,
 }

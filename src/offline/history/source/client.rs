@@ -173,7 +173,7 @@ impl Client {
                 let path = response.url().path().to_owned();
                 let location = response.headers().get("location").and_then(|value| value.to_str().ok());
                 let location = location.map_or_else(String::new, |location| format!(" (to {location})"));
-                Err(self.refusal(status, &path, &format!("{}{location}", outbound::said(response).await)))
+                Err(self.refusal(status, &path, &format!("{}{location}", outbound::error_excerpt(response).await)))
             }
         }
     }

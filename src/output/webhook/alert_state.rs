@@ -14,7 +14,7 @@ pub const LIFETIME_RESENDS: i64 = 3;
 
 /// What was told last. Bounded by the events that may be open, and those that ended within an alert's lifetime.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct AlertState {
     /// How often an open event is told again.
     resend_ms: i64,
     /// By host: alerts of one host have the same labels, so they are one for the receiver; where its labels change, the one that
@@ -40,7 +40,7 @@ pub struct Due {
     pub is_over: bool,
 }
 
-impl Ledger {
+impl AlertState {
     /// Nothing was told yet.
     #[must_use]
     pub fn new(resend_ms: i64) -> Self {
@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     /// What is due of `open` (`host/id`, or `host/id@team`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
-    fn due(ledger: &mut Ledger, open: &str, now_ms: i64, is_taken: bool) -> String {
+    fn due(ledger: &mut AlertState, open: &str, now_ms: i64, is_taken: bool) -> String {
         let open: Vec<_> = open.split_whitespace().filter_map(|one| one.split_once('/')).collect();
         let event = |host: &str, rest: &str| {
             let (id, team) = rest.split_once('@').unwrap_or((rest, ""));
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn an_alert_of_other_labels_is_another_one() {
-        let mut ledger = Ledger::new(60);
+        let mut ledger = AlertState::new(60);
         let mut check = |open: &str, now_ms: i64, is_taken: bool, expected: &str| {
             assert_eq!(due(&mut ledger, open, now_ms, is_taken), expected, "at {now_ms}");
         };
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_life_of_an_alert() {
-        let mut ledger = Ledger::new(60);
+        let mut ledger = AlertState::new(60);
         let mut check = |open: &str, now_ms: i64, is_taken: bool, expected: &str| {
             assert_eq!(due(&mut ledger, open, now_ms, is_taken), expected, "at {now_ms}");
         };
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_is_due_again_until_it_says_nothing_more() {
-        let mut ledger = Ledger::new(60);
+        let mut ledger = AlertState::new(60);
         assert_eq!(due(&mut ledger, "a/1", 0, false), "+a/1");
         assert_eq!(due(&mut ledger, "a/1", 5_000, false), "+a/1");
         // Came and went while nobody listened.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_next_time() {
-        let mut ledger = Ledger::new(60);
+        let mut ledger = AlertState::new(60);
         let _ = due(&mut ledger, "a/1", 10, true);
         let _ = due(&mut ledger, "a/1 b/1", 20, true);
         assert_eq!((ledger.next_ms(), ledger.lifetime_ms()), (Some(70), 180));

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::silence::When;
-use crate::engine::row::Treatment;
+use crate::engine::row::AlertEligibility;
 use crate::promql::host_selector;
 
 fn silence(hosts: &str, from_ms: i64, until_ms: i64) -> Arc<Silence> {
@@ -32,9 +32,10 @@ fn silenced_run(strange: f64) -> Output {
 #[test]
 fn nothing_is_learnt_from_silenced_rows() {
     let (quiet, loud) = (silenced_run(5.0), silenced_run(1e6));
-    let treatments = |out: &Output| out.rows.iter().map(|row| row.treatment).collect::<Vec<_>>();
-    let expected =
-        (0..59).map(|k| if (20..40).contains(&k) { Treatment::Silenced } else { Treatment::Full }).collect::<Vec<_>>();
+    let treatments = |out: &Output| out.rows.iter().map(|row| row.eligibility).collect::<Vec<_>>();
+    let expected = (0..59)
+        .map(|k| if (20..40).contains(&k) { AlertEligibility::Silenced } else { AlertEligibility::Full })
+        .collect::<Vec<_>>();
     assert_eq!(treatments(&loud), expected);
     for (quiet, loud) in quiet.rows.iter().zip(&loud.rows).skip(40) {
         let (quiet, loud) = (quiet.window.as_ref().unwrap(), loud.window.as_ref().unwrap());
@@ -51,7 +52,7 @@ fn nothing_is_learnt_from_silenced_rows() {
 #[test]
 fn silences_come_and_go_and_are_for_the_hosts_that_they_match() {
     let mut engine = engine();
-    let silenced = |out: &Output| out.rows.iter().filter(|row| row.treatment == Treatment::Silenced).count();
+    let silenced = |out: &Output| out.rows.iter().filter(|row| row.eligibility == AlertEligibility::Silenced).count();
     let mut step = |silences: Option<&[Arc<Silence>]>, from: i64| {
         let mut out = Output::default();
         if let Some(silences) = silences {
@@ -80,8 +81,8 @@ fn rows_that_come_late_are_a_backlog() {
         let lag_ms = if k < 10 { 10 * STEP_MS } else { 0 };
         send(&mut engine, &scrape(k * STEP_MS), k * STEP_MS + lag_ms, &mut out);
     }
-    let late = out.rows.iter().filter(|row| row.treatment == Treatment::Backlog).count();
+    let late = out.rows.iter().filter(|row| row.eligibility == AlertEligibility::Backlog).count();
     // The tenth is closed by the next sample, which is on time.
-    assert!(late == 9 && out.rows[..9].iter().all(|row| row.treatment == Treatment::Backlog));
+    assert!(late == 9 && out.rows[..9].iter().all(|row| row.eligibility == AlertEligibility::Backlog));
     assert!(out.rows[8].window.is_some(), "windows fill meanwhile");
 }

@@ -11,17 +11,17 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::task::{JoinError, JoinHandle};
 
-use super::turns::Turns;
+use super::read_limiter::ReadLimiter;
 
 /// Compressed bytes that make a piece.
 const GZIP_PIECE_BYTES: usize = 16 << 10;
 
 /// The pieces of an iterator, each made beside the reactor in its turn, once the one before it is sent.
-pub(super) enum Pieces<I> {
+pub(super) enum ChunkedBody<I> {
     /// Waits to be asked for the next one.
-    Idle(I, Turns),
+    Idle(I, ReadLimiter),
     /// It is being made, or waits for its turn.
-    Busy(Making<I>, Turns),
+    Busy(Making<I>, ReadLimiter),
     /// There are no more.
     Done,
 }
@@ -29,7 +29,7 @@ pub(super) enum Pieces<I> {
 /// A piece to come, and the iterator.
 type Making<I> = JoinHandle<Result<(I, Option<Bytes>), JoinError>>;
 
-impl<I: Iterator<Item = Bytes> + Send + Unpin + 'static> warp::Stream for Pieces<I> {
+impl<I: Iterator<Item = Bytes> + Send + Unpin + 'static> warp::Stream for ChunkedBody<I> {
     type Item = Result<Bytes, JoinError>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -117,7 +117,7 @@ mod tests {
             count.fetch_add(1, Ordering::Relaxed);
             Bytes::from_static(b"x")
         });
-        let mut pieces = Pieces::Idle(endless.take(3), Turns::new());
+        let mut pieces = ChunkedBody::Idle(endless.take(3), ReadLimiter::new());
         for asked in 1..=3 {
             assert_eq!(next(&mut pieces).await.unwrap().unwrap(), "x");
             assert_eq!(made.load(Ordering::Relaxed), asked);
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn a_page_that_breaks_off_is_an_error() {
         let broken = std::iter::repeat_with(|| -> Bytes { panic!("on purpose") });
-        let mut pieces = Pieces::Idle(broken, Turns::new());
+        let mut pieces = ChunkedBody::Idle(broken, ReadLimiter::new());
         assert!(next(&mut pieces).await.unwrap().is_err());
         assert!(next(&mut pieces).await.is_none());
     }

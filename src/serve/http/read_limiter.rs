@@ -10,9 +10,9 @@ use tokio::task::{JoinError, spawn_blocking};
 
 /// The turns of a service; clones share them. Who waits is served in the order of asking.
 #[derive(Debug, Clone)]
-pub(super) struct Turns(Arc<Semaphore>);
+pub(super) struct ReadLimiter(Arc<Semaphore>);
 
-impl Turns {
+impl ReadLimiter {
     /// Half the processors, at least one.
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -47,7 +47,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_after_the_other() {
-        let turns = Turns(Arc::new(Semaphore::new(1)));
+        let turns = ReadLimiter(Arc::new(Semaphore::new(1)));
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let made = (0..50).map(|i| {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));

@@ -14,14 +14,14 @@ fn feature(score: f64) -> Vec<TopFeature> {
 }
 
 /// A row of host `name` in minute `t` whose flag rose in minute `since`.
-fn flag(book: &mut Book, name: &str, t: i64, since: i64, score: f64) {
+fn flag(book: &mut EventStore, name: &str, t: i64, since: i64, score: f64) {
     let row = Flagged { host: &host(name), model: "m", t_ms: t * MINUTE_MS, since_ms: since * MINUTE_MS, score };
     book.flagged(row, || feature(score));
 }
 
 /// Plays `rows` (one a minute; `!` flagged, `.` not, a space none) of one host and renders its events, oldest first: minutes from
 /// start to end, how it ended.
-fn play(book: &mut Book, from: i64, rows: &str) {
+fn play(book: &mut EventStore, from: i64, rows: &str) {
     let mut since = None;
     for (t, row) in (from..).zip(rows.chars()) {
         match row {
@@ -35,7 +35,7 @@ fn play(book: &mut Book, from: i64, rows: &str) {
     }
 }
 
-fn brief(book: &Book) -> String {
+fn brief(book: &EventStore) -> String {
     let (_, mut events) = book.find(&Filter::default(), usize::MAX, 0);
     events.reverse();
     let one = |event: &Arc<Event>| {
@@ -50,15 +50,15 @@ fn brief(book: &Book) -> String {
 
 #[track_caller]
 fn check(rows: &str, expected: &str) {
-    let mut book = Book::new(5 * MINUTE_MS, 100);
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
     play(&mut book, 0, rows);
     assert_eq!(brief(&book), expected, "{rows}");
 }
 
 #[test]
 fn an_open_event_has_the_newest_labels() {
-    let mut book = Book::new(5 * MINUTE_MS, 100);
-    let flag = |book: &mut Book, team: &str, t: i64| {
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
+    let flag = |book: &mut EventStore, team: &str, t: i64| {
         let labels = Labels::from_pairs([("instance", "a"), ("team", team)]);
         let host = HostId { name: "a".into(), labels };
         let row = Flagged { host: &host, model: "m", t_ms: t * MINUTE_MS, since_ms: 0, score: 2.0 };
@@ -88,7 +88,7 @@ fn flags_make_events() {
     check("!.!.!.!.!.", "0-9 Cleared");
     // Rows that are missing don't end it while the flag is the same; a flag that rose anew after a long gap is another.
     check("!!        !!.", "0-12 Cleared");
-    let mut book = Book::new(5 * MINUTE_MS, 100);
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
     play(&mut book, 0, "!!");
     play(&mut book, 10, "!.");
     assert_eq!(brief(&book), "0-1 Stale, 10-11 Cleared");
@@ -96,20 +96,20 @@ fn flags_make_events() {
 
 #[test]
 fn nothing_is_merged_with_merge_0() {
-    let mut book = Book::new(0, 100);
+    let mut book = EventStore::new(0, 100);
     play(&mut book, 0, "!.!.");
     assert_eq!(brief(&book), "0-1 Cleared, 2-3 Cleared");
 }
 
 #[test]
 fn the_peak_is_kept_with_its_features() {
-    let mut book = Book::new(5 * MINUTE_MS, 100);
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
     for (t, score) in [(0, 2.0), (1, 7.0), (2, 3.0), (3, f64::NAN)] {
         flag(&mut book, "a", t, 0, score);
     }
     let event = &book.open()[0];
     assert_eq!((event.peak_score, event.peak_ms), (f64::MAX, 3 * MINUTE_MS));
-    let mut book = Book::new(5 * MINUTE_MS, 100);
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
     for (t, score) in [(0, 2.0), (1, 7.0), (2, 3.0)] {
         flag(&mut book, "a", t, 0, score);
     }
@@ -122,7 +122,7 @@ fn the_peak_is_kept_with_its_features() {
 
 #[test]
 fn the_oldest_closed_are_dropped() {
-    let mut book = Book::new(0, 2);
+    let mut book = EventStore::new(0, 2);
     flag(&mut book, "open", 0, 0, 2.0);
     play(&mut book, 1, "!.!.!.");
     assert_eq!((brief(&book).as_str(), book.counts()), ("0-, 5-6 Cleared", (4, 2)));
@@ -133,7 +133,7 @@ fn the_oldest_closed_are_dropped() {
 
 #[test]
 fn open_events_do_not_drop_each_other() {
-    let mut book = Book::new(0, 2);
+    let mut book = EventStore::new(0, 2);
     for t in 7..20 {
         ["b", "c", "d", "e"].into_iter().for_each(|name| flag(&mut book, name, t, 7, 2.0));
     }
@@ -146,8 +146,8 @@ fn open_events_do_not_drop_each_other() {
 
 #[test]
 fn hosts_that_are_no_longer_judged() {
-    let check = |end: fn(&mut Book, &str), expected: &str| {
-        let mut book = Book::new(5 * MINUTE_MS, 100);
+    let check = |end: fn(&mut EventStore, &str), expected: &str| {
+        let mut book = EventStore::new(5 * MINUTE_MS, 100);
         play(&mut book, 0, "!!!");
         let id = book.open()[0].id.clone();
         end(&mut book, &id);
@@ -162,11 +162,11 @@ fn hosts_that_are_no_longer_judged() {
 }
 
 /// A book after a restart at `now` with an event from minute 0 to 2 that was open.
-fn restarted() -> Book {
-    let mut before = Book::new(5 * MINUTE_MS, 100);
+fn restarted() -> EventStore {
+    let mut before = EventStore::new(5 * MINUTE_MS, 100);
     play(&mut before, 0, "!!!");
     let stored = before.take_all().iter().map(|event| Event::clone(event)).collect();
-    let mut book = Book::new(5 * MINUTE_MS, 100);
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
     book.restore(stored, 1_000);
     assert_eq!((brief(&book).as_str(), book.counts(), book.has_unsaved()), ("0-", (0, 0), false));
     book
@@ -174,7 +174,7 @@ fn restarted() -> Book {
 
 #[test]
 fn open_events_go_on_after_a_restart_or_end() {
-    let check = |play_on: fn(&mut Book), expected: &str| {
+    let check = |play_on: fn(&mut EventStore), expected: &str| {
         let mut book = restarted();
         play_on(&mut book);
         assert_eq!(brief(&book), expected);
@@ -184,7 +184,7 @@ fn open_events_go_on_after_a_restart_or_end() {
     check(|book| play(book, 7, "."), "0-7 Cleared");
     check(|book| play(book, 8, "."), "0-2 Restart");
     // The host is not there, or not judged yet.
-    let abandon = |book: &mut Book, now_ms: i64| {
+    let abandon = |book: &mut EventStore, now_ms: i64| {
         let id = book.open()[0].id.clone();
         book.end_abandoned(&id, Ending::Warming, now_ms);
     };
@@ -205,8 +205,8 @@ fn open_events_go_on_after_a_restart_or_end() {
 
 #[test]
 fn what_is_worth_storing() {
-    let mut book = Book::new(5 * MINUTE_MS, 100);
-    let check = |book: &mut Book, expected: usize| assert_eq!(book.take_unsaved().len(), expected);
+    let mut book = EventStore::new(5 * MINUTE_MS, 100);
+    let check = |book: &mut EventStore, expected: usize| assert_eq!(book.take_unsaved().len(), expected);
     flag(&mut book, "a", 0, 0, 2.0);
     check(&mut book, 1);
     flag(&mut book, "a", 1, 0, 3.0);
@@ -226,7 +226,7 @@ fn what_is_worth_storing() {
 
 #[test]
 fn filters_and_pages() {
-    let mut book = Book::new(0, 100);
+    let mut book = EventStore::new(0, 100);
     play(&mut book, 0, "!.!!.");
     flag(&mut book, "b", 9, 9, 2.0);
     let check = |filter: Filter, expected: &[i64]| {

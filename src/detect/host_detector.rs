@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::decision::{Decision, Decisions};
-use super::verdict::{Alone, Verdict, VerdictState};
+use super::verdict::{FeatureScore, Verdict, VerdictState};
 use crate::engine::row::{HostId, Row, Window};
 use crate::model::batch::Batch;
 
@@ -35,7 +35,7 @@ pub struct Models {
 
 /// A model at work.
 #[derive(Debug)]
-pub struct Judge {
+pub struct HostDetector {
     model: Model,
     /// `[batch × F]`.
     expected: Vec<f32>,
@@ -44,7 +44,7 @@ pub struct Judge {
 }
 
 /// A row's verdict, and what each of its features alone comes to where that was asked for.
-pub type Judged = (Verdict, Box<[Alone]>);
+pub type Detection = (Verdict, Box<[FeatureScore]>);
 
 /// A host that was judged.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ struct Known {
     state: VerdictState,
 }
 
-impl Judge {
+impl HostDetector {
     /// One without hosts.
     pub fn new(model: Model) -> Self {
         Self { model, expected: Vec::new(), hosts: HashMap::new() }
@@ -78,7 +78,7 @@ impl Judge {
         factors: &LimitFactors,
         window: fn(&Row) -> Option<&Window>,
         with_alone: bool,
-    ) -> anyhow::Result<Vec<Option<Judged>>> {
+    ) -> anyhow::Result<Vec<Option<Detection>>> {
         self.model.batch.expect(rows.iter().filter_map(window), &mut self.expected)?;
         let mut expected_rows = self.expected.chunks_exact(self.model.batch.n_features());
         let (hosts, decisions) = (&mut self.hosts, &mut self.model.decisions);
@@ -103,7 +103,7 @@ impl Judge {
             }
             let alone =
                 if with_alone { known.state.alone(window, expected, row.t_ms, decision) } else { Box::default() };
-            Some((known.state.judge(window, expected, (row.t_ms, row.treatment), decision)?, alone))
+            Some((known.state.judge(window, expected, (row.t_ms, row.eligibility), decision)?, alone))
         };
         Ok(rows.iter().map(judge).collect())
     }
@@ -114,7 +114,7 @@ impl Judge {
     }
 
     /// Runs `model` from now on, with what is known of the hosts: flags too, so that a new bundle doesn't clear them.
-    fn succeed(&mut self, model: Model) {
+    fn replace_model(&mut self, model: Model) {
         let moved = (self.model.features != model.features).then(|| self.columns_of(&model));
         for judged in self.hosts.values_mut() {
             judged.decision = None;
@@ -126,7 +126,7 @@ impl Judge {
     }
 
     /// A judge beside it, which begins with how wrong forecasts of the same features usually are.
-    fn companion(&self, model: Model) -> Self {
+    fn new_shadow(&self, model: Model) -> Self {
         let columns = self.columns_of(&model);
         let levels = |judged: &Known| Known { id: None, decision: None, state: judged.state.levels_of(&columns) };
         let hosts = self.hosts.iter().map(|(host, judged)| (Arc::clone(host), levels(judged))).collect();
@@ -142,7 +142,7 @@ impl Judge {
 
 /// Lets `models` run from now on. What is known of the hosts stays in its role, unless the shadow's bundle goes live: then the two
 /// change places with all that they know.
-pub fn reconfigure(live: &mut Judge, shadow: &mut Option<Judge>, models: Models) {
+pub fn reconfigure(live: &mut HostDetector, shadow: &mut Option<HostDetector>, models: Models) {
     if let Some(shadow) = shadow
         && shadow.model.bundle == models.live.bundle
         && live.model.bundle != models.live.bundle
@@ -151,10 +151,10 @@ pub fn reconfigure(live: &mut Judge, shadow: &mut Option<Judge>, models: Models)
     }
     *shadow = models.shadow.map(|model| match shadow.take() {
         Some(mut shadow) => {
-            shadow.succeed(model);
+            shadow.replace_model(model);
             shadow
         }
-        None => live.companion(model),
+        None => live.new_shadow(model),
     });
-    live.succeed(models.live);
+    live.replace_model(models.live);
 }

@@ -22,7 +22,7 @@ pub struct Totals {
 
 /// See the file's head.
 #[derive(Debug)]
-pub(super) struct Driven {
+pub(super) struct EngineDriver {
     engine: Engine,
     /// `ingest.lateness`.
     lateness_ms: i64,
@@ -32,7 +32,7 @@ pub(super) struct Driven {
     newest_ms: TimestampMs,
 }
 
-impl Driven {
+impl EngineDriver {
     pub(super) fn new(config: EngineConfig, bounds: &Ingest) -> Self {
         let engine = Engine::new(config);
         Self { engine, lateness_ms: bounds.lateness_ms, now_ms: None, newest_ms: TimestampMs::MIN }

@@ -15,7 +15,7 @@ const SAVE_EVERY_MS: i64 = 300_000;
 
 /// Every event that is known. Bounded by `max`.
 #[derive(Debug)]
-pub struct Book {
+pub struct EventStore {
     /// A flag that rises at most so long after an event of its host ended goes on with that event.
     merge_ms: i64,
     /// Events kept.
@@ -77,7 +77,7 @@ pub struct Filter {
     pub until_ms: Option<TimestampMs>,
 }
 
-impl Book {
+impl EventStore {
     /// See `merge_ms`.
     pub fn set_merge(&mut self, merge_ms: i64) {
         self.merge_ms = merge_ms;
@@ -101,7 +101,7 @@ impl Book {
         }
     }
 
-    /// Adds what was stored, in the order in which it began. What was open waits for its host, see [`Book::end_abandoned`].
+    /// Adds what was stored, in the order in which it began. What was open waits for its host, see [`EventStore::end_abandoned`].
     pub fn restore(&mut self, stored: Vec<Event>, now_ms: TimestampMs) {
         for event in stored {
             self.insert(event, Some(now_ms));
