@@ -43,7 +43,9 @@ impl Bounds {
     #[must_use]
     pub fn apply(self, x: f64) -> Option<f64> {
         let tolerance = (TOLERANCE_SHARE * (self.max - self.min)).min(TOLERANCE_MAX);
-        let is_possible = self.min - tolerance <= x && x <= self.max + tolerance;
+        // An infinite value is beyond one bound alone too.
+        let is_number = x.is_finite() || self == Self::NONE;
+        let is_possible = is_number && self.min - tolerance <= x && x <= self.max + tolerance;
         is_possible.then(|| x.clamp(self.min, self.max))
     }
 }

@@ -6,7 +6,7 @@ use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
 use crate::promql::eval::{Element, Vector};
 use crate::promql::rollup::column::{Column, renumbered};
-use crate::promql::rollup::{ABSENT, Context, Fall, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
+use crate::promql::rollup::{ABSENT, Context, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// See the file's head. Columns are by place.
@@ -174,14 +174,9 @@ impl Feed {
         self.ranges[index].evaluate(function, (grid_ms, t_ms), members, &self.last, out);
     }
 
-    /// How counters among `members` fell within the range with this `index` that ends at `t_ms`.
-    pub(super) fn fall(
-        &self,
-        index: usize,
-        (grid_ms, t_ms): (TimestampMs, TimestampMs),
-        members: &[Member],
-    ) -> Option<Fall> {
-        self.ranges[index].fall((grid_ms, t_ms), members)
+    /// The range with this `index`.
+    pub(super) fn state(&self, index: usize) -> &RangeState {
+        &self.ranges[index]
     }
 
     /// Whether the range with this `index` has kept all that `function` needs of it at `t_ms`.

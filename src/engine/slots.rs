@@ -7,7 +7,7 @@ use super::layout::{FeedLayout, Layout, Series};
 use super::new_series::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
 use crate::promql::eval::{EvalError, Vector};
-use crate::promql::rollup::{Fall, FrameView};
+use crate::promql::rollup::{FrameView, Member, RangeState};
 use crate::series::TimestampMs;
 
 /// Offsets of either kind: one, and one more per replica of the sender. Beyond this series are read anew each time.
@@ -217,12 +217,26 @@ impl Slots {
             .is_some_and(|(feed, members)| members.iter().any(|member| feed.live(member.place, t_ms, age_ms).is_some()))
     }
 
-    /// How counters that `leaf` selects fell within its range that ends at the step `t_ms`; `None` of what is no range.
-    pub(super) fn fall(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs) -> Option<Fall> {
+    /// Whether a counter that `leaf` selects fell within its range that ends at the step `t_ms`.
+    pub(super) fn has_fall(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs) -> bool {
+        let counters = self.counters(leaf, wiring);
+        counters.is_some_and(|(state, members)| state.has_fall((self.grid_ms, t_ms), members))
+    }
+
+    /// Gives `found` each counter that `leaf` selects of which a value in the range that ends at the step `t_ms` was wrong, as far as its
+    /// falls tell.
+    pub(super) fn doubtful(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs, found: impl FnMut(&Member)) {
+        if let Some((state, members)) = self.counters(leaf, wiring) {
+            state.doubtful((self.grid_ms, t_ms), members, found);
+        }
+    }
+
+    /// The range that `leaf` reads, and the series that it selects, where they are read as counters.
+    fn counters(&self, leaf: u16, wiring: &Wiring) -> Option<(&RangeState, &[Member])> {
         let (leaf, members) = (wiring.leaves.get(usize::from(leaf))?, self.layout.leaves.get(usize::from(leaf))?);
         let Source::Range { index, function, .. } = leaf.source else { return None };
         let feed = self.feeds.get(leaf.feed).filter(|_| function.is_counter())?;
-        feed.fall(index, (self.grid_ms, t_ms), members)
+        Some((feed.state(index), members))
     }
 
     /// The newest number of the series in `slot`, where it has a sample that is younger than `age_ms` at `t_ms`, and has not ended.

@@ -2,7 +2,7 @@
 //!
 //! Where a counter was far too high once, the fall back to what is right looks like a restart, and gives all that it has counted since
 //! the machine's start. That may be within the bounds, and is as wrong: a feature is missing until its ranges no longer hold the row, and
-//! again while they hold a fall of its counters. Falls that no restart explains make every feature missing that has bounds.
+//! again while they hold a fall of its counters. Falls that no restart explains make every feature missing that has bounds and depends on them.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use super::row::HostId;
 use super::{EngineConfig, OutOfBounds};
 use crate::base::bounds::Bounds;
 use crate::promql::plan::{Plan, Spans};
-use crate::promql::rollup::Fall;
 use crate::series::TimestampMs;
 
 /// See the file's head; seldom any.
@@ -50,11 +49,11 @@ pub(super) struct Reading<'a> {
 }
 
 impl Suspects {
-    /// Begins the row at `t_ms`; `fall_of` says how the counters that a feature reads fell within its ranges.
-    pub(super) fn begin(&mut self, t_ms: TimestampMs, fall_of: impl Fn(u16) -> Option<Fall>) {
+    /// Begins the row at `t_ms`; `has_fall` says whether counters that a feature reads fell within its ranges.
+    pub(super) fn begin(&mut self, t_ms: TimestampMs, has_fall: impl Fn(u16) -> bool) {
         self.0.retain(|suspect| t_ms < suspect.until_ms.max(suspect.fall_until_ms));
         for suspect in &mut self.0 {
-            let fell = || t_ms < suspect.fall_until_ms && fall_of(suspect.feature).is_some();
+            let fell = || t_ms < suspect.fall_until_ms && has_fall(suspect.feature);
             suspect.is_missing = t_ms < suspect.until_ms || fell();
         }
     }

@@ -10,7 +10,6 @@ use crate::base::bounds::Bounds;
 use crate::promql::eval::{EvalError, Evaluation, Vector, give_back_parts};
 use crate::promql::plan::{Range, Rollup};
 use crate::promql::program::LeafId;
-use crate::promql::rollup::Fall;
 use crate::series::TimestampMs;
 
 impl Host {
@@ -20,12 +19,14 @@ impl Host {
         let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
         let paced = &shared.paces[self.pace];
         self.slots.evaluate(&paced.wiring, paced.pace.spans.lookback_ms, t_ms, vectors, scratch);
-        let (slots, spans) = (&self.slots, paced.pace.spans);
-        let fall_of = |feature: u16| {
-            let leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten();
-            leaves.filter_map(|leaf| slots.fall(*leaf, &paced.wiring, t_ms)).max()
+        let slots = &self.slots;
+        let has_fall = |feature: u16| {
+            let mut leaves = plan.leaves_of.get(usize::from(feature)).into_iter().flatten();
+            leaves.any(|leaf| slots.has_fall(*leaf, &paced.wiring, t_ms))
         };
-        self.suspects.begin(t_ms, fall_of);
+        self.suspects.begin(t_ms, has_fall);
+        let without_doubtful = self.without_doubtful(t_ms, shared);
+        let spans = shared.paces[self.pace].pace.spans;
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &shared.leaf_vectors,
@@ -38,13 +39,15 @@ impl Host {
         };
         let features = (0..).zip(&plan.features);
         let has_twins = self.twins.is_some();
-        let has_bounds =
-            |feature: u16| shared.config.bounds.get(usize::from(feature)).is_some_and(|b| *b != Bounds::NONE);
+        let is_doubtful = |feature: u16, value: f64| {
+            let without = without_doubtful.iter().find(|(of, _)| *of == feature);
+            without.is_some_and(|(_, without)| without.to_bits() != value.to_bits())
+        };
         let value = |(feature, node)| match evaluation.value(node) {
             Ok(Some(value)) if !value.is_nan() => {
-                let reading = Reading { host: &self.id, feature, value, t_ms, spans: paced.pace.spans };
+                let reading = Reading { host: &self.id, feature, value, t_ms, spans };
                 let admitted = self.suspects.admit(reading, &shared.config, &mut out.out_of_bounds);
-                if !admitted.is_nan() && has_bounds(feature) && fall_of(feature) == Some(Fall::Back) {
+                if !admitted.is_nan() && is_doubtful(feature, value) {
                     out.feature_errors.push((feature, EvalError::CounterFellBack));
                     return f64::NAN;
                 }
@@ -59,6 +62,43 @@ impl Host {
         };
         let mut values: Vec<f64> = features.map(value).collect();
         self.suspects.spread(&plan, (t_ms, spans), &mut values);
+        give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
+        values
+    }
+
+    /// Of each feature that has bounds and reads a counter of which a value was wrong: what it gives where that counter is NaN. Another
+    /// value means that it depends on the counter. Seldom any.
+    fn without_doubtful(&self, t_ms: TimestampMs, shared: &mut Shared) -> Vec<(u16, f64)> {
+        let plan = Arc::clone(&shared.config.plan);
+        let wiring = &shared.paces[self.pace].wiring;
+        let mut leaves: Vec<LeafId> = Vec::new();
+        let mut without: Option<Vec<Vector>> = None;
+        for leaf in 0..plan.leaves.len() as LeafId {
+            self.slots.doubtful(leaf, wiring, t_ms, |member| {
+                let vectors = without.get_or_insert_with(|| shared.leaf_vectors.clone());
+                let elements = vectors[usize::from(leaf)].iter_mut();
+                elements.filter(|element| element.labels == member.labels).for_each(|element| element.value = f64::NAN);
+                if leaves.last() != Some(&leaf) {
+                    leaves.push(leaf);
+                }
+            });
+        }
+        let Some(without) = without else { return Vec::new() };
+        let mut evaluation = Evaluation {
+            t_ms,
+            leaves: &without,
+            incomplete: &shared.incomplete_leaves,
+            parts: &plan.parts,
+            values_of_parts: &mut shared.values_of_parts,
+            shared_labels: &self.shared_labels,
+            sets: &mut shared.sets,
+            spare: &mut shared.spare_vectors,
+        };
+        let has_bounds = |feature: usize| shared.config.bounds.get(feature).is_some_and(|b| *b != Bounds::NONE);
+        let reads = |feature: usize| plan.leaves_of[feature].iter().any(|leaf| leaves.contains(leaf));
+        let features = plan.features.iter().enumerate().filter(|(feature, _)| has_bounds(*feature) && reads(*feature));
+        let mut value = |node| evaluation.value(node).ok().flatten().unwrap_or(f64::NAN);
+        let values = features.map(|(feature, node)| (feature as u16, value(node))).collect();
         give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
         values
     }

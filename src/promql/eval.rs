@@ -38,7 +38,7 @@ pub enum EvalError {
     JustBegun,
     /// Two senders write the host at once, and their series differ in a label, so that there are too many of them.
     TwoSenders,
-    /// A counter that it reads was wrong within its range: it fell, and not as one does that begins anew.
+    /// A counter that it depends on was wrong within its range: it fell, and not as one does that begins anew, or rose back.
     CounterFellBack,
     /// The k of `topk` or `bottomk` is no number or out of bounds.
     BadParameter,
@@ -83,8 +83,8 @@ impl EvalError {
                 "two senders write the host at once, and their series differ in a label: add it to `identity.drop`"
             }
             Self::CounterFellBack => {
-                "a counter that it reads fell back a little or from one wrong value, which a restart doesn't explain: it waits until its \
-                 range has passed that, and nothing is to be done unless it goes on"
+                "a counter that it reads moved as none does, such as a step back, which a restart doesn't explain: it waits until its range has \
+                 passed that, and nothing is to be done unless it goes on"
             }
             Self::BadParameter => "the k of its topk or bottomk is no number from 0 on",
         }

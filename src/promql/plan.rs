@@ -185,13 +185,16 @@ impl Plan {
         self.leaves.iter().map(|leaf| leaf.reach_ms(spans)).max().unwrap_or(spans.lookback_ms)
     }
 
-    /// How far before a row the longest range of a feature begins on a host with these spans; 0 where it has none.
+    /// How long the longest range of a feature is on a host with these spans, wherever an offset moves it; 0 where it has none.
     #[must_use]
     pub fn range_ms(&self, feature: u16, spans: Spans) -> i64 {
         let leaves = self.leaves_of.get(usize::from(feature)).into_iter().flatten();
         let leaves = leaves.filter_map(|leaf| self.leaves.get(usize::from(*leaf)));
-        let ranges = leaves.filter(|leaf| leaf.rollup != Rollup::Instant).map(|leaf| leaf.reach_ms(spans));
-        ranges.max().unwrap_or(0)
+        let range_ms = |leaf: &Leaf| match leaf.rollup {
+            Rollup::Instant => 0,
+            Rollup::Range(_, range) => range.ms(spans),
+        };
+        leaves.map(range_ms).max().unwrap_or(0)
     }
 
     /// Whether some selector names no metric, so that decode must keep every series.

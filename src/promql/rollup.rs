@@ -11,7 +11,6 @@ mod ring;
 
 use self::column::renumbered;
 use self::edges::{Edges, Panes};
-pub use self::fall::Fall;
 use self::fold::Fold;
 use self::ring::Ring;
 use super::eval::{Element, Vector};
@@ -182,14 +181,29 @@ impl RangeState {
         }
     }
 
-    /// How counters among `members` fell within the range that ends at the step `end_ms`; the worst of several. `grid_ms` is as in
-    /// [`Context`].
+    /// Whether a counter among `members` fell within the range that ends at the step `end_ms`. `grid_ms` is as in [`Context`].
     #[must_use]
-    pub fn fall(&self, (grid_ms, end_ms): (TimestampMs, TimestampMs), members: &[Member]) -> Option<Fall> {
+    pub fn has_fall(&self, (grid_ms, end_ms): (TimestampMs, TimestampMs), members: &[Member]) -> bool {
         match self {
-            Self::Edges(panes, edges) => edges.fall(*panes, (grid_ms, end_ms), members),
-            Self::Folds(_) => None,
-            Self::Rings(rings) => members.iter().filter_map(|member| rings[member.position as usize].fall()).max(),
+            Self::Edges(panes, edges) => edges.has_fall(*panes, (grid_ms, end_ms), members),
+            Self::Folds(_) => false,
+            Self::Rings(rings) => members.iter().any(|member| rings[member.position as usize].has_fall()),
+        }
+    }
+
+    /// Gives `found` each of `members` that is a counter of which a value in the range was wrong, as far as its falls tell.
+    pub fn doubtful(
+        &self,
+        (grid_ms, end_ms): (TimestampMs, TimestampMs),
+        members: &[Member],
+        mut found: impl FnMut(&Member),
+    ) {
+        match self {
+            Self::Edges(panes, edges) => edges.doubtful(*panes, (grid_ms, end_ms), members, found),
+            Self::Folds(_) => {}
+            Self::Rings(rings) => {
+                members.iter().filter(|member| rings[member.position as usize].is_doubtful()).for_each(&mut found);
+            }
         }
     }
 

@@ -48,15 +48,13 @@ const RELOADS_WAITING: usize = 16;
 #[derive(Debug)]
 pub struct Service {
     shards: Shards,
-    results: Arc<Results>,
-    events: Arc<Events>,
-    now_ms: Clock,
+    ticker: Ticker,
     /// Set to stop everything that waits for it.
     stop: watch::Sender<bool>,
     /// What `/-/ready` says.
     ready: Arc<AtomicBool>,
     server: tokio::task::JoinHandle<()>,
-    ticker: tokio::task::JoinHandle<()>,
+    ticking: tokio::task::JoinHandle<()>,
     reloader: tokio::task::JoinHandle<()>,
     /// Asks for a reload.
     reloads: mpsc::Sender<http::ReloadRequest>,
@@ -140,32 +138,12 @@ impl Service {
         };
         let routes = http::routes(deps)?;
         let (stop, stopped) = watch::channel(false);
-        let connections = config.limits.connections;
-        let server = tokio::spawn(serve(listener, routes, connections, stopped.clone()));
-        let ticker = tokio::spawn(tick(
-            shards.clone(),
-            Arc::clone(&results),
-            Arc::clone(&events),
-            lag,
-            (setup.now_ms, stopped.clone()),
-        ));
+        let server = tokio::spawn(serve(listener, routes, config.limits.connections, stopped.clone()));
+        let ticker = Ticker { shards: shards.clone(), results, events, lag, now_ms: setup.now_ms };
+        let ticking = tokio::spawn(ticker.clone().run(stopped.clone()));
         let reloader = tokio::spawn(reloader.run(reload_requests, until(stopped)));
         ready.store(true, Ordering::Release);
-        Ok(Self {
-            shards,
-            results,
-            events,
-            now_ms: setup.now_ms,
-            stop,
-            ready,
-            server,
-            ticker,
-            reloader,
-            reloads,
-            threads,
-            push,
-            webhook,
-        })
+        Ok(Self { shards, ticker, stop, ready, server, ticking, reloader, reloads, threads, push, webhook })
     }
 
     /// Asks for a reload, and doesn't wait for it: the log and the metrics tell what came of it.
@@ -177,7 +155,7 @@ impl Service {
     /// Returns when all samples answered so far are in the results, scored, and events of hosts that are no longer judged are over.
     pub async fn settle(&self) {
         self.shards.settle().await;
-        self.events.sweep(&self.results, (self.now_ms)());
+        self.ticker.sweep();
     }
 
     /// Returns when a thread has ended, which none does by itself: it panicked, and what it owned is lost.
@@ -198,7 +176,7 @@ impl Service {
         self.ready.store(false, Ordering::Release);
         self.stop.send_replace(true);
         self.server.await.context("the server failed")?;
-        self.ticker.await.context("the ticker failed")?;
+        self.ticking.await.context("the ticker failed")?;
         self.reloader.await.context("the reloader failed")?;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "requests are done");
         let webhook = self.webhook.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -206,7 +184,7 @@ impl Service {
             webhook.stop().await;
         }
         // The last senders go here: each thread ends when nobody can send to it any more.
-        drop((self.shards, self.events));
+        drop((self.shards, self.ticker));
         let threads = self.threads;
         let join = move || threads.into_iter().try_for_each(|thread| thread.join());
         let joined = tokio::time::timeout(JOIN, tokio::task::spawn_blocking(join));
@@ -268,25 +246,36 @@ async fn serve(listener: TcpListener, routes: http::Routes, connections: usize, 
     http::serve(listener, routes, connections, until(stopped), DRAIN_MS).await;
 }
 
-async fn tick(
+/// Tells every stage that time passes.
+#[derive(Debug, Clone)]
+struct Ticker {
     shards: Shards,
     results: Arc<Results>,
     events: Arc<Events>,
     lag: Gauge,
-    (now_ms, stopped): (Clock, watch::Receiver<bool>),
-) {
-    let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut stopped = std::pin::pin!(until(stopped));
-    loop {
-        tokio::select! {
-            _ = interval.tick() => {
-                shards.tick(now_ms());
-                events.sweep(&results, now_ms());
-                lag.set(results.table().lag_ms(now_ms()) as f64 / 1_000.0);
+    now_ms: Clock,
+}
+
+impl Ticker {
+    async fn run(self, stopped: watch::Receiver<bool>) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut stopped = std::pin::pin!(until(stopped));
+        loop {
+            tokio::select! {
+                _ = interval.tick() => {
+                    self.shards.tick((self.now_ms)());
+                    self.sweep();
+                    self.lag.set(self.results.table().lag_ms((self.now_ms)()) as f64 / 1_000.0);
+                }
+                () = &mut stopped => return,
             }
-            () = &mut stopped => return,
         }
+    }
+
+    /// Ends the events of hosts that are no longer judged.
+    fn sweep(&self) {
+        self.events.sweep(&self.results, (self.now_ms)());
     }
 }
 

@@ -193,6 +193,49 @@ fn a_fall_that_no_restart_explains_gives_no_value_within_the_bounds() {
     }
 }
 
+/// One that is wrong for several scrapes, too high or too low: once it is right again, no row shows what lies between.
+#[test]
+fn a_counter_that_is_wrong_for_a_while_gives_no_value_on_its_way_back() {
+    let bounds = Bounds::new(Some(0.0), Some(1e12));
+    for wrong in [0.0, 1.0, 1e8, 1e10, 1e12] {
+        for (at, n) in (40..44).flat_map(|at| (1..=20).map(move |n| (at, n))) {
+            let got = rates(bounds, |k, value| if (at..at + n).contains(&k) { wrong } else { value });
+            // Rows of four scrapes, from the fourth one on; a range holds two.
+            let back = (at + n - 1) as usize / 4 + 1 - 3;
+            let after: Vec<f64> = got.iter().skip(back).copied().collect();
+            let is_right = |value: &f64| value.is_nan() || (value - 1.0).abs() < 1e-3;
+            assert!(after.iter().all(is_right), "{wrong} for {n} from {at}: {got:?}");
+            let n_missing = after.iter().filter(|value| value.is_nan()).count();
+            assert!((1..=3).contains(&n_missing), "{wrong} for {n} from {at}: {got:?}");
+        }
+    }
+}
+
+/// Such as that of a device that is not the machine's own.
+#[test]
+fn a_counter_that_the_value_does_not_depend_on_costs_nothing() {
+    let sources = ["sum(rate(c[2m]) and on (device) g)", "max(rate(c[2m]))"];
+    let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
+    let mut engine = engine_with(|config| {
+        config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
+        config.windows.scored = Vec::new();
+        config.bounds = vec![Bounds::new(Some(0.0), Some(1e12)).unwrap(); 2].into();
+    });
+    let mut out = Output::default();
+    for k in 0..40_i64 {
+        let t_ms = k * STEP_MS;
+        let points = [
+            point("g", "own", t_ms, 1.0),
+            point("c", "own", t_ms, 60.0 * k as f64),
+            point("c", "other", t_ms, 1e6 - k as f64),
+        ];
+        send(&mut engine, &points, t_ms, &mut out);
+    }
+    let rows = &out.rows[5..];
+    assert!(rows.iter().all(|row| (row.values[0] - 1.0).abs() < 1e-9), "{rows:?}");
+    assert!(rows.iter().all(|row| row.values[1].is_nan()), "the greatest is that of the other: {rows:?}");
+}
+
 #[test]
 fn a_restart_costs_no_row() {
     let restarted = |k: i64, value: f64| if k >= 42 { 15.0 * (k - 42) as f64 } else { value };

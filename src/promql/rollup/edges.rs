@@ -5,8 +5,11 @@
 //! keeps of each series the first value and its clock, which says when the pane's samples came. Series that are scraped together
 //! share their clock, so that a series costs 8 bytes a pane, not 16 a sample.
 
+use std::collections::HashMap;
+
 use super::column::{Column, renumbered};
-use super::{Context, Fall, FrameView, Member, RangeFunction, extrapolate, is_number};
+use super::fall::{Open, is_doubtful};
+use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_number};
 use crate::promql::eval::{Element, Vector};
 use crate::series::{Sample, TimestampMs};
 
@@ -19,6 +22,9 @@ pub const SERIES_MAX: usize = 20_000;
 /// Resets kept of one range of a host: as many as when all its series are reset at once. A sender of counters that fall with
 /// each sample gains nothing.
 const RESETS_MAX: usize = SERIES_MAX;
+
+/// How many ranges a counter may take to fall back from a wrong value, or rise back.
+pub(super) const OPEN_RANGES: i64 = 4;
 
 /// How a range is cut into panes by the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,8 +82,21 @@ struct Reset {
     is_at_border: bool,
     /// The value before.
     before: f64,
-    /// How it fell.
-    fall: Fall,
+}
+
+/// A counter fell, or rose to more than double.
+#[derive(Debug, Clone, Copy)]
+struct Moved {
+    /// Position of the series.
+    series: u32,
+    /// The pane of the later sample.
+    pane: i64,
+    /// Whether that is the first of its pane.
+    is_at_border: bool,
+    /// The value before.
+    before: f64,
+    /// Whether the later sample doesn't go on from the earlier one.
+    is_doubtful: bool,
 }
 
 /// What came in one pane.
@@ -103,6 +122,10 @@ pub struct Edges {
     resets: Vec<Reset>,
     /// The newest pane with a reset that was not kept.
     lost: i64,
+    /// Of the panes: the doubtful ones; at most [`RESETS_MAX`] more while a frame is taken. Seldom any.
+    moved: Vec<Moved>,
+    /// By series: what may yet prove wrong. Seldom any.
+    open: HashMap<u32, Open, foldhash::fast::RandomState>,
 }
 
 impl Edges {
@@ -117,6 +140,8 @@ impl Edges {
             newest: i64::MIN,
             resets: Vec::new(),
             lost: i64::MIN,
+            moved: Vec::new(),
+            open: HashMap::default(),
         }
     }
 
@@ -136,6 +161,12 @@ impl Edges {
             let new = new.get(reset.series as usize).copied().flatten();
             new.map(|new| reset.series = new).is_some()
         });
+        self.moved.retain_mut(|moved| {
+            let new = new.get(moved.series as usize).copied().flatten();
+            new.map(|new| moved.series = new).is_some()
+        });
+        let moved = |(series, open): (u32, Open)| Some((new.get(series as usize).copied().flatten()?, open));
+        self.open = std::mem::take(&mut self.open).into_iter().filter_map(moved).collect();
         (self.first, self.n_series) = (first, n_series);
     }
 
@@ -143,24 +174,19 @@ impl Edges {
     pub fn push(&mut self, panes: Panes, frame: FrameView<'_>, context: &mut Context<'_>) {
         let number = panes.number(frame.t_ms, context.grid_ms);
         self.open(number);
-        let n_resets = self.resets.len();
+        let n_moved = self.moved.len();
         self.push_into(panes, number, frame, context);
-        for i in n_resets..self.resets.len() {
-            let Reset { series, pane, is_at_border, before, .. } = self.resets[i];
-            // The first sample of the range that the fall is in.
-            let until = if is_at_border { pane - 1 } else { pane };
-            let first = self.first_in(panes, (pane - panes.n + 1, until), series as usize);
+        for i in n_moved..self.moved.len() {
+            let Moved { series, before, .. } = self.moved[i];
             let after = frame.get(context.places[series as usize]);
-            self.resets[i].fall = Fall::new(first.map_or(before, |(_, first)| first), before, after);
+            let mut open = self.open.get(&series).copied();
+            self.moved[i].is_doubtful = is_doubtful(&mut open, before, after, number);
+            match open {
+                Some(open) => drop(self.open.insert(series, open)),
+                None => drop(self.open.remove(&series)),
+            }
         }
-    }
-
-    /// Of a series the first pane `from` one number `to` another in which it has a sample, and that sample's value.
-    fn first_in(&self, panes: Panes, (from, to): (i64, i64), series: usize) -> Option<(i64, f64)> {
-        (from..=to.min(self.newest)).find_map(|number| {
-            let index = number.rem_euclid(panes.n) as usize;
-            (self.panes[index].clock.get(series) > 0).then(|| (number, self.first[index * self.n_series + series]))
-        })
+        self.moved.retain(|moved| moved.is_doubtful);
     }
 
     fn push_into(&mut self, panes: Panes, number: i64, frame: FrameView<'_>, context: &mut Context<'_>) {
@@ -170,10 +196,12 @@ impl Edges {
         let values = || context.places.iter().map(|place| (*place, frame.get(*place)));
         let mut fell = |series: usize, value: f64, place: u32, is_at_border: bool| {
             let before = context.last[place as usize];
+            if (value < before || value > 2.0 * before) && self.moved.len() < RESETS_MAX {
+                let series = series as u32;
+                self.moved.push(Moved { series, pane: number, is_at_border, before, is_doubtful: false });
+            }
             if value < before && self.resets.len() < RESETS_MAX {
-                // How it fell is found below.
-                let fall = Fall::Restart;
-                self.resets.push(Reset { series: series as u32, pane: number, is_at_border, before, fall });
+                self.resets.push(Reset { series: series as u32, pane: number, is_at_border, before });
             } else if value < before {
                 self.lost = number;
             }
@@ -234,6 +262,12 @@ impl Edges {
         if !self.resets.is_empty() {
             self.resets.retain(|reset| reset.pane > number - n);
         }
+        if !self.moved.is_empty() {
+            self.moved.retain(|moved| moved.pane > number - n);
+        }
+        if !self.open.is_empty() {
+            self.open.retain(|_, open| open.at > number - OPEN_RANGES * n);
+        }
     }
 
     /// `function` of each of `members` over the range that ends at the step `end_ms`, appended to `out` where it has a value.
@@ -280,26 +314,50 @@ impl Edges {
         }
     }
 
-    /// How counters among `members` fell within the range that ends at the step `end_ms`; the worst of several.
-    pub fn fall(
+    /// Whether a counter among `members` fell within the range that ends at the step `end_ms`.
+    pub fn has_fall(&self, panes: Panes, (grid_ms, end_ms): (TimestampMs, TimestampMs), members: &[Member]) -> bool {
+        if self.resets.is_empty() {
+            return false;
+        }
+        let end = panes.number(end_ms, grid_ms);
+        let mut resets: Vec<(u32, i64, bool)> =
+            self.resets.iter().map(|reset| (reset.series, reset.pane, reset.is_at_border)).collect();
+        resets.sort_unstable();
+        members.iter().any(|member| self.is_in_range(panes, end, &resets, member.position))
+    }
+
+    /// Gives `found` each of `members` that has a sample in the range that ends at the step `end_ms` which doesn't go on from the one before,
+    /// where that is in the range too.
+    pub fn doubtful(
         &self,
         panes: Panes,
         (grid_ms, end_ms): (TimestampMs, TimestampMs),
         members: &[Member],
-    ) -> Option<Fall> {
-        if self.resets.is_empty() {
-            return None;
+        mut found: impl FnMut(&Member),
+    ) {
+        if self.moved.is_empty() {
+            return;
         }
         let end = panes.number(end_ms, grid_ms);
-        let mut resets: Vec<&Reset> = self.resets.iter().collect();
-        resets.sort_by_key(|reset| reset.series);
-        let fall = |member: &Member| {
-            // Most have none.
-            of_series(&resets, member.position, i64::MIN).next()?;
-            let (first_pane, _) = self.first_in(panes, (end - panes.n + 1, end), member.position as usize)?;
-            of_series(&resets, member.position, first_pane).map(|reset| reset.fall).max()
+        let mut moved: Vec<(u32, i64, bool)> =
+            self.moved.iter().map(|moved| (moved.series, moved.pane, moved.is_at_border)).collect();
+        moved.sort_unstable();
+        members.iter().filter(|m| self.is_in_range(panes, end, &moved, m.position)).for_each(&mut found);
+    }
+
+    /// Whether one of `moves` (series, pane, whether at its border; sorted) is of `series` and within the range whose last pane is `end`.
+    fn is_in_range(&self, panes: Panes, end: i64, moves: &[(u32, i64, bool)], series: u32) -> bool {
+        let from = moves.partition_point(|(of, ..)| *of < series);
+        let mut of_series = moves[from..].iter().take_while(|(of, ..)| *of == series).peekable();
+        if of_series.peek().is_none() {
+            return false;
+        }
+        let has_sample = |number: &i64| {
+            let pane = &self.panes[number.rem_euclid(panes.n) as usize];
+            pane.clock.get(series as usize) > 0
         };
-        members.iter().filter_map(fall).max()
+        let first = (end - panes.n + 1..=end.min(self.newest)).find(has_sample);
+        first.is_some_and(|first| of_series.any(|(_, pane, at_border)| *pane > first || *pane == first && !at_border))
     }
 
     /// Whether all resets in the range that ends at the step `end_ms` were kept.

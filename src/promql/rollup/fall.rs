@@ -1,19 +1,47 @@
-//! Counters that go down: a restart, or a value that was wrong.
+//! Counters that move as none does: where a sample doesn't go on from the one before, what lies between is no increase.
+//!
+//! `rate` takes every fall for a restart. A counter that falls by less than half didn't begin anew, nor one that falls back to where it
+//! was before it more than doubled, or rises again to where it was before it fell: one of its values was wrong.
 
-/// How a counter fell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fall {
-    /// As one does that begins anew: to less than half of what it was, and of what the range began with.
-    Restart,
-    /// To more than that. Nothing that begins anew counts so far before its next scrape: the lower value goes on from an earlier one, and
-    /// what was between is wrong. As a restart it would give everything that was counted since the machine's start.
-    Back,
+/// A fall, or a rise to more than double, that may yet prove wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Open {
+    /// The value before.
+    before: f64,
+    is_rise: bool,
+    /// When, in a unit of the caller's.
+    pub(super) at: i64,
 }
 
-impl Fall {
-    /// That from `before` to `after`, where the range that it came in began with `first`.
-    pub(super) fn new(first: f64, before: f64, after: f64) -> Self {
-        if after > before / 2.0 || after >= first && after > 0.0 { Self::Back } else { Self::Restart }
+/// Whether the sample `after` of a counter doesn't go on from the one `before`. `open` is what its earlier samples left open.
+pub(super) fn is_doubtful(open: &mut Option<Open>, before: f64, after: f64, at: i64) -> bool {
+    if after < before {
+        if after > before / 2.0 {
+            return true;
+        }
+        if open.is_some_and(|open| open.is_rise && after >= open.before) {
+            *open = None;
+            return true;
+        }
+        // Of several falls the highest: it may rise back to there.
+        let highest = open.filter(|open| !open.is_rise).map_or(before, |open| open.before.max(before));
+        *open = Some(Open { before: highest, is_rise: false, at });
+        return false;
+    }
+    // One that restarted doubles too, until it has counted for a while.
+    if after <= 2.0 * before {
+        return false;
+    }
+    match *open {
+        Some(fall) if !fall.is_rise && after >= fall.before => {
+            *open = None;
+            true
+        }
+        Some(_) => false,
+        None => {
+            *open = Some(Open { before, is_rise: true, at });
+            false
+        }
     }
 }
 
@@ -21,19 +49,34 @@ impl Fall {
 mod tests {
     use super::*;
 
+    /// By sample, from the second one on: whether it doesn't go on from the one before.
+    #[track_caller]
+    fn check(values: &[f64], expected: &[usize]) {
+        let mut open = None;
+        let pairs = values.windows(2).zip(1..);
+        let doubtful = pairs.filter(|(pair, i)| is_doubtful(&mut open, pair[0], pair[1], *i as i64));
+        assert_eq!(doubtful.map(|(_, i)| i).collect::<Vec<_>>(), expected, "{values:?}");
+    }
+
     #[test]
-    fn a_fall_by_less_than_half_or_to_where_the_range_began_is_no_restart() {
-        let check = |values: [f64; 3], expected: Fall| {
-            assert_eq!(Fall::new(values[0], values[1], values[2]), expected, "{values:?}");
-        };
-        check([900.0, 1_000.0, 0.0], Fall::Restart);
-        check([900.0, 1_000.0, 400.0], Fall::Restart);
-        check([900.0, 1_000.0, 999.9], Fall::Back);
-        check([900.0, 1_000.0, 501.0], Fall::Back);
-        // One wrong value, however high.
-        check([900.0, 1e15, 960.0], Fall::Back);
-        check([900.0, 1e15, 300.0], Fall::Restart);
-        check([0.0, 3.0, 0.0], Fall::Restart);
-        check([-900.0, -800.0, -1_000.0], Fall::Restart);
+    fn falls_and_rises_that_no_restart_explains() {
+        check(&[1e9, 1e9, 1.1e9, 1.2e9], &[]);
+        check(&[1e9, 0.0, 15.0, 30.0, 60.0, 90.0], &[]);
+        check(&[1e9, 4e8, 5e8], &[]);
+        check(&[1e9, 1e9 - 0.02, 1e9], &[1]);
+        check(&[1e9, 5.1e8, 6e8], &[1]);
+        // Too high for one scrape or several, and then right again.
+        check(&[1e9, 1e15, 1e9 + 9.0], &[2]);
+        check(&[1e9, 1e15, 1e15 + 3.0, 1e15 + 6.0, 1e9 + 9.0, 1e9 + 12.0], &[4]);
+        check(&[0.0, 1e10, 0.0, 0.0], &[2]);
+        // Too low.
+        check(&[1e9, 0.0, 1e9 + 9.0], &[2]);
+        check(&[1e9, 1.0, 4.0, 1e9 + 9.0, 1e9 + 12.0], &[3]);
+        // As far as anybody can tell.
+        check(&[0.0, 3.0, 4.0, 1.0], &[3]);
+        // Restarts.
+        check(&[5.0, 0.0, 3.0, 0.0, 3.0], &[]);
+        check(&[-900.0, -800.0, -1_000.0], &[]);
+        check(&[f64::NAN, 1.0, f64::NAN, f64::INFINITY, 0.0], &[]);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Fall, RangeFunction, extrapolate};
+use super::edges::OPEN_RANGES;
+use super::fall::{Open, is_doubtful};
+use super::{RangeFunction, extrapolate};
 use crate::promql::over::over;
 use crate::series::{Sample, TimestampMs};
 
@@ -13,8 +15,12 @@ use crate::series::{Sample, TimestampMs};
 pub struct Ring {
     /// Strictly increasing in time; bounded by range / scrape interval and by the host's limit.
     samples: VecDeque<Sample>,
-    /// Time and value of each sample that a lower one follows: the counter was reset after it; and how it fell.
-    resets: VecDeque<(Sample, Fall)>,
+    /// Time and value of each sample that a lower one follows: the counter was reset after it.
+    resets: VecDeque<Sample>,
+    /// Times of samples that the next one doesn't go on from.
+    doubtful: VecDeque<TimestampMs>,
+    /// What may yet prove wrong.
+    open: Option<Open>,
     /// Neighbours that differ.
     n_changes: u32,
 }
@@ -25,8 +31,10 @@ impl Ring {
         if let Some(previous) = self.samples.back() {
             self.n_changes += u32::from(differ(previous, &sample));
             if sample.value < previous.value {
-                let first = self.samples.front().unwrap_or(previous).value;
-                self.resets.push_back((*previous, Fall::new(first, previous.value, sample.value)));
+                self.resets.push_back(*previous);
+            }
+            if is_doubtful(&mut self.open, previous.value, sample.value, sample.t_ms) {
+                self.doubtful.push_back(previous.t_ms);
             }
         }
         self.samples.push_back(sample);
@@ -40,8 +48,16 @@ impl Ring {
             self.samples.pop_front();
             self.n_changes -= u32::from(self.samples.front().is_some_and(|next| differ(&front, next)));
         }
-        while self.resets.front().is_some_and(|(sample, _)| sample.t_ms <= start_ms) {
+        while self.resets.front().is_some_and(|sample| sample.t_ms <= start_ms) {
             self.resets.pop_front();
+        }
+        while self.doubtful.front().is_some_and(|t_ms| *t_ms <= start_ms) {
+            self.doubtful.pop_front();
+        }
+        if let (Some(open), Some(newest)) = (self.open, self.samples.back()) {
+            let range_ms = newest.t_ms.saturating_sub(start_ms);
+            self.open =
+                Some(open).filter(|open| open.at > newest.t_ms.saturating_sub(OPEN_RANGES.saturating_mul(range_ms)));
         }
         before - self.samples.len()
     }
@@ -58,10 +74,16 @@ impl Ring {
         self.samples.is_empty()
     }
 
-    /// How the counter fell; the worst of several falls.
+    /// Whether the counter fell.
     #[must_use]
-    pub fn fall(&self) -> Option<Fall> {
-        self.resets.iter().map(|(_, fall)| *fall).max()
+    pub fn has_fall(&self) -> bool {
+        !self.resets.is_empty()
+    }
+
+    /// Whether a sample doesn't go on from the one before.
+    #[must_use]
+    pub fn is_doubtful(&self) -> bool {
+        !self.doubtful.is_empty()
     }
 
     /// `function` over the range `(end_ms - range_ms, end_ms]`; `None` with too few samples.
@@ -72,7 +94,7 @@ impl Ring {
         let increase = match function {
             // One after the other as Prometheus does it: another order would round otherwise.
             RangeFunction::Rate | RangeFunction::Increase => {
-                self.resets.iter().fold(difference, |increase, (before, _)| increase + before.value)
+                self.resets.iter().fold(difference, |increase, before| increase + before.value)
             }
             RangeFunction::Delta => difference,
             RangeFunction::Last => return Some(last.value),
