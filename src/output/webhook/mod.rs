@@ -1,6 +1,6 @@
 //! Alerts to Alertmanager: every open event, again and again while it is open, and its end.
 //!
-//! One task sends; nobody waits for it, and what it holds is bounded by the events that may be open. [`ledger`] says what is due,
+//! One task sends; nobody waits for it, and what it holds is bounded by the events that may be open. [`alert_state`] says what is due,
 //! [`alert`] what it looks like. Nothing of this exists unless `webhook` is configured.
 
 pub mod alert;
