@@ -212,10 +212,16 @@ impl Watch {
         }
         self.n = 0;
         let Some(known) = interval_ms else { return of_distances(distances) };
-        // One long gap moves the mean alone, jitter the median alone.
-        let ratios = [mean(distances), median(distances)].map(|ms| ms / known as f64);
-        let is_longer = ratios.iter().all(|ratio| *ratio >= CHANGED);
-        let is_shorter = ratios.iter().all(|ratio| *ratio <= 1.0 / CHANGED);
+        // One long gap moves the mean alone, jitter some distances alone. Three in four must agree: of eight, four missed scrapes come by
+        // chance within some hundred where one in ten fails.
+        let mut sorted = distances.to_vec();
+        sorted.sort_unstable();
+        let ratio = |ms: f64| ms / known as f64;
+        let is_longer = [mean(distances), sorted[ENOUGH / 4] as f64].into_iter().map(ratio).all(|r| r >= CHANGED);
+        let is_shorter = [mean(distances), sorted[ENOUGH - 1 - ENOUGH / 4] as f64]
+            .into_iter()
+            .map(ratio)
+            .all(|r| r <= 1.0 / CHANGED);
         if is_longer || is_shorter { of_distances(distances).filter(|new| *new != known) } else { None }
     }
 }
@@ -286,6 +292,8 @@ mod tests {
         check_watch(60, &[120, 60, 60, 60, 60, 60, 60, 120], None);
         // Every second scrape is missed: `[$range]` must hold enough of those that there are.
         check_watch(60, &[120; 8], Some(120));
+        check_watch(60, &[120, 60, 120, 60, 60, 120, 60, 120], None);
+        check_watch(60, &[60, 120, 120, 120, 119, 180, 60, 121], Some(120));
         // Four are enough where they are the same.
         check_watch(60, &[60, 60, 300, 300, 300, 300], Some(300));
         check_watch(60, &[60, 60, 300, 300, 300], None);
