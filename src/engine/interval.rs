@@ -37,6 +37,8 @@ const MISSED: f64 = 1.9;
 const STEADY: f64 = 0.25;
 /// How many times as long or short an interval must have become to be another one. `[$range]` holds four: it works until then.
 const CHANGED: f64 = 1.4;
+/// Ratios of two intervals that are twice one another.
+const TWICE: (f64, f64) = (1.9, 2.1);
 /// Frames that are waited for until the interval is known where no series comes seldom.
 const FRAMES_MAX: usize = 12;
 /// Frames that are waited for until series that come seldom have told theirs; one bit of a [`u64`] each.
@@ -175,6 +177,17 @@ fn is_another(new: i64, known: Option<i64>) -> bool {
     })
 }
 
+/// The interval that the `newest` distances tell by themselves where that is another one than the one known.
+fn of_newest(newest: &[i64], known: Option<i64>) -> Option<i64> {
+    let new = of_distances(newest).filter(|new| is_another(*new, known))?;
+    let ratio = known.map_or(1.0, |known| new as f64 / known as f64);
+    // Jitter alone never makes distances so long, and hardly ever so short.
+    let is_far = ratio > TWICE.1 || ratio < 0.5;
+    // Every second scrape was missed, perhaps.
+    let is_twice = (TWICE.0..=TWICE.1).contains(&ratio);
+    (!is_twice && is_like(newest, if is_far { SAME } else { SAME_CLEAR })).then_some(new)
+}
+
 /// Watches one series of a host for another interval.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Watch {
@@ -202,8 +215,7 @@ impl Watch {
         let distances = self.distances.map(i64::from);
         let distances = &distances[..usize::from(self.n)];
         let newest = distances.len().checked_sub(LIKE_CHANGED).map_or(&[][..], |from| &distances[from..]);
-        let told = is_like(newest, SAME_CLEAR).then(|| of_distances(newest)).flatten();
-        if let Some(interval_ms) = told.filter(|new| is_another(*new, interval_ms)) {
+        if let Some(interval_ms) = of_newest(newest, interval_ms) {
             self.n = 0;
             return Some(interval_ms);
         }
@@ -293,10 +305,12 @@ mod tests {
         // Every second scrape is missed: `[$range]` must hold enough of those that there are.
         check_watch(60, &[120; 8], Some(120));
         check_watch(60, &[120, 60, 120, 60, 60, 120, 60, 120], None);
-        check_watch(60, &[60, 120, 120, 120, 119, 180, 60, 121], Some(120));
+        check_watch(60, &[60, 120, 120, 120, 119, 180, 60, 121], None);
         // Four are enough where they are the same.
         check_watch(60, &[60, 60, 300, 300, 300, 300], Some(300));
         check_watch(60, &[60, 60, 300, 300, 300], None);
+        check_watch(60, &[60, 60, 300, 310, 295, 305], Some(300));
+        check_watch(60, &[60, 120, 120, 120, 120, 60], None);
         check_watch(60, &[60, 85, 86, 88, 89, 41, 33, 35, 34, 60], None);
         check_watch(60, &[120, 120, 60, 120, 120], None);
     }
