@@ -56,7 +56,7 @@ fn cost(function: RangeFunction, range_ms: i64, n_series: usize, steps: i64) -> 
         let context = &mut Context { grid_ms: 0, places: &places, last: &last, may_grow: true, scratch: &mut scratch };
         state.push(frame, context);
         last.copy_from_slice(&values);
-        state.drop_until(t_ms - range_ms);
+        state.drop_until(t_ms - range_ms, range_ms);
         out.clear();
         // While the range fills, nothing is asked for: else a rescan would take long before it is measured.
         if step >= full {

@@ -125,7 +125,7 @@ impl HostDetector {
         self.model = model;
     }
 
-    /// A judge beside it, which begins with how wrong forecasts of the same features usually are.
+    /// A detector beside it, which begins with how wrong forecasts of the same features usually are.
     fn new_shadow(&self, model: Model) -> Self {
         let columns = self.columns_of(&model);
         let levels = |judged: &Known| Known { id: None, decision: None, state: judged.state.levels_of(&columns) };

@@ -1,6 +1,6 @@
 //! From the error of a window to a verdict: score, limit, flag, contributions.
 //!
-//! Pure: numbers in, numbers out.
+//! Numbers in, numbers out; [`mod@host_detector`] alone owns a session and runs it.
 
 pub mod decision;
 pub mod host_detector;

@@ -150,7 +150,7 @@ impl Feed {
     /// Drops what no range that ends at `t_ms` or later reaches; returns how many samples.
     pub(super) fn drop_old(&mut self, t_ms: TimestampMs, plan: &FeedPlan) -> usize {
         let ranges = self.ranges.iter_mut().zip(&plan.ranges);
-        ranges.map(|(state, (range_ms, _))| state.drop_until(t_ms.saturating_sub(*range_ms))).sum()
+        ranges.map(|(state, (range_ms, _))| state.drop_until(t_ms.saturating_sub(*range_ms), *range_ms)).sum()
     }
 
     /// The newest samples of `members` at `t_ms` that are younger than the lookback, into `out`.

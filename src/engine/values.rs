@@ -7,13 +7,13 @@ use super::row::{Missing, MissingReason};
 use super::suspects::Reading;
 use super::{Output, Shared};
 use crate::base::bounds::Bounds;
-use crate::promql::eval::{EvalError, Evaluation, Vector, give_back_parts};
+use crate::promql::eval::{Element, EvalError, Evaluation, Vector, give_back_parts};
 use crate::promql::plan::{Range, Rollup};
 use crate::promql::program::LeafId;
 use crate::series::TimestampMs;
 
 impl Host {
-    /// One value per configured feature; NaN where it has none, no finite one, or one out of bounds.
+    /// One value per configured feature; NaN where it has none, no finite one, one out of bounds, or one of a counter that was wrong.
     pub(super) fn evaluate(&mut self, t_ms: TimestampMs, shared: &mut Shared, out: &mut Output) -> Vec<f64> {
         let plan = Arc::clone(&shared.config.plan);
         let (vectors, scratch) = ((&mut shared.leaf_vectors, &mut shared.incomplete_leaves), &mut shared.clock_scratch);
@@ -66,24 +66,30 @@ impl Host {
         values
     }
 
-    /// Of each feature that has bounds and reads a counter of which a value was wrong: what it gives where that counter is NaN. Another
-    /// value means that it depends on the counter. Seldom any.
+    /// By feature that has bounds and reads a counter of which a value was wrong: what it gives where that counter has a rate of 0, which is
+    /// NaN where it gives nothing. Another value means that it depends on the counter. Empty where there is none, as nearly always.
     fn without_doubtful(&self, t_ms: TimestampMs, shared: &mut Shared) -> Vec<(u16, f64)> {
         let plan = Arc::clone(&shared.config.plan);
         let wiring = &shared.paces[self.pace].wiring;
-        let mut leaves: Vec<LeafId> = Vec::new();
-        let mut without: Option<Vec<Vector>> = None;
+        let (mut leaves, mut without): (Vec<LeafId>, Vec<Vector>) = (Vec::new(), Vec::new());
         for leaf in 0..plan.leaves.len() as LeafId {
-            self.slots.doubtful(leaf, wiring, t_ms, |member| {
-                let vectors = without.get_or_insert_with(|| shared.leaf_vectors.clone());
-                let elements = vectors[usize::from(leaf)].iter_mut();
-                elements.filter(|element| element.labels == member.labels).for_each(|element| element.value = f64::NAN);
-                if leaves.last() != Some(&leaf) {
-                    leaves.push(leaf);
-                }
-            });
+            let mut doubtful = Vec::new();
+            self.slots.doubtful(leaf, wiring, t_ms, |member| doubtful.push(member.labels));
+            if doubtful.is_empty() {
+                continue;
+            }
+            if without.is_empty() {
+                without = shared.leaf_vectors.clone();
+            }
+            doubtful.sort_unstable();
+            let elements = without[usize::from(leaf)].iter_mut();
+            let is_doubtful = |element: &&mut Element| doubtful.binary_search(&element.labels).is_ok();
+            elements.filter(is_doubtful).for_each(|element| element.value = 0.0);
+            leaves.push(leaf);
         }
-        let Some(without) = without else { return Vec::new() };
+        if leaves.is_empty() {
+            return Vec::new();
+        }
         let mut evaluation = Evaluation {
             t_ms,
             leaves: &without,

@@ -158,7 +158,7 @@ impl Windows {
         self.complete(row, applicable, config)
     }
 
-    /// One or the other, as the row's treatment has it.
+    /// One or the other, as the row's eligibility has it.
     ///
     /// # Errors
     /// Why it completes no window.

@@ -83,8 +83,8 @@ impl EvalError {
                 "two senders write the host at once, and their series differ in a label: add it to `identity.drop`"
             }
             Self::CounterFellBack => {
-                "a counter that it reads moved as none does, such as a step back, which a restart doesn't explain: it waits until its range has \
-                 passed that, and nothing is to be done unless it goes on"
+                "a counter that it reads had a wrong value, such as a small step back: it is missing until its range has passed that; if it \
+                 recurs, look at the exporter"
             }
             Self::BadParameter => "the k of its topk or bottomk is no number from 0 on",
         }

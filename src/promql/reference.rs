@@ -18,8 +18,8 @@ construct and its place. What differs from a query:
   `sum by (instance) (x)` is, and nothing can be compared with another host.
 - An expression must give at most one value per host. More than one is an error, as is what Prometheus refuses while it
   evaluates: the feature is missing in that row, and `outlierd_feature_errors_total` counts it with its reason
-  (`many_values`, `many_to_many`, `two_senders`, `same_labels`, `bad_parameter`; `counter_fell_back` where a feature has `bounds` and a
-  counter went down that didn't begin anew; `samples_not_kept` where `limits.samples_per_host` was reached;
+  (`many_values`, `many_to_many`, `two_senders`, `same_labels`, `bad_parameter`; `counter_fell_back` where a feature has `bounds` and
+  depends on a counter that had a wrong value; `samples_not_kept` where `limits.samples_per_host` was reached;
   `just_begun` where a reload brought it and its range has not been seen yet).
 - Native histograms are not read.
 - An expression has at most 16 KiB, 250 operators and brackets 50 deep; a range or offset at most 24 days.

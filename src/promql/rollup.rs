@@ -207,12 +207,12 @@ impl RangeState {
         }
     }
 
-    /// Drops samples at or before `start_ms`; returns how many.
-    pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
+    /// Drops samples at or before `start_ms`, where the range of `range_ms` begins; returns how many.
+    pub fn drop_until(&mut self, start_ms: TimestampMs, range_ms: i64) -> usize {
         match self {
             Self::Edges(..) => 0,
             Self::Folds(folds) => folds.iter_mut().map(|fold| fold.drop_until(start_ms)).sum(),
-            Self::Rings(rings) => rings.iter_mut().map(|ring| ring.drop_until(start_ms)).sum(),
+            Self::Rings(rings) => rings.iter_mut().map(|ring| ring.drop_until(start_ms, range_ms)).sum(),
         }
     }
 

@@ -66,7 +66,7 @@ impl Report<'_> {
         let why = match fitted.ended {
             None => String::new(),
             Some(Ended::NoBetter) => ", ended since the held-back error no longer fell".to_owned(),
-            Some(Ended::StoredSilence) => ", ended by Ctrl-C".to_owned(),
+            Some(Ended::Interrupted) => ", ended by Ctrl-C".to_owned(),
         };
         let nothing = || "nothing: there is too little history to hold any back".to_owned();
         let mut facts = vec![

@@ -1,7 +1,7 @@
 //! Spans of time in which some hosts are neither flagged nor learnt from: maintenance windows of the configuration, and silences
 //! that somebody asked for.
 //!
-//! Pure: time is an argument. [`mod@hosts`] says whom it may be for; [`mod@crate::serve::silences`] keeps what was asked for.
+//! Pure: time is an argument. [`mod@hosts`] says whom it may be for; [`mod@crate::results::silences`] keeps what was asked for.
 
 pub mod hosts;
 

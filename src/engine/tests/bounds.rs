@@ -151,7 +151,13 @@ fn a_counter_that_falls_back_late_gives_no_wrong_rate() {
 
 /// What the rate of a counter over two rows gives, of 80 scrapes each 15 s, where `change` alters what it shows.
 fn rates(bounds: Option<Bounds>, change: impl Fn(i64, f64) -> f64) -> Vec<f64> {
-    let sources = ["sum(rate(c[2m]))"].map(|expr| FeatureSource { name: "f", expr, at: "test" });
+    rates_over("2m", bounds, change)
+}
+
+/// The same over another range: of more than eight rows, samples are kept one by one.
+fn rates_over(range: &str, bounds: Option<Bounds>, change: impl Fn(i64, f64) -> f64) -> Vec<f64> {
+    let expr = format!("sum(rate(c[{range}]))");
+    let sources = [FeatureSource { name: "f", expr: &expr, at: "test" }];
     let mut engine = engine_with(|config| {
         config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
         config.windows.scored = Vec::new();
@@ -197,16 +203,18 @@ fn a_fall_that_no_restart_explains_gives_no_value_within_the_bounds() {
 #[test]
 fn a_counter_that_is_wrong_for_a_while_gives_no_value_on_its_way_back() {
     let bounds = Bounds::new(Some(0.0), Some(1e12));
-    for wrong in [0.0, 1.0, 1e8, 1e10, 1e12] {
+    for (wrong, (range, n_rows)) in
+        [0.0, 1.0, 1e8, 1e10, 1e12].into_iter().flat_map(|wrong| [("2m", 2), ("9m", 9)].map(|range| (wrong, range)))
+    {
         for (at, n) in (40..44).flat_map(|at| (1..=20).map(move |n| (at, n))) {
-            let got = rates(bounds, |k, value| if (at..at + n).contains(&k) { wrong } else { value });
+            let got = rates_over(range, bounds, |k, value| if (at..at + n).contains(&k) { wrong } else { value });
             // Rows of four scrapes, from the fourth one on; a range holds two.
             let back = (at + n - 1) as usize / 4 + 1 - 3;
             let after: Vec<f64> = got.iter().skip(back).copied().collect();
             let is_right = |value: &f64| value.is_nan() || (value - 1.0).abs() < 1e-3;
             assert!(after.iter().all(is_right), "{wrong} for {n} from {at}: {got:?}");
             let n_missing = after.iter().filter(|value| value.is_nan()).count();
-            assert!((1..=3).contains(&n_missing), "{wrong} for {n} from {at}: {got:?}");
+            assert!((1..=n_rows + 1).contains(&n_missing), "{wrong} for {n} from {at} over {range}: {got:?}");
         }
     }
 }
@@ -214,12 +222,12 @@ fn a_counter_that_is_wrong_for_a_while_gives_no_value_on_its_way_back() {
 /// Such as that of a device that is not the machine's own.
 #[test]
 fn a_counter_that_the_value_does_not_depend_on_costs_nothing() {
-    let sources = ["sum(rate(c[2m]) and on (device) g)", "max(rate(c[2m]))"];
+    let sources = ["sum(rate(c[2m]) and on (device) g)", "max(rate(c[2m]))", "min(rate(c[2m]))"];
     let sources = sources.map(|expr| FeatureSource { name: "f", expr, at: "test" });
     let mut engine = engine_with(|config| {
         config.plan = Arc::new(Plan::compile(&sources, 300_000).unwrap());
         config.windows.scored = Vec::new();
-        config.bounds = vec![Bounds::new(Some(0.0), Some(1e12)).unwrap(); 2].into();
+        config.bounds = vec![Bounds::new(Some(0.0), Some(1e12)).unwrap(); 3].into();
     });
     let mut out = Output::default();
     for k in 0..40_i64 {
@@ -234,6 +242,7 @@ fn a_counter_that_the_value_does_not_depend_on_costs_nothing() {
     let rows = &out.rows[5..];
     assert!(rows.iter().all(|row| (row.values[0] - 1.0).abs() < 1e-9), "{rows:?}");
     assert!(rows.iter().all(|row| row.values[1].is_nan()), "the greatest is that of the other: {rows:?}");
+    assert!(rows.iter().all(|row| row.values[2].is_nan()), "nobody knows the least: {rows:?}");
 }
 
 #[test]

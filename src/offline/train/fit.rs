@@ -108,7 +108,7 @@ pub enum Ended {
     /// The held-back error has not fallen for long.
     NoBetter,
     /// The caller wanted it to.
-    StoredSilence,
+    Interrupted,
 }
 
 /// Trains. `watch` is called after each batch and may end it: then the best weights so far are given.
@@ -153,7 +153,7 @@ pub fn fit(
             ended = (best.n_worse >= PATIENCE).then_some(Ended::NoBetter);
         }
         if watch(Progress { step, steps: options.steps, loss: train, best: best.error }).is_break() {
-            ended = Some(Ended::StoredSilence);
+            ended = Some(Ended::Interrupted);
             if !is_due {
                 judge_now(&mut best)?;
             }
@@ -322,7 +322,7 @@ mod tests {
             if n == 25 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let fitted = fit(&waves(), &options(1, 300, Kind::Forecast, 1), watch).unwrap();
-        assert_eq!((n, fitted.steps, fitted.ended), (25, 25, Some(Ended::StoredSilence)));
+        assert_eq!((n, fitted.steps, fitted.ended), (25, 25, Some(Ended::Interrupted)));
         let steps: Vec<usize> = fitted.judgements.iter().map(|judgement| judgement.step).collect();
         assert_eq!(steps, [10, 20, 25], "every tenth batch, and where it ended");
         assert!(fitted.best_step <= 25 && fitted.held_back.unwrap().network < fitted.held_back.unwrap().mean);

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::column::{Column, renumbered};
-use super::fall::{Open, is_doubtful};
+use super::fall::{OPEN_RANGES, Open, is_doubtful};
 use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_number};
 use crate::promql::eval::{Element, Vector};
 use crate::series::{Sample, TimestampMs};
@@ -22,9 +22,6 @@ pub const SERIES_MAX: usize = 20_000;
 /// Resets kept of one range of a host: as many as when all its series are reset at once. A sender of counters that fall with
 /// each sample gains nothing.
 const RESETS_MAX: usize = SERIES_MAX;
-
-/// How many ranges a counter may take to fall back from a wrong value, or rise back.
-pub(super) const OPEN_RANGES: i64 = 4;
 
 /// How a range is cut into panes by the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,19 +81,22 @@ struct Reset {
     before: f64,
 }
 
-/// A counter fell, or rose to more than double.
-#[derive(Debug, Clone, Copy)]
-struct Moved {
+/// A series of a frame that fell, or rose to more than double.
+struct Candidate {
     /// Position of the series.
     series: u32,
-    /// The pane of the later sample.
-    pane: i64,
-    /// Whether that is the first of its pane.
+    /// Whether its sample is the first of its pane.
     is_at_border: bool,
     /// The value before.
     before: f64,
-    /// Whether the later sample doesn't go on from the earlier one.
-    is_doubtful: bool,
+}
+
+/// A sample that doesn't go on from the one before.
+#[derive(Debug, Clone, Copy)]
+struct Doubt {
+    pane: i64,
+    /// Whether it is the first of its pane, so that the one before lies in an earlier one.
+    is_at_border: bool,
 }
 
 /// What came in one pane.
@@ -122,10 +122,10 @@ pub struct Edges {
     resets: Vec<Reset>,
     /// The newest pane with a reset that was not kept.
     lost: i64,
-    /// Of the panes: the doubtful ones; at most [`RESETS_MAX`] more while a frame is taken. Seldom any.
-    moved: Vec<Moved>,
-    /// By series: what may yet prove wrong. Seldom any.
-    open: HashMap<u32, Open, foldhash::fast::RandomState>,
+    /// By series: its newest doubtful sample in the panes.
+    doubtful: HashMap<u32, Doubt, foldhash::fast::RandomState>,
+    /// By series: what may yet prove wrong.
+    pending: HashMap<u32, Open, foldhash::fast::RandomState>,
 }
 
 impl Edges {
@@ -140,8 +140,8 @@ impl Edges {
             newest: i64::MIN,
             resets: Vec::new(),
             lost: i64::MIN,
-            moved: Vec::new(),
-            open: HashMap::default(),
+            doubtful: HashMap::default(),
+            pending: HashMap::default(),
         }
     }
 
@@ -161,12 +161,8 @@ impl Edges {
             let new = new.get(reset.series as usize).copied().flatten();
             new.map(|new| reset.series = new).is_some()
         });
-        self.moved.retain_mut(|moved| {
-            let new = new.get(moved.series as usize).copied().flatten();
-            new.map(|new| moved.series = new).is_some()
-        });
-        let moved = |(series, open): (u32, Open)| Some((new.get(series as usize).copied().flatten()?, open));
-        self.open = std::mem::take(&mut self.open).into_iter().filter_map(moved).collect();
+        self.doubtful = moved_to(std::mem::take(&mut self.doubtful), new);
+        self.pending = moved_to(std::mem::take(&mut self.pending), new);
         (self.first, self.n_series) = (first, n_series);
     }
 
@@ -174,31 +170,35 @@ impl Edges {
     pub fn push(&mut self, panes: Panes, frame: FrameView<'_>, context: &mut Context<'_>) {
         let number = panes.number(frame.t_ms, context.grid_ms);
         self.open(number);
-        let n_moved = self.moved.len();
-        self.push_into(panes, number, frame, context);
-        for i in n_moved..self.moved.len() {
-            let Moved { series, before, .. } = self.moved[i];
+        for Candidate { series, is_at_border, before } in self.push_into(panes, number, frame, context) {
             let after = frame.get(context.places[series as usize]);
-            let mut open = self.open.get(&series).copied();
-            self.moved[i].is_doubtful = is_doubtful(&mut open, before, after, number);
-            match open {
-                Some(open) => drop(self.open.insert(series, open)),
-                None => drop(self.open.remove(&series)),
+            let mut pending = self.pending.remove(&series);
+            if is_doubtful(&mut pending, before, after, number) {
+                self.doubtful.insert(series, Doubt { pane: number, is_at_border });
+            }
+            if let Some(pending) = pending {
+                self.pending.insert(series, pending);
             }
         }
-        self.moved.retain(|moved| moved.is_doubtful);
     }
 
-    fn push_into(&mut self, panes: Panes, number: i64, frame: FrameView<'_>, context: &mut Context<'_>) {
+    /// Gives the series that fell or rose to more than double.
+    fn push_into(
+        &mut self,
+        panes: Panes,
+        number: i64,
+        frame: FrameView<'_>,
+        context: &mut Context<'_>,
+    ) -> Vec<Candidate> {
+        let mut candidates = Vec::new();
         let index = number.rem_euclid(panes.n) as usize;
         let first = &mut self.first[index * self.n_series..(index + 1) * self.n_series];
         let Pane { clock, clocks } = &mut self.panes[index];
         let values = || context.places.iter().map(|place| (*place, frame.get(*place)));
         let mut fell = |series: usize, value: f64, place: u32, is_at_border: bool| {
             let before = context.last[place as usize];
-            if (value < before || value > 2.0 * before) && self.moved.len() < RESETS_MAX {
-                let series = series as u32;
-                self.moved.push(Moved { series, pane: number, is_at_border, before, is_doubtful: false });
+            if value < before || value > 2.0 * before {
+                candidates.push(Candidate { series: series as u32, is_at_border, before });
             }
             if value < before && self.resets.len() < RESETS_MAX {
                 self.resets.push(Reset { series: series as u32, pane: number, is_at_border, before });
@@ -220,7 +220,7 @@ impl Edges {
             // All series are at this clock: a pane may have more frames than a clock's number can count.
             clocks.drain(..clocks.len() - 1);
             *clock = 1;
-            return;
+            return candidates;
         }
         if clocks.len() > 2 * SERIES_MAX {
             forget_unused(clocks, clock.each(self.n_series));
@@ -244,6 +244,7 @@ impl Edges {
             }
             *clock = *next;
         }
+        candidates
     }
 
     /// Empties the panes that come before `number` and after the newest.
@@ -262,11 +263,11 @@ impl Edges {
         if !self.resets.is_empty() {
             self.resets.retain(|reset| reset.pane > number - n);
         }
-        if !self.moved.is_empty() {
-            self.moved.retain(|moved| moved.pane > number - n);
+        if !self.doubtful.is_empty() {
+            self.doubtful.retain(|_, doubt| doubt.pane > number - n);
         }
-        if !self.open.is_empty() {
-            self.open.retain(|_, open| open.at > number - OPEN_RANGES * n);
+        if !self.pending.is_empty() {
+            self.pending.retain(|_, pending| pending.at > number - OPEN_RANGES * n);
         }
     }
 
@@ -320,10 +321,12 @@ impl Edges {
             return false;
         }
         let end = panes.number(end_ms, grid_ms);
-        let mut resets: Vec<(u32, i64, bool)> =
-            self.resets.iter().map(|reset| (reset.series, reset.pane, reset.is_at_border)).collect();
-        resets.sort_unstable();
-        members.iter().any(|member| self.is_in_range(panes, end, &resets, member.position))
+        let mut resets: Vec<&Reset> = self.resets.iter().collect();
+        resets.sort_by_key(|reset| reset.series);
+        members.iter().any(|member| {
+            let first = self.first_pane(panes, end, member.position);
+            first.is_some_and(|first| of_series(&resets, member.position, first).next().is_some())
+        })
     }
 
     /// Gives `found` each of `members` that has a sample in the range that ends at the step `end_ms` which doesn't go on from the one before,
@@ -333,31 +336,27 @@ impl Edges {
         panes: Panes,
         (grid_ms, end_ms): (TimestampMs, TimestampMs),
         members: &[Member],
-        mut found: impl FnMut(&Member),
+        found: impl FnMut(&Member),
     ) {
-        if self.moved.is_empty() {
+        if self.doubtful.is_empty() {
             return;
         }
         let end = panes.number(end_ms, grid_ms);
-        let mut moved: Vec<(u32, i64, bool)> =
-            self.moved.iter().map(|moved| (moved.series, moved.pane, moved.is_at_border)).collect();
-        moved.sort_unstable();
-        members.iter().filter(|m| self.is_in_range(panes, end, &moved, m.position)).for_each(&mut found);
+        let is_doubtful = |member: &&Member| {
+            let Some(doubt) = self.doubtful.get(&member.position) else { return false };
+            let first = self.first_pane(panes, end, member.position);
+            first.is_some_and(|first| doubt.pane > first || doubt.pane == first && !doubt.is_at_border)
+        };
+        members.iter().filter(is_doubtful).for_each(found);
     }
 
-    /// Whether one of `moves` (series, pane, whether at its border; sorted) is of `series` and within the range whose last pane is `end`.
-    fn is_in_range(&self, panes: Panes, end: i64, moves: &[(u32, i64, bool)], series: u32) -> bool {
-        let from = moves.partition_point(|(of, ..)| *of < series);
-        let mut of_series = moves[from..].iter().take_while(|(of, ..)| *of == series).peekable();
-        if of_series.peek().is_none() {
-            return false;
-        }
+    /// The first pane of the range whose last one is `end` in which a series has a sample.
+    fn first_pane(&self, panes: Panes, end: i64, series: u32) -> Option<i64> {
         let has_sample = |number: &i64| {
             let pane = &self.panes[number.rem_euclid(panes.n) as usize];
             pane.clock.get(series as usize) > 0
         };
-        let first = (end - panes.n + 1..=end.min(self.newest)).find(has_sample);
-        first.is_some_and(|first| of_series.any(|(_, pane, at_border)| *pane > first || *pane == first && !at_border))
+        (end - panes.n + 1..=end.min(self.newest)).find(has_sample)
     }
 
     /// Whether all resets in the range that ends at the step `end_ms` were kept.
@@ -365,6 +364,15 @@ impl Edges {
     pub fn has_all_resets(&self, panes: Panes, grid_ms: TimestampMs, end_ms: TimestampMs) -> bool {
         self.lost <= panes.number(end_ms, grid_ms) - panes.n
     }
+}
+
+/// What is known by series, by their `new` positions.
+fn moved_to<T>(
+    all: HashMap<u32, T, foldhash::fast::RandomState>,
+    new: &[Option<u32>],
+) -> HashMap<u32, T, foldhash::fast::RandomState> {
+    let moved = |(series, value): (u32, T)| Some((new.get(series as usize).copied().flatten()?, value));
+    all.into_iter().filter_map(moved).collect()
 }
 
 /// The resets of one series since the first sample of `first_pane`, in order of time; `resets` are by series.

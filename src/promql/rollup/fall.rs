@@ -1,7 +1,11 @@
 //! Counters that move as none does: where a sample doesn't go on from the one before, what lies between is no increase.
 //!
 //! `rate` takes every fall for a restart. A counter that falls by less than half didn't begin anew, nor one that falls back to where it
-//! was before it more than doubled, or rises again to where it was before it fell: one of its values was wrong.
+//! was before it more than doubled, or rises again to where it was before it fell: one of its values was wrong. Of counters that have
+//! counted little this is not always so (5, a restart, 3): it costs the rows of a range.
+
+/// How many ranges a counter may take to fall back from a wrong value, or rise back.
+pub(super) const OPEN_RANGES: i64 = 4;
 
 /// A fall, or a rise to more than double, that may yet prove wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,13 +27,17 @@ pub(super) fn is_doubtful(open: &mut Option<Open>, before: f64, after: f64, at: 
             *open = None;
             return true;
         }
-        // Of several falls the highest: it may rise back to there.
-        let highest = open.filter(|open| !open.is_rise).map_or(before, |open| open.before.max(before));
-        *open = Some(Open { before: highest, is_rise: false, at });
+        // Where it was before anything was open: it may rise back to there. Of several falls the highest.
+        let level = match *open {
+            Some(rise) if rise.is_rise => rise.before,
+            Some(fall) => fall.before.max(before),
+            None => before,
+        };
+        *open = Some(Open { before: level, is_rise: false, at });
         return false;
     }
     // One that restarted doubles too, until it has counted for a while.
-    if after <= 2.0 * before {
+    if before.is_nan() || after.is_nan() || after <= 2.0 * before {
         return false;
     }
     match *open {
@@ -78,5 +86,8 @@ mod tests {
         check(&[5.0, 0.0, 3.0, 0.0, 3.0], &[]);
         check(&[-900.0, -800.0, -1_000.0], &[]);
         check(&[f64::NAN, 1.0, f64::NAN, f64::INFINITY, 0.0], &[]);
+        check(&[5.0, f64::NAN, 100.0, 40.0], &[]);
+        check(&[f64::NAN, 1e9, 1e15, 1e9 + 9.0], &[3]);
+        check(&[1e9, 1e15, 0.0, 1e9 + 9.0], &[3]);
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::edges::OPEN_RANGES;
-use super::fall::{Open, is_doubtful};
+use super::fall::{OPEN_RANGES, Open, is_doubtful};
 use super::{RangeFunction, extrapolate};
 use crate::promql::over::over;
 use crate::series::{Sample, TimestampMs};
@@ -17,10 +16,10 @@ pub struct Ring {
     samples: VecDeque<Sample>,
     /// Time and value of each sample that a lower one follows: the counter was reset after it.
     resets: VecDeque<Sample>,
-    /// Times of samples that the next one doesn't go on from.
-    doubtful: VecDeque<TimestampMs>,
-    /// What may yet prove wrong.
-    open: Option<Open>,
+    /// Time of the newest sample that the next one doesn't go on from.
+    doubtful: Option<TimestampMs>,
+    /// What may yet prove wrong. After a gap longer than the range nothing is compared, unlike where panes are kept.
+    pending: Option<Open>,
     /// Neighbours that differ.
     n_changes: u32,
 }
@@ -33,16 +32,16 @@ impl Ring {
             if sample.value < previous.value {
                 self.resets.push_back(*previous);
             }
-            if is_doubtful(&mut self.open, previous.value, sample.value, sample.t_ms) {
-                self.doubtful.push_back(previous.t_ms);
+            if is_doubtful(&mut self.pending, previous.value, sample.value, sample.t_ms) {
+                self.doubtful = Some(previous.t_ms);
             }
         }
         self.samples.push_back(sample);
     }
 
-    /// Drops what is not inside the left-open range that ends at a step: samples at or before `start_ms`.
+    /// Drops what is not inside the left-open range of `range_ms` that ends at a step: samples at or before `start_ms`.
     /// Returns how many were dropped.
-    pub fn drop_until(&mut self, start_ms: TimestampMs) -> usize {
+    pub fn drop_until(&mut self, start_ms: TimestampMs, range_ms: i64) -> usize {
         let before = self.samples.len();
         while let Some(front) = self.samples.front().copied().filter(|sample| sample.t_ms <= start_ms) {
             self.samples.pop_front();
@@ -51,14 +50,9 @@ impl Ring {
         while self.resets.front().is_some_and(|sample| sample.t_ms <= start_ms) {
             self.resets.pop_front();
         }
-        while self.doubtful.front().is_some_and(|t_ms| *t_ms <= start_ms) {
-            self.doubtful.pop_front();
-        }
-        if let (Some(open), Some(newest)) = (self.open, self.samples.back()) {
-            let range_ms = newest.t_ms.saturating_sub(start_ms);
-            self.open =
-                Some(open).filter(|open| open.at > newest.t_ms.saturating_sub(OPEN_RANGES.saturating_mul(range_ms)));
-        }
+        self.doubtful = self.doubtful.filter(|t_ms| *t_ms > start_ms);
+        let since_ms = start_ms.saturating_sub((OPEN_RANGES - 1).saturating_mul(range_ms));
+        self.pending = self.pending.filter(|pending| pending.at > since_ms);
         before - self.samples.len()
     }
 
@@ -83,7 +77,7 @@ impl Ring {
     /// Whether a sample doesn't go on from the one before.
     #[must_use]
     pub fn is_doubtful(&self) -> bool {
-        !self.doubtful.is_empty()
+        self.doubtful.is_some()
     }
 
     /// `function` over the range `(end_ms - range_ms, end_ms]`; `None` with too few samples.

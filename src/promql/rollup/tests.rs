@@ -53,7 +53,7 @@ impl Host {
         assert_eq!(end_ms % self.step_ms, 0);
         let mut all = Vec::new();
         for (state, function) in self.states.iter_mut().zip(RangeFunction::ALL) {
-            state.drop_until(end_ms - self.range_ms);
+            state.drop_until(end_ms - self.range_ms, self.range_ms);
             let value = |member: &Member| {
                 let mut out = Vec::new();
                 state.evaluate((function, self.range_ms), (0, end_ms), &[*member], &self.last, &mut out);

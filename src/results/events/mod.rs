@@ -1,7 +1,7 @@
 //! The events of all hosts: told of every scored row, asked by readers, stored by a thread of its own.
 //!
 //! Owns the one lock on the book. Scoring threads hold it for a look-up per row, readers for as long as it takes to copy pointers; the
-//! disk is never touched under it. Which flags make an event is `book`'s, which of them count is `results::state`'s.
+//! disk is never touched under it. Which flags make an event is `store`'s, which of them count is `results::state`'s.
 
 pub mod event;
 pub mod log;

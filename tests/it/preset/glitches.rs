@@ -60,6 +60,7 @@ impl Glitched {
 fn check_at(at_ms: i64, interval_ms: i64, glitch: Glitch, cases: &[Case]) {
     let glitched: Vec<_> = cases.iter().map(|case| Glitched::new(*case, glitch, at_ms, interval_ms)).collect();
     let mut pipeline = Pipeline::new(Config::default(), MINUTE_MS);
+    pipeline.has_glitches = true;
     for t_ms in times(interval_ms, SPAN_MS / interval_ms + 1) {
         let mut page = machine().page(t_ms);
         glitched.iter().for_each(|glitched| glitched.change(t_ms, &mut page));

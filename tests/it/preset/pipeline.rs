@@ -19,6 +19,8 @@ const ANY_TIME: TimeBounds = TimeBounds::NONE;
 pub type Row = (i64, Vec<f64>);
 
 pub struct Pipeline {
+    /// Whether counters are made to fall.
+    pub has_glitches: bool,
     decoder: Decoder,
     wanted: Wanted,
     engine: Engine,
@@ -45,6 +47,7 @@ impl Pipeline {
             exported: BTreeSet::new(),
             names: setup.config.features.iter().map(|feature| feature.name.clone()).collect(),
             now_ms: 0,
+            has_glitches: false,
             rows: Vec::new(),
             counts: Counts::default(),
         }
@@ -102,8 +105,9 @@ impl Pipeline {
     fn apply(&mut self, input: impl FnOnce(&mut Engine, &mut Output)) {
         input(&mut self.engine, &mut self.out);
         self.rows.extend(self.out.rows.iter().map(|row| (row.t_ms, row.values.to_vec())));
-        // Of counters that were made to fall.
-        self.out.feature_errors.retain(|(_, error)| *error != EvalError::CounterFellBack);
+        if self.has_glitches {
+            self.out.feature_errors.retain(|(_, error)| *error != EvalError::CounterFellBack);
+        }
         assert_eq!(self.out.feature_errors, [], "the preset's features are single values");
         for event in EVENTS {
             self.counts.add(event, self.out.counts.get(event));
