@@ -327,19 +327,16 @@ fn foreign_imports(path: &str, text: &str) -> String {
         );
     };
     let code = circles::code(text);
-    for (at, _) in code.match_indices("crate::").filter(|(at, _)| circles::is_head(&code, *at)) {
-        for import in circles::expanded(&code[at..]) {
-            let Some((other, _)) = room_of(&import[1..]).filter(|(other, _)| *other != room && !may.contains(other))
-            else {
-                continue;
-            };
-            let line = 1 + code[..at].matches('\n').count();
-            let _ = writeln!(
-                faults,
-                "{path}:{line}: {room} may not import {other}: it stands below it. Hand it what it needs, or move the code that needs \
-                 both into a room that may import both (ROOMS in tests/it/tidy.rs)"
-            );
-        }
+    for (at, import) in circles::paths(&module, &code) {
+        let Some((other, _)) = room_of(&import).filter(|(other, _)| *other != room && !may.contains(other)) else {
+            continue;
+        };
+        let line = 1 + code[..at].matches('\n').count();
+        let _ = writeln!(
+            faults,
+            "{path}:{line}: {room} may not import {other}: it stands below it. Hand it what it needs, or move the code that needs \
+             both into a room that may import both (ROOMS in tests/it/tidy.rs)"
+        );
     }
     faults
 }

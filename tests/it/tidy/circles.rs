@@ -22,11 +22,6 @@ pub(super) fn code(text: &str) -> String {
     text.lines().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Whether the word at `at` begins a path.
-pub(super) fn is_head(code: &str, at: usize) -> bool {
-    !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':')
-}
-
 /// `None` for the roots of the crate and for tests.
 pub(super) fn module_of(path: &str) -> Option<Module> {
     let path = path.strip_prefix("src/")?.strip_suffix(".rs")?;
@@ -40,9 +35,19 @@ pub(super) fn module_of(path: &str) -> Option<Module> {
 
 /// The modules that `me` uses, itself and those within it left out.
 fn used<'a>(me: &Module, code: &str, modules: &'a BTreeMap<Module, String>) -> BTreeSet<&'a Module> {
+    let module = |path: Module| {
+        let longest = (1..=path.len()).rev().find_map(|n| modules.get_key_value(&path[..n].to_vec()));
+        longest.map(|(module, _)| module)
+    };
+    let paths = paths(me, code).into_iter().map(|(_, path)| path);
+    paths.filter_map(module).filter(|module| !module.starts_with(me)).collect()
+}
+
+/// Every path in the code of `me` that begins with `crate` or `super`, from the root of the crate, and where it stands.
+pub(super) fn paths(me: &Module, code: &str) -> Vec<(usize, Module)> {
     let heads = ["crate::", "super::"];
     let starts = heads.iter().flat_map(|head| code.match_indices(head)).map(|(at, _)| at);
-    let paths = starts.filter(|at| is_head(code, *at)).flat_map(|at| expanded(&code[at..]));
+    let is_head = |at: &usize| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
     let absolute = |path: Vec<String>| -> Module {
         let mut base = if path[0] == "crate" { Vec::new() } else { me.clone() };
         for part in path {
@@ -54,15 +59,15 @@ fn used<'a>(me: &Module, code: &str, modules: &'a BTreeMap<Module, String>) -> B
         }
         base
     };
-    let module = |path: Module| {
-        let longest = (1..=path.len()).rev().find_map(|n| modules.get_key_value(&path[..n].to_vec()));
-        longest.map(|(module, _)| module)
-    };
-    paths.map(absolute).filter_map(module).filter(|module| !module.starts_with(me)).collect()
+    starts
+        .filter(is_head)
+        .flat_map(|at| expanded(&code[at..]).into_iter().map(move |path| (at, path)))
+        .map(|(at, path)| (at, absolute(path)))
+        .collect()
 }
 
 /// The paths that begin at the head of `text`: several where braces stand in it.
-pub(super) fn expanded(text: &str) -> Vec<Vec<String>> {
+fn expanded(text: &str) -> Vec<Vec<String>> {
     let end = text.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let head = vec![name.to_owned()];
