@@ -179,6 +179,10 @@ fn is_another(new: i64, known: Option<i64>) -> bool {
 
 /// The interval that the `newest` distances tell by themselves where that is another one than the one known.
 fn of_newest(newest: &[i64], known: Option<i64>) -> Option<i64> {
+    // With each frame: what costs more comes only where the mean has changed.
+    if !is_like(newest, SAME) || !is_another(mean(newest) as i64, known) {
+        return None;
+    }
     let new = of_distances(newest).filter(|new| is_another(*new, known))?;
     let ratio = known.map_or(1.0, |known| new as f64 / known as f64);
     // Jitter alone never makes distances so long, and hardly ever so short.
