@@ -91,6 +91,8 @@ pub struct ScoredFeature {
     pub feature: u16,
     /// Least deviation in the feature's unit; 0 for none.
     pub floor: f64,
+    /// Rows that one sample can show in: the longest range of its expression. 0 where that is not known.
+    pub range_rows: u32,
 }
 
 /// What bounds an engine's memory.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::ScoredFeature;
 use crate::series::TimestampMs;
 
 /// The range is remembered in this many buckets of time. A ring of daily extremes would need five times the memory; this one
@@ -19,6 +20,9 @@ const RESOLUTION: f64 = 1e-12;
 const MAGNITUDE_MAX: f64 = 1e30;
 /// Extremes of a bucket without rows. Finite, so that every serialisation can hold it.
 const EMPTY: (f32, f32) = (f32::MAX, f32::MIN);
+/// An extreme is confirmed after this many rows at least, so that one wrong sample within a range of four scrapes is not, where
+/// each scrape has a row.
+const CONFIRM_ROWS_MIN: u32 = 5;
 
 /// Constants of the statistics. Times in seconds of event time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -44,6 +48,8 @@ pub struct Constants {
     pub takeover_hold_s: f64,
     /// How long the range remembers extremes.
     pub range_s: f64,
+    /// A value beyond the range extends it once such a value is seen again, so long after the first; at least five rows.
+    pub confirm_s: f64,
 }
 
 impl Default for Constants {
@@ -60,6 +66,7 @@ impl Default for Constants {
             takeover_deviations: 2.0,
             takeover_hold_s: 12.0 * HOUR_S,
             range_s: 720.0 * HOUR_S,
+            confirm_s: 300.0,
         }
     }
 }
@@ -82,6 +89,8 @@ impl Constants {
             takeover_deviations: self.takeover_deviations,
             takeover_hold: rows(self.takeover_hold_s),
             bucket_ms: ((self.range_s * 1000.0 / RANGE_BUCKETS as f64).round() as i64).max(step_ms).max(1),
+            remembered: rows(self.range_s),
+            confirm: rows(self.confirm_s).max(CONFIRM_ROWS_MIN),
         }
     }
 }
@@ -109,6 +118,10 @@ pub struct RowConstants {
     takeover_hold: u32,
     /// Width of a bucket of the range, in milliseconds of event time.
     bucket_ms: i64,
+    /// How long the range remembers extremes, in rows.
+    remembered: u32,
+    /// In rows.
+    confirm: u32,
 }
 
 impl RowConstants {
@@ -127,6 +140,8 @@ impl RowConstants {
             fast: rows(self.fast),
             takeover_hold: rows(self.takeover_hold),
             bucket_ms: self.bucket_ms.max(new_ms),
+            remembered: rows(self.remembered),
+            confirm: rows(self.confirm).max(CONFIRM_ROWS_MIN),
             ..*self
         }
     }
@@ -149,14 +164,51 @@ pub struct Standardised {
     pub deviation: f64,
 }
 
-/// The statistics of one feature of one host; 96 bytes.
+/// A value beyond one end of the range that has not been seen again yet. Values below the range are held negated.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Excursion {
+    /// The farthest value, less `origin`.
+    value: f32,
+    /// Rows since the first value beyond the range; saturates.
+    rows: u32,
+}
+
+impl Excursion {
+    const NONE: Self = Self { value: f32::MIN, rows: 0 };
+
+    /// How far the range that ends at `end` reaches after a row of `x`. A single odd value, however large, does not extend it.
+    fn confirmed(&mut self, x: f32, end: f32, confirm_rows: u32, remembered_rows: u32) -> f32 {
+        self.rows = self.rows.saturating_add(1);
+        if self.value <= end || self.rows > remembered_rows {
+            *self = Self::NONE;
+        }
+        if x <= end {
+            return end;
+        }
+        if *self == Self::NONE {
+            *self = Self { value: x, rows: 0 };
+            return end;
+        }
+        if self.rows < confirm_rows {
+            self.value = self.value.max(x);
+            return end;
+        }
+        let confirmed = x.min(self.value);
+        if x > self.value {
+            *self = Self { value: x, rows: 0 };
+        }
+        confirmed
+    }
+}
+
+/// The statistics of one feature of one host; 112 bytes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Standardiser {
-    /// Slow mean, in the feature's unit.
+    /// Slow mean, in the feature's unit; while nothing is learnt, the lowest value.
     mean: f64,
     /// Slow variance, in the unit squared.
     variance: f64,
-    /// Mean of the last hours, in the feature's unit.
+    /// Mean of the last hours, in the feature's unit; while nothing is learnt, the highest value.
     fast_mean: f64,
     /// Variance of the last hours, in the unit squared.
     fast_variance: f64,
@@ -164,6 +216,8 @@ pub struct Standardiser {
     origin: f64,
     /// Lowest and highest value less `origin`, per bucket of time; [`EMPTY`] where no row was.
     extremes: [(f32, f32); RANGE_BUCKETS],
+    /// Below and above the range, what would extend it.
+    excursions: [Excursion; 2],
     /// Number of the newest bucket, `t_ms / bucket_ms`.
     newest_bucket: i32,
     /// Rows seen since the start, or since the last takeover and the rows of the fast track.
@@ -181,6 +235,7 @@ impl Default for Standardiser {
             fast_variance: 0.0,
             origin: 0.0,
             extremes: [EMPTY; RANGE_BUCKETS],
+            excursions: [Excursion::NONE; 2],
             newest_bucket: 0,
             age: 0,
             far: 0,
@@ -191,47 +246,68 @@ impl Default for Standardiser {
 impl Standardiser {
     /// Standardises the row's value `x` with the statistics of the rows before it, then learns it. `None` during the warm-up.
     ///
-    /// `t_ms` is the row's time and never goes back; `floor` is the least deviation in the feature's unit, 0 for none.
-    /// A value that is not finite or beyond ±1e30 counts as missing: `None`, nothing learnt.
+    /// `t_ms` is the row's time and never goes back. A value that is not finite or beyond ±1e30 counts as missing: `None`, nothing
+    /// learnt.
     ///
     /// ```text
     /// share     = floor + floor_young · min(1, young / (age + 1))
-    /// deviation = sqrt(variance + max(share · range, floor in units)²)
+    /// deviation = sqrt(variance + max(share · range, the feature's floor)²)
     /// ```
-    pub fn observe(&mut self, x: f64, t_ms: TimestampMs, floor: f64, c: &RowConstants) -> Option<Standardised> {
+    pub fn observe(
+        &mut self,
+        x: f64,
+        t_ms: TimestampMs,
+        feature: &ScoredFeature,
+        c: &RowConstants,
+    ) -> Option<Standardised> {
         debug_assert!(x.is_finite(), "missing values must not reach the statistics");
         if !x.is_finite() || x.abs() > MAGNITUDE_MAX {
             return None;
         }
+        let confirm_rows = c.confirm.max(feature.range_rows);
         if self.age < c.warmup {
-            self.warm_up(x, t_ms, c);
+            self.warm_up(x, t_ms, confirm_rows, c);
             return None;
         }
-        let standardised = self.standardise(x, floor, c);
-        self.learn(x, standardised.deviation, c);
-        self.extend_range(x, t_ms, c);
-        self.follow(x, standardised.deviation, t_ms, c);
+        let standardised = self.standardise(x, feature.floor, c);
+        self.learn(self.within_reach(x), standardised.deviation, c);
+        self.extend_range(x, t_ms, confirm_rows, c);
+        self.follow(self.within_reach(x), standardised.deviation, t_ms, c);
         Some(standardised)
     }
 
     /// As [`Standardiser::observe`], without learning the value.
     #[must_use]
-    pub fn peek(&self, x: f64, floor: f64, c: &RowConstants) -> Option<Standardised> {
+    pub fn peek(&self, x: f64, feature: &ScoredFeature, c: &RowConstants) -> Option<Standardised> {
         let is_usable = x.is_finite() && x.abs() <= MAGNITUDE_MAX && self.age >= c.warmup;
-        is_usable.then(|| self.standardise(x, floor, c))
+        is_usable.then(|| self.standardise(x, feature.floor, c))
     }
 
-    /// Mean and (population) variance of the first rows, by Welford's update.
-    fn warm_up(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
-        if self.age == 0 {
-            self.restart_range(x, t_ms, c);
-        }
+    /// Mean and (population) variance of the first rows, by Welford's update. No single value can spoil a warm-up that is long
+    /// enough: the very first rows are not learnt, but give a value that the next ones are compared with.
+    fn warm_up(&mut self, x: f64, t_ms: TimestampMs, confirm_rows: u32, c: &RowConstants) {
+        let n_unlearnt = if c.warmup > 2 * confirm_rows { confirm_rows } else { 0 };
         self.age += 1;
-        let share = 1.0 / f64::from(self.age);
-        let distance = x - self.mean;
+        if self.age <= n_unlearnt {
+            let (lowest, highest) = if self.age == 1 { (x, x) } else { (self.mean, self.fast_mean) };
+            (self.mean, self.fast_mean) = (lowest.min(x), highest.max(x));
+            return;
+        }
+        let n_learnt = self.age - n_unlearnt;
+        if n_learnt == 1 {
+            let (lowest, highest) = if n_unlearnt > 0 { (self.mean, self.fast_mean) } else { (x, x) };
+            let median = x.clamp(lowest, highest);
+            self.restart_range(median, t_ms, c);
+            self.excursions =
+                [median - lowest, highest - median].map(|beyond| Excursion { value: beyond as f32, rows: n_unlearnt });
+            (self.mean, self.variance) = (0.0, 0.0);
+        }
+        self.extend_range(x, t_ms, confirm_rows, c);
+        let learnt = if n_unlearnt > 0 { self.within_reach(x) } else { x };
+        let share = 1.0 / f64::from(n_learnt);
+        let distance = learnt - self.mean;
         self.mean += share * distance;
-        self.variance += share * (distance * (x - self.mean) - self.variance);
-        self.extend_range(x, t_ms, c);
+        self.variance += share * (distance * (learnt - self.mean) - self.variance);
         self.fast_mean = self.mean;
         self.fast_variance = self.variance;
     }
@@ -277,7 +353,7 @@ impl Standardiser {
         if self.age == 0 || old.bucket_ms == c.bucket_ms {
             return;
         }
-        let all = self.extremes.iter().fold(EMPTY, |(low, high), bucket| (low.min(bucket.0), high.max(bucket.1)));
+        let all = self.ends();
         self.newest_bucket = bucket(t_ms, c);
         self.extremes = [EMPTY; RANGE_BUCKETS];
         self.extremes[slot(self.newest_bucket)] = all;
@@ -288,26 +364,47 @@ impl Standardiser {
         self.origin = x;
         self.newest_bucket = bucket(t_ms, c);
         self.extremes = [EMPTY; RANGE_BUCKETS];
-        self.extend_range(x, t_ms, c);
+        self.extremes[slot(self.newest_bucket)] = (0.0, 0.0);
+        self.excursions = [Excursion::NONE; 2];
     }
 
-    /// Adds `x` to the bucket of its time; buckets that became too old are emptied for it.
-    fn extend_range(&mut self, x: f64, t_ms: TimestampMs, c: &RowConstants) {
+    /// Adds `x` to the bucket of its time as far as it is confirmed; buckets that became too old are emptied for it.
+    fn extend_range(&mut self, x: f64, t_ms: TimestampMs, confirm_rows: u32, c: &RowConstants) {
         let bucket = bucket(t_ms, c).max(self.newest_bucket);
         for passed in 1..=bucket.saturating_sub(self.newest_bucket).min(RANGE_BUCKETS as i32) {
             self.extremes[slot(self.newest_bucket + passed)] = EMPTY;
         }
         self.newest_bucket = bucket;
-        let (low, high) = &mut self.extremes[slot(bucket)];
+        let (lowest, highest) = self.ends();
+        if lowest > highest {
+            // Nothing is remembered any more.
+            self.restart_range(x, t_ms, c);
+            return;
+        }
         let relative = (x - self.origin) as f32;
-        (*low, *high) = (low.min(relative), high.max(relative));
+        let [below, above] = &mut self.excursions;
+        let lowest = -below.confirmed(-relative, -lowest, confirm_rows, c.remembered);
+        let highest = above.confirmed(relative, highest, confirm_rows, c.remembered);
+        let (low, high) = &mut self.extremes[slot(bucket)];
+        (*low, *high) = (low.min(relative.max(lowest)), high.max(relative.min(highest)));
+    }
+
+    /// `x`, no farther outside of the range than the range is wide.
+    fn within_reach(&self, x: f64) -> f64 {
+        let (lowest, highest) = self.ends();
+        let range = self.range();
+        x.clamp(self.origin + f64::from(lowest) - range, self.origin + f64::from(highest) + range)
     }
 
     /// Highest less lowest value that is remembered, in the feature's unit.
     fn range(&self) -> f64 {
-        let (low, high) =
-            self.extremes.iter().fold(EMPTY, |(low, high), bucket| (low.min(bucket.0), high.max(bucket.1)));
-        (f64::from(high) - f64::from(low)).max(0.0)
+        let (lowest, highest) = self.ends();
+        (f64::from(highest) - f64::from(lowest)).max(0.0)
+    }
+
+    /// The lowest and the highest value that are remembered, less `origin`.
+    fn ends(&self) -> (f32, f32) {
+        self.extremes.iter().fold(EMPTY, |(low, high), bucket| (low.min(bucket.0), high.max(bucket.1)))
     }
 }
 
@@ -326,12 +423,13 @@ mod tests {
 
     const MINUTE_MS: i64 = 60_000;
     const DAY_ROWS: usize = 1440;
+    const FEATURE: ScoredFeature = ScoredFeature { feature: 0, floor: 0.0, range_rows: 0 };
 
     /// Standardises a series of one row a minute.
     fn run(values: impl IntoIterator<Item = f64>) -> Vec<Option<Standardised>> {
         let c = Constants::default().in_rows(MINUTE_MS);
         let mut statistics = Standardiser::default();
-        values.into_iter().zip(0..).map(|(x, row)| statistics.observe(x, row * MINUTE_MS, 0.0, &c)).collect()
+        values.into_iter().zip(0..).map(|(x, row)| statistics.observe(x, row * MINUTE_MS, &FEATURE, &c)).collect()
     }
 
     /// Reproducible noise, uniform with mean 0 and deviation 1.
@@ -356,10 +454,13 @@ mod tests {
             takeover_deviations: 2.0,
             takeover_hold: 100,
             bucket_ms: 1000,
+            remembered: 5000,
+            confirm: 1,
         };
         let mut statistics = Standardiser::default();
         let mut check = |x: f64, floor: f64, expected: Option<(f64, f64, f64)>| {
-            let got = statistics.observe(x, 0, floor, &c).map(|s| (s.z, s.mean, s.deviation));
+            let got =
+                statistics.observe(x, 0, &ScoredFeature { floor, ..FEATURE }, &c).map(|s| (s.z, s.mean, s.deviation));
             match (got, expected) {
                 (None, None) => {}
                 (Some(got), Some(want)) => {
@@ -371,12 +472,13 @@ mod tests {
         };
         check(0.0, 0.0, None);
         check(2.0, 0.0, None);
-        // mean 1, variance 1, range 2, share .05 + .2/3: sqrt(1 + .233333²)
-        check(4.0, 0.0, Some((2.921_523, 1.0, 1.026_862)));
-        // mean 1 + 3/3, variance 1 + (9 - 1)/3, range 4, share .05 + .2/4: sqrt(3.666667 + .4²)
-        check(2.0, 0.0, Some((0.0, 2.0, 1.956_187)));
-        // mean 2, variance 3.666667 · 3/4, a floor of 3 units beats the range's: sqrt(2.75 + 9)
-        check(2.0, 3.0, Some((0.0, 2.0, 3.427_827)));
+        // mean 1, variance 1; the 2 has not been seen again, so that the range is 0
+        check(4.0, 0.0, Some((3.0, 1.0, 1.0)));
+        // 4 is learnt as the 0 that is within reach: mean 1 - 1/3, variance 1 + (1 - 1)/3; it confirms the 2, share .05 + .2/4:
+        // sqrt(1 + .2²)
+        check(2.0, 0.0, Some((1.307_441, 0.666_667, 1.019_804)));
+        // mean .666667 + 1.333333/4, variance 1 + (1.333333² - 1)/4, a floor of 3 units beats the range's: sqrt(1.194444 + 9)
+        check(2.0, 3.0, Some((0.313_197, 1.0, 3.192_874)));
     }
 
     #[test]
@@ -400,10 +502,10 @@ mod tests {
     }
 
     #[test]
-    fn a_daily_burst_stays_within_20_from_the_second_one_on() {
+    fn a_daily_burst_stays_within_20_once_it_was_seen_twice() {
         let z = run((0..10 * DAY_ROWS).map(|row| if row % DAY_ROWS == DAY_ROWS - 1 { 300.0 } else { 0.0 }));
         assert!(z[DAY_ROWS - 1].unwrap().z > 1e6, "the first change of a constant feature");
-        for day in 1..10 {
+        for day in 2..10 {
             assert!(z[day * DAY_ROWS + DAY_ROWS - 1].unwrap().z <= 20.0 + 1e-9);
         }
     }
@@ -431,7 +533,7 @@ mod tests {
     #[test]
     fn extremes_are_forgotten_after_a_month() {
         let mut values = vec![0.0; 40 * DAY_ROWS];
-        values[2 * DAY_ROWS] = 1000.0;
+        values[2 * DAY_ROWS..2 * DAY_ROWS + 6].fill(1000.0);
         values.iter_mut().enumerate().for_each(|(row, x)| *x += f64::from(u8::from(row % 2 == 0)));
         let z = run(values);
         let deviation = |day: usize| z[day * DAY_ROWS].unwrap().deviation;
@@ -439,13 +541,47 @@ mod tests {
         assert!(deviation(33) < 2.0);
     }
 
+    /// `n_rows` values of `size` from the row `at` on change no later deviation by more than `most`, nor a z.
+    fn check_absurd(base: &[f64], (at, n_rows): (usize, usize), size: f64, most: f64) {
+        let mut with = base.to_vec();
+        with[at..at + n_rows].fill(size);
+        let both = run(base.iter().copied()).into_iter().zip(run(with)).enumerate().skip(at + n_rows);
+        for (row, (a, b)) in both {
+            let (Some(a), Some(b)) = (a, b) else {
+                assert_eq!(a, b);
+                continue;
+            };
+            let is_alike =
+                (b.deviation / a.deviation).ln().abs() <= most && (a.z - b.z).abs() <= most * a.z.abs().max(1.0);
+            assert!(is_alike, "{n_rows} of {size:e} at {at}: {b:?} instead of {a:?} at {row}");
+        }
+    }
+
+    #[test]
+    fn one_absurd_value_of_any_size_spoils_nothing() {
+        let noisy: Vec<f64> = noise(3 * DAY_ROWS).map(|x| 1e5 + 1e3 * x).collect();
+        let quiet = vec![0.0; 3 * DAY_ROWS];
+        for size in [1e6, 1e9, 1e12, 1e15, 1e29, -1e6, -1e15] {
+            for base in [&noisy, &quiet] {
+                // While little is known, one row of a few; afterwards as many as a range holds.
+                [0, 1, 4, 5, 6, 30, 59].iter().for_each(|at| check_absurd(base, (*at, 1), size, 0.3));
+                for n_rows in [1, 3, 5] {
+                    // What five rows of 5 deviations add to the variance.
+                    for (at, most) in [(60, 0.9), (500, 0.25), (DAY_ROWS, 0.1)] {
+                        check_absurd(base, (at, n_rows), size, most);
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn values_that_cannot_be_squared_are_not_learnt() {
         let c = Constants { warmup_s: 0.0, ..Constants::default() }.in_rows(MINUTE_MS);
         let mut statistics = Standardiser::default();
-        statistics.observe(1.0, 0, 0.0, &c);
+        statistics.observe(1.0, 0, &FEATURE, &c);
         let before = statistics.clone();
-        assert_eq!(statistics.observe(1e300, MINUTE_MS, 0.0, &c), None);
+        assert_eq!(statistics.observe(1e300, MINUTE_MS, &FEATURE, &c), None);
         assert_eq!(statistics, before);
     }
 
@@ -456,7 +592,7 @@ mod tests {
             assert!(c.memory.min(c.warmup).min(c.fast).min(c.takeover_hold) >= 1 && c.bucket_ms >= 1);
             let mut statistics = Standardiser::default();
             for (row, x) in noise(50).enumerate() {
-                let z = statistics.observe(x, row as i64 * step_ms.max(0), 0.0, &c);
+                let z = statistics.observe(x, row as i64 * step_ms.max(0), &FEATURE, &c);
                 assert!(z.is_none_or(|s| s.z.is_finite() && s.deviation > 0.0));
             }
         }
@@ -464,6 +600,6 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Standardiser>() <= 96);
+        assert!(size_of::<Standardiser>() <= 112);
     }
 }

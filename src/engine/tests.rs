@@ -44,7 +44,10 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
         lateness_ms: LATENESS_MS,
         windows: WindowConfig {
             window_rows: T,
-            scored: vec![ScoredFeature { feature: 0, floor: 0.0 }, ScoredFeature { feature: 1, floor: 0.0 }],
+            scored: vec![
+                ScoredFeature { feature: 0, floor: 0.0, range_rows: 0 },
+                ScoredFeature { feature: 1, floor: 0.0, range_rows: 0 },
+            ],
             input_clip: 5.0,
             target_clip: 20.0,
             statistics: Constants { warmup_s: 120.0, ..Constants::default() }.in_rows(STEP_MS),

@@ -154,7 +154,7 @@ impl Windows {
         config: &WindowConfig,
     ) -> Result<Window, NotScored> {
         let row =
-            self.standardised(values, config, |statistics, x, floor| statistics.peek(x, floor, &config.statistics));
+            self.standardised(values, config, |statistics, x, feature| statistics.peek(x, feature, &config.statistics));
         self.complete(row, applicable, config)
     }
 
@@ -178,20 +178,22 @@ impl Windows {
 
     /// The first half of [`Windows::push`]: standardises the scored features of a row, then learns it.
     pub fn standardise(&mut self, t_ms: TimestampMs, values: &[f64], config: &WindowConfig) -> StandardisedRow {
-        self.standardised(values, config, |statistics, x, floor| statistics.observe(x, t_ms, floor, &config.statistics))
+        self.standardised(values, config, |statistics, x, feature| {
+            statistics.observe(x, t_ms, feature, &config.statistics)
+        })
     }
 
     fn standardised(
         &mut self,
         values: &[f64],
         config: &WindowConfig,
-        of: impl Fn(&mut Standardiser, f64, f64) -> Option<Standardised>,
+        of: impl Fn(&mut Standardiser, f64, &ScoredFeature) -> Option<Standardised>,
     ) -> StandardisedRow {
         let mut has_value = Vec::with_capacity(config.scored.len());
         let cell = |(scored, statistics): (&ScoredFeature, &mut Standardiser)| {
             let x = values.get(usize::from(scored.feature)).copied().unwrap_or(f64::NAN);
             has_value.push(!x.is_nan());
-            if x.is_nan() { None } else { of(statistics, x, scored.floor) }
+            if x.is_nan() { None } else { of(statistics, x, scored) }
         };
         let cells: Vec<_> = config.scored.iter().zip(&mut self.statistics).map(cell).collect();
         StandardisedRow { has_value: has_value.into(), ..StandardisedRow::new(&cells, config) }

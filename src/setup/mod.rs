@@ -26,7 +26,7 @@ use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
 use crate::model::manifest::Manifest;
 use crate::model::session::{Runtime, Session};
-use crate::promql::plan::{UP, UP_NAME};
+use crate::promql::plan::{Spans, UP, UP_NAME};
 use crate::promql::{FeatureSource, Plan, host_selector};
 use crate::results::{FeatureInfo, ResultSchema, ShadowMeta};
 
@@ -173,13 +173,19 @@ impl Setup {
     /// What windows of `bundle` are made with.
     fn windows(&self, bundle: &Bundle, scored: &[u16], window_rows: usize) -> WindowConfig {
         let (config, manifest) = (&self.config, &bundle.manifest);
-        let feature = |&feature: &u16| ScoredFeature { feature, floor: config.features[feature as usize].floor };
+        let step_ms = self.step_ms();
+        let spans = Spans::of_scrapes(config.ingest.interval_ms.unwrap_or(step_ms), config.ingest.lookback_ms);
+        let feature = |&feature: &u16| ScoredFeature {
+            feature,
+            floor: config.features[feature as usize].floor,
+            range_rows: u32::try_from(self.plan.range_ms(feature, spans) / step_ms + 1).unwrap_or(u32::MAX),
+        };
         WindowConfig {
             window_rows,
             scored: scored.iter().map(feature).collect(),
             input_clip: manifest.input_clip,
             target_clip: manifest.target_clip,
-            statistics: self.statistics_over(manifest.standardisation.clone()).in_rows(self.step_ms()),
+            statistics: self.statistics_over(manifest.standardisation.clone()).in_rows(step_ms),
             max_missing: config.detection.max_missing,
         }
     }

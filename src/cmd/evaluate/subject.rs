@@ -51,8 +51,11 @@ impl Subject {
         let known = |name: &String| config.features.iter().find(|feature| feature.name == *name && has_units);
         let bounds = features.iter().map(|name| known(name).map_or(Bounds::NONE, |f| f.bounds)).collect();
         let scored = (0..).zip(&features);
-        let scored =
-            scored.map(|(feature, name)| ScoredFeature { feature, floor: known(name).map_or(0.0, |f| f.floor) });
+        let scored = scored.map(|(feature, name)| ScoredFeature {
+            feature,
+            floor: known(name).map_or(0.0, |f| f.floor),
+            range_rows: 0,
+        });
         let windows = WindowConfig {
             window_rows: manifest.window,
             scored: scored.collect(),

@@ -17,7 +17,7 @@ fn engine() -> Engine {
     engine_with(|config| {
         config.plan = plan;
         config.keep = vec!["job".into(), "team".into()];
-        config.windows.scored = vec![ScoredFeature { feature: 0, floor: 0.0 }];
+        config.windows.scored = vec![ScoredFeature { feature: 0, floor: 0.0, range_rows: 0 }];
     })
 }
 

@@ -28,7 +28,7 @@ fn config(features: &[usize]) -> EngineConfig {
 }
 
 fn windows(n_features: usize, window_rows: usize) -> WindowConfig {
-    let scored = (0..n_features as u16).map(|feature| ScoredFeature { feature, floor: 0.0 }).collect();
+    let scored = (0..n_features as u16).map(|feature| ScoredFeature { feature, floor: 0.0, range_rows: 0 }).collect();
     WindowConfig { scored, window_rows, max_missing: 1.0, ..engine().shared.config.windows.clone() }
 }
 
@@ -204,7 +204,8 @@ fn a_shadow_has_windows_of_its_own_and_takes_them_along() {
     let points = steady(240);
     // Two models of three configured features: other features in another order, another number of rows.
     let scored = |features: &[u16], rows: usize| {
-        let scored = features.iter().map(|feature| ScoredFeature { feature: *feature, floor: 0.0 }).collect();
+        let scored =
+            features.iter().map(|feature| ScoredFeature { feature: *feature, floor: 0.0, range_rows: 0 }).collect();
         WindowConfig { scored, ..windows(0, rows) }
     };
     let with =

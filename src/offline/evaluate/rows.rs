@@ -136,7 +136,10 @@ mod tests {
     fn config() -> WindowConfig {
         WindowConfig {
             window_rows: 3,
-            scored: vec![ScoredFeature { feature: 0, floor: 0.0 }, ScoredFeature { feature: 1, floor: 0.0 }],
+            scored: vec![
+                ScoredFeature { feature: 0, floor: 0.0, range_rows: 0 },
+                ScoredFeature { feature: 1, floor: 0.0, range_rows: 0 },
+            ],
             input_clip: 5.0,
             target_clip: 20.0,
             statistics: Constants { warmup_s: 60.0, ..Constants::default() }.in_rows(60_000),

@@ -156,7 +156,8 @@ impl Collector {
     /// For rows of `columns`.
     #[must_use]
     pub fn new(columns: Vec<Column>, scale: Scale) -> Self {
-        let scored = (0..).zip(&columns).map(|(feature, column)| ScoredFeature { feature, floor: column.floor });
+        let scored =
+            (0..).zip(&columns).map(|(feature, column)| ScoredFeature { feature, floor: column.floor, range_rows: 0 });
         let config = WindowConfig {
             // The rows are kept here: the ring of a window is not used.
             window_rows: 1,
