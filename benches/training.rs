@@ -1,6 +1,5 @@
 //! Training of a fleet model on one core: T = 60, F = 32, H = 64, batches of 64 windows, one layer, sampling included.
-//! `cargo bench --bench training`. The recurrence and the head are on one thread; candle spreads some of what it does element
-//! by element, which the seconds of CPU count. `benches/training_twin.py` is the same in PyTorch.
+//! `cargo bench --bench training`. All on one thread. `benches/training_twin.py` is the same in PyTorch.
 #![allow(clippy::unwrap_used)] // a bench that cannot start says why by panicking
 
 use std::hint::black_box;
@@ -11,7 +10,7 @@ use outlierd::base::bounds::Bounds;
 use outlierd::engine::standardise::Constants;
 use outlierd::offline::train::dataset::{Collector, Column, Dataset, Scale};
 use outlierd::offline::train::fit::{Options, fit};
-use outlierd::offline::train::lstm::Form;
+use outlierd::offline::train::network::NetworkConfig;
 use outlierd::offline::train::sample::Shape;
 
 const T: usize = 60;
@@ -40,7 +39,7 @@ fn main() {
     let data = data();
     let defaults = Options::DEFAULT;
     let options = Options {
-        form: Form { hidden: H, ..defaults.form },
+        network: NetworkConfig { hidden: H, ..defaults.network },
         shape: Shape { window: T, batch: BATCH, ..defaults.shape },
         steps: WINDOWS.div_ceil(BATCH),
         ..defaults

@@ -54,7 +54,6 @@ enum Command {
     #[command(subcommand)]
     Model(cmd::model::Action),
     /// Train a model of one's own hosts: history in, bundle out.
-    #[cfg(feature = "train")]
     Train(cmd::train::Flags),
 }
 
@@ -81,7 +80,6 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Features(flags) => until_unread(cmd::features::run(&flags)),
         Command::Evaluate(flags) => until_unread(cmd::evaluate::run(&flags)),
         Command::Model(action) => until_unread(cmd::model::run(&action)),
-        #[cfg(feature = "train")]
         Command::Train(flags) => cmd::train::run(&flags),
     }
 }

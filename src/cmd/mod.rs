@@ -9,7 +9,5 @@ pub mod model;
 mod output;
 pub mod record;
 pub mod serve;
-#[cfg(feature = "train")]
 pub mod train;
-#[cfg(feature = "train")]
 mod train_report;

@@ -26,7 +26,7 @@ use crate::offline::history::History;
 use crate::offline::train::bundle::bundle;
 use crate::offline::train::dataset::{Collector, Dataset, Scale};
 use crate::offline::train::fit::{Options, Progress, fit};
-use crate::offline::train::lstm::Form;
+use crate::offline::train::network::NetworkConfig;
 use crate::offline::train::sample::{Augmentation, Shape};
 use crate::offline::train::source::{column, read_csv, read_labelled};
 use crate::offline::train::split::HeldBack;
@@ -69,13 +69,13 @@ pub struct Flags {
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
     /// What the model does: forecast the newest row, or reconstruct the window.
-    #[arg(long = "type", value_enum, default_value_t = Type::of(DEFAULT.form.kind))]
+    #[arg(long = "type", value_enum, default_value_t = Type::of(DEFAULT.network.kind))]
     pub kind: Type,
     /// LSTM layers.
-    #[arg(long, default_value_t = DEFAULT.form.layers, value_parser = count(1..=8))]
+    #[arg(long, default_value_t = DEFAULT.network.layers, value_parser = count(1..=8))]
     pub layers: usize,
     /// Units of each layer.
-    #[arg(long, default_value_t = DEFAULT.form.hidden, value_parser = count(1..=1024))]
+    #[arg(long, default_value_t = DEFAULT.network.hidden, value_parser = count(1..=1024))]
     pub hidden: usize,
     /// T: rows of a window, the newest included.
     #[arg(long, default_value_t = DEFAULT.shape.window, value_parser = count(2..=WINDOW_MAX))]
@@ -96,10 +96,10 @@ pub struct Flags {
     #[arg(long, default_value_t = DEFAULT.learning_rate, value_parser = positive)]
     pub learning_rate: f64,
     /// What the head of a forecaster predicts.
-    #[arg(long, value_enum, default_value_t = Predict::of(DEFAULT.form.predicts_change))]
+    #[arg(long, value_enum, default_value_t = Predict::of(DEFAULT.network.predicts_change))]
     pub predict: Predict,
     /// Each feature of a training window is scaled by exp(this · N) and shifted by this · N'; 0 for neither.
-    #[arg(long, default_value_t = DEFAULT.variation.scale, value_parser = share_of_two)]
+    #[arg(long, default_value_t = DEFAULT.augmentation.scale, value_parser = share_of_two)]
     pub vary: f32,
     /// Don't leave features, families of features and spans of rows out of training windows at random.
     #[arg(long)]
@@ -305,14 +305,14 @@ fn options(flags: &Flags, data: &Dataset) -> Options {
     let of_epochs = |epochs: f64| (epochs * data.n_rows() as f64 / (window * batch) as f64).ceil().max(1.0) as usize;
     Options {
         seed: flags.seed,
-        form: Form {
+        network: NetworkConfig {
             kind,
             layers: flags.layers,
             hidden: flags.hidden,
             predicts_change: flags.predict == Predict::Change,
         },
         shape: Shape { window, batch, kind },
-        variation: Augmentation { scale: flags.vary, shift: flags.vary, thins_out: !flags.whole },
+        augmentation: Augmentation { scale: flags.vary, shift: flags.vary, thins_out: !flags.whole },
         steps: flags.epochs.map_or(flags.steps, of_epochs),
         learning_rate: flags.learning_rate,
         held_back: HeldBack { hosts: flags.held_back_hosts, time: flags.held_back_time },

@@ -30,7 +30,6 @@ pub use crate::promql::duration::{duration_ms, duration_text};
 pub use errors::{ConfigErrors, Place, Problem};
 pub use overrides::{Detect, Maintenance, Override, Rule};
 pub use promote::promoted;
-#[cfg(feature = "train")]
 pub(crate) use reader::is_name;
 pub use secret::Secret;
 pub use size::{size_bytes, size_text};

@@ -30,7 +30,7 @@ const IR_VERSION: i64 = 8;
 const OPSET: i64 = 17;
 
 /// One LSTM layer, H units over I inputs. Row-major; the four blocks of H rows are the gates in the order input, forget, cell,
-/// output, as PyTorch and candle have them.
+/// output, as PyTorch has them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LstmLayer {
     /// `[4H × I]`; I is F for the first layer and the H before otherwise.

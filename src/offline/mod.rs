@@ -3,5 +3,4 @@
 pub mod evaluate;
 pub mod history;
 pub mod labelled;
-#[cfg(feature = "train")]
 pub mod train;

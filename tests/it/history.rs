@@ -217,7 +217,6 @@ fn features_from_a_database() {
     assert!(code == Some(2) && log.contains("--input"), "{log}");
 }
 
-#[cfg(feature = "train")]
 #[test]
 fn a_model_is_trained_from_a_database_as_from_a_recording() {
     let Some((server, folder)) = stored_and_recorded() else { return };

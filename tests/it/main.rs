@@ -19,5 +19,4 @@ mod senders;
 mod servers;
 mod service;
 mod tidy;
-#[cfg(feature = "train")]
 mod train;

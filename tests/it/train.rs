@@ -5,38 +5,34 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use candle_core::{Device, Tensor};
-use ndarray::{Array3, ArrayView3, Axis, Slice};
+use ndarray::{Array3, Axis, Slice};
 use outlierd::model::bundle::Bundle;
 use outlierd::model::manifest::{Kind, Manifest};
 use outlierd::model::onnx::write_bundle;
 use outlierd::model::session::{Runtime, Session};
-use outlierd::offline::train::lstm::{Form, Network};
+use outlierd::offline::train::network::{Network, NetworkConfig};
 use outlierd::offline::train::random::Random;
 
 use crate::onnx::manifest;
 
 #[test]
-fn onnx_runtime_agrees_with_candle() {
+fn onnx_runtime_agrees_with_the_training() {
     let check = |kind: Kind, layers: usize, predicts_change: bool| {
         let (batch, window, features) = (5, 21, 7);
-        let form = Form { kind, layers, hidden: 12, predicts_change };
+        let config = NetworkConfig { kind, layers, hidden: 12, predicts_change };
         let mut random = Random::new(layers as u64);
-        let network = Network::new(features, &form, &mut random).unwrap();
-        for var in network.vars() {
-            // As wild as trained weights get; the untrained head would be zeros.
-            let values: Vec<f32> = (0..var.elem_count()).map(|_| random.normal() * 0.5).collect();
-            var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
-        }
+        let mut network = Network::new(features, &config, &mut random);
+        // As wild as trained weights get; the untrained head would be zeros.
+        network.parameters_mut().for_each(|weights| weights.mapv_inplace(|_| random.normal() * 0.5));
         let manifest = Manifest { kind, window, ..manifest(features) };
-        let bytes = write_bundle(&network.weights().unwrap(), &manifest).unwrap();
+        let bytes = write_bundle(&network.weights(), &manifest).unwrap();
         let bundle = Bundle::from_bytes(bytes, "a test's bundle").unwrap();
         let windows = Array3::from_shape_fn((batch, window, features), |_| random.normal() * 2.0);
         let mut got = Vec::new();
         Session::open(Runtime::load(None).unwrap(), &bundle, window).unwrap().run(windows.view(), &mut got).unwrap();
 
         let seen = windows.slice_axis(Axis(1), Slice::from(..bundle.input_rows(window)));
-        let expected = expect_newest(&network, seen);
+        let expected = network.expect_newest(seen.permuted_axes([1, 0, 2])).unwrap();
         let apart = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert_eq!(got.len(), expected.len());
         assert!(apart < 1e-5, "{kind:?}, {layers} layers: {apart}");
@@ -46,14 +42,6 @@ fn onnx_runtime_agrees_with_candle() {
         check(Kind::Forecast, layers, true);
         check(Kind::Reconstruct, layers, false);
     }
-}
-
-/// candle's answer to `windows`, `[batch, rows, F]`.
-fn expect_newest(network: &Network, windows: ArrayView3<'_, f32>) -> Vec<f32> {
-    let by_time = windows.permuted_axes([1, 0, 2]);
-    let (shape, values) = (by_time.dim(), by_time.iter().copied().collect::<Vec<f32>>());
-    let input = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
-    network.expect_newest(&input).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// A CSV of waves: two good hosts, one with three rows, a feature that is missing and one that never changes.

@@ -3,7 +3,6 @@
 //! Rows are standardised, windows made, scored and judged by what `serve` runs.
 
 mod host;
-#[cfg(feature = "train")]
 mod leave_out;
 mod report;
 mod subject;
@@ -51,7 +50,6 @@ pub struct Flags {
     #[arg(long, value_enum, default_value = "running")]
     pub statistics: StatisticsFlag,
     /// Train on these hosts, and score each by a model that has not seen it: hosts are left out in K groups, or one by one.
-    #[cfg(feature = "train")]
     #[arg(long, value_name = "K", num_args = 0..=1, default_missing_value = "0", conflicts_with_all = ["bundle", "system"])]
     pub leave_hosts_out: Option<usize>,
     /// Through a whole service: the data is played as node_exporters over remote write, and the flags are read from its API.
@@ -166,9 +164,7 @@ impl Subjects {
     }
 }
 
-#[cfg_attr(not(feature = "train"), allow(clippy::unnecessary_wraps))]
 fn subjects(flags: &Flags, hosts: &[LabelledHost], step_ms: Option<i64>, is_bare: bool) -> anyhow::Result<Subjects> {
-    #[cfg(feature = "train")]
     if let Some(n_groups) = flags.leave_hosts_out {
         return leave_out::subjects(hosts, n_groups, step_ms);
     }

@@ -63,7 +63,7 @@ fn percent(share: f64) -> String {
 
 /// What the untrained guess is called.
 fn guess(report: &Report<'_>) -> &'static str {
-    match report.options.form.kind {
+    match report.options.network.kind {
         Kind::Forecast => "the row before",
         Kind::Reconstruct => "the host’s own mean",
     }
@@ -208,7 +208,7 @@ fn features(report: &Report<'_>) -> String {
          deviations²: of the model, of {guess}, and the one as a share of the other. At 100 % the model adds nothing.</p>\n\
          <div class=\"wide\"><table class=\"features\">\n<tr><th>Feature</th><th class=\"n\">Model</th><th class=\"n\">{}</th><th class=\"n\">Share</th><th class=\"share\"></th>\
          <th class=\"n\">Missing</th></tr>\n",
-        if report.options.form.kind == Kind::Forecast { "Row before" } else { "Mean" }
+        if report.options.network.kind == Kind::Forecast { "Row before" } else { "Mean" }
     );
     let shown = |x: Option<f64>| x.map_or_else(|| "–".to_owned(), figure);
     for line in feature_lines(report) {
@@ -267,7 +267,7 @@ fn quantiles(report: &Report<'_>) -> String {
 }
 
 fn options(options: &Options) -> String {
-    let (form, variation) = (&options.form, &options.variation);
+    let (form, variation) = (&options.network, &options.augmentation);
     let kind = match form.kind {
         Kind::Forecast => "forecast",
         Kind::Reconstruct => "reconstruct",

@@ -24,7 +24,7 @@ pub struct Trained {
 /// The manifest and the file. The same data and options give the same bytes.
 ///
 /// # Errors
-/// Where candle fails, or the weights' shapes disagree.
+/// Where the weights' shapes disagree.
 pub fn bundle(name: &str, source: &str, data: &Dataset, options: &Options, fitted: &Fitted) -> anyhow::Result<Trained> {
     let feature = |column: &super::dataset::Column| ManifestFeature {
         name: column.name.clone(),
@@ -34,7 +34,7 @@ pub fn bundle(name: &str, source: &str, data: &Dataset, options: &Options, fitte
     let mut manifest = Manifest {
         format: FORMAT,
         name: name.to_owned(),
-        kind: options.form.kind,
+        kind: options.network.kind,
         step_ms: data.scale.step_ms,
         window: options.shape.window,
         features: data.columns.iter().map(feature).collect(),
@@ -56,14 +56,14 @@ pub fn bundle(name: &str, source: &str, data: &Dataset, options: &Options, fitte
     let held_back = &fitted.split.held_back;
     let errors = error_statistics(&fitted.network, data, held_back, &options.shape, &decision)?;
     manifest.errors = errors.as_ref().map(|errors| errors.statistics.clone());
-    let bytes = write_bundle(&fitted.network.weights()?, &manifest)?;
+    let bytes = write_bundle(&fitted.network.weights(), &manifest)?;
     Ok(Trained { manifest, bytes, errors })
 }
 
 fn run(data: &Dataset, options: &Options, fitted: &Fitted) -> Run {
     Run {
-        layers: options.form.layers,
-        hidden: options.form.hidden,
+        layers: options.network.layers,
+        hidden: options.network.hidden,
         steps: fitted.steps,
         best_step: fitted.best_step,
         batch: options.shape.batch,

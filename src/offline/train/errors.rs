@@ -1,10 +1,9 @@
 //! How large a network's errors are on rows that it never learnt from, as the service will see them: the verdicts on the newest row of
 //! each window, in order.
 
-use candle_core::{Device, Result, Tensor};
-
 use super::dataset::Dataset;
-use super::lstm::Network;
+use super::fit::rows;
+use super::network::Network;
 use super::sample::{Batch, Shape};
 use super::split::{Stretch, n_windows};
 use crate::detect::decision::Decision;
@@ -34,21 +33,20 @@ pub struct Errors {
 /// Errors over the newest part of each host's `stretches`; `None` where there is no window.
 ///
 /// # Errors
-/// Where candle fails.
+/// As [`Network::expect_newest`].
 pub fn error_statistics(
     network: &Network,
     data: &Dataset,
     stretches: &[Stretch],
     shape: &Shape,
     decision: &Decision,
-) -> Result<Option<Errors>> {
+) -> anyhow::Result<Option<Errors>> {
     let mut tally = Tally::new(data.columns.len());
     for places in places_by_host(data, stretches, shape.window) {
         let mut state = VerdictState::default();
         for places in places.chunks(BATCH) {
             let batch = Batch::of(data, places, shape);
-            let expected = network.expect_newest(&Tensor::from_slice(&batch.input, batch.sizes, &Device::Cpu)?)?;
-            let expected = expected.flatten_all()?.to_vec1::<f32>()?;
+            let expected = network.expect_newest(rows(&batch)?)?.into_raw_vec_and_offset().0;
             let untrained = untrained(&batch, shape.kind);
             let guesses = expected.chunks(data.columns.len()).zip(untrained.chunks(data.columns.len()));
             for (&(host, start), (expected, untrained)) in places.iter().zip(guesses) {
@@ -144,7 +142,7 @@ fn quantiles(mut smoothed: Vec<f64>) -> Option<Vec<Quantile>> {
 #[cfg(test)]
 mod tests {
     use super::super::dataset::tests::{STEP_MS, dataset};
-    use super::super::lstm::Form;
+    use super::super::network::NetworkConfig;
     use super::super::random::Random;
     use super::*;
     use crate::detect::decision::tests::decision;
@@ -164,8 +162,8 @@ mod tests {
 
     /// Forecasts the row before: it was never trained.
     fn untrained_network() -> Network {
-        let form = Form { kind: Kind::Forecast, layers: 1, hidden: 4, predicts_change: true };
-        Network::new(2, &form, &mut Random::new(1)).unwrap()
+        let config = NetworkConfig { kind: Kind::Forecast, layers: 1, hidden: 4, predicts_change: true };
+        Network::new(2, &config, &mut Random::new(1))
     }
 
     const SHAPE: Shape = Shape { window: 10, batch: 1, kind: Kind::Forecast };

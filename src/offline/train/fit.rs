@@ -2,13 +2,12 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context, ensure};
-use candle_core::backprop::GradStore;
-use candle_core::{Device, Result, Tensor, Var};
-use candle_nn::optim::{AdamW, Optimizer, ParamsAdamW};
+use anyhow::ensure;
+use ndarray::{Array2, ArrayView2, ArrayView3, Zip};
 
+use super::adam::Adam;
 use super::dataset::Dataset;
-use super::lstm::{Form, Network};
+use super::network::{Network, NetworkConfig};
 use super::random::Random;
 use super::sample::{Augmentation, Batch, Sampler, Shape, even_places};
 use super::split::{HeldBack, Split};
@@ -31,11 +30,11 @@ pub struct Options {
     /// Of every random choice.
     pub seed: u64,
     /// Of the network.
-    pub form: Form,
+    pub network: NetworkConfig,
     /// Windows and batches.
     pub shape: Shape,
     /// How training windows differ from the rows.
-    pub variation: Augmentation,
+    pub augmentation: Augmentation,
     /// Batches.
     pub steps: usize,
     /// At the start; falls to 0 with a cosine.
@@ -48,9 +47,9 @@ impl Options {
     /// What `outlierd train` does unless told otherwise: its flags take their defaults from here.
     pub const DEFAULT: Self = Self {
         seed: 1,
-        form: Form { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
+        network: NetworkConfig { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
         shape: Shape { window: 60, batch: 64, kind: Kind::Forecast },
-        variation: Augmentation { scale: 0.3, shift: 0.3, thins_out: true },
+        augmentation: Augmentation { scale: 0.3, shift: 0.3, thins_out: true },
         steps: 1500,
         learning_rate: 2e-3,
         held_back: HeldBack { hosts: 0.1, time: 0.1 },
@@ -124,25 +123,23 @@ pub fn fit(
     ensure!(!split.train.is_empty(), "no host has {} rows in a row to learn from", options.shape.window);
     let mut random = Random::new(options.seed);
     let n_features = data.columns.len();
-    let network = Network::new(n_features, &options.form, &mut random).context("cannot set up the network")?;
+    let mut network = Network::new(n_features, &options.network, &mut random);
     let judged = even_places(&split.held_back, options.shape.window, JUDGED_WINDOWS);
-    let mut sampler = Sampler::new(data, &split.train, options.shape.clone(), options.variation.clone(), random);
-    let vars = network.vars();
-    let parameters = ParamsAdamW { lr: options.learning_rate, weight_decay: 0.0, ..ParamsAdamW::default() };
-    let mut adam = AdamW::new(vars.clone(), parameters)?;
-    let mut best = Best { error: None, step: 0, weights: network.snapshot()?, n_worse: 0 };
+    let mut sampler = Sampler::new(data, &split.train, options.shape.clone(), options.augmentation.clone(), random);
+    let mut adam = Adam::new(network.parameters());
+    let mut best = Best { error: None, step: 0, network: network.clone(), n_worse: 0 };
     let every = options.steps.div_ceil(JUDGEMENTS).max(10);
     let (mut step, mut ended, mut smooth) = (0, None, None);
     let mut judgements: Vec<Judgement> = Vec::new();
     while step < options.steps && ended.is_none() {
         let progress = step as f64 / options.steps as f64;
-        adam.set_learning_rate(options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos()));
-        let loss = learn(&network, &mut adam, &vars, &sampler.batch())?;
+        let learning_rate = options.learning_rate * 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        let loss = learn(&mut network, &mut adam, &sampler.batch(), learning_rate)?;
         ensure!(loss.is_finite(), "the loss is {loss} after {step} batches: try a lower --learning-rate");
         let train = smooth.map_or(loss, |smooth: f64| smooth + (loss - smooth) / 20.0);
         smooth = Some(train);
         step += 1;
-        let mut judge_now = |best: &mut Best| -> Result<()> {
+        let mut judge_now = |best: &mut Best| -> anyhow::Result<()> {
             let held_back = best.judge(step, &network, data, &judged, &options.shape)?;
             judgements.push(Judgement { step, train, held_back });
             Ok(())
@@ -160,7 +157,7 @@ pub fn fit(
         }
     }
     if best.error.is_some() {
-        network.restore(&best.weights)?;
+        network = best.network;
     } else {
         best.step = step;
     }
@@ -176,7 +173,7 @@ struct Best {
     error: Option<f64>,
     /// Batches before it.
     step: usize,
-    weights: Vec<Tensor>,
+    network: Network,
     /// Judgements since.
     n_worse: usize,
 }
@@ -190,49 +187,56 @@ impl Best {
         data: &Dataset,
         places: &[(usize, usize)],
         shape: &Shape,
-    ) -> Result<Option<f64>> {
+    ) -> anyhow::Result<Option<f64>> {
         if places.is_empty() {
             return Ok(None);
         }
         let error = judge(network, data, places, shape)?.network;
         self.n_worse += 1;
         if self.error.is_none_or(|best| error < best) {
-            *self = Self { error: Some(error), step, weights: network.snapshot()?, n_worse: 0 };
+            *self = Self { error: Some(error), step, network: network.clone(), n_worse: 0 };
         }
         Ok(Some(error))
     }
 }
 
-/// One batch: its loss, and the step that follows from it.
-fn learn(network: &Network, adam: &mut AdamW, vars: &[Var], batch: &Batch) -> Result<f64> {
-    let [input, target, counts] = tensors(batch)?;
+/// One batch: its loss, the mean of the squared errors that count, and the step that follows from it.
+fn learn(network: &mut Network, adam: &mut Adam, batch: &Batch, learning_rate: f64) -> anyhow::Result<f64> {
+    let (steps, n, features) = batch.sizes;
+    let by_row = |values| ArrayView2::from_shape((steps * n, features), values);
+    let (target, counts) = (by_row(&batch.target)?, by_row(&batch.counts)?);
     let n_counted = batch.counts.iter().filter(|&&count| count > 0.0).count().max(1) as f64;
-    let residual = ((network.expect_each(&input)? - target)? * counts)?;
-    let loss = (residual.sqr()?.sum_all()? / n_counted)?;
-    let mut gradients = loss.backward()?;
-    clip(&mut gradients, vars)?;
-    adam.step(&gradients)?;
-    Ok(f64::from(loss.to_scalar::<f32>()?))
+    let rows = rows(batch)?;
+    let forward = network.expect_each(rows)?;
+    let mut square = 0.0;
+    let mut grad_expected = Array2::zeros(target.raw_dim());
+    Zip::from(&mut grad_expected).and(&forward.expected).and(target).and(counts).for_each(
+        |grad, expected, target, count| {
+            let residual = (expected - target) * count;
+            square += f64::from(residual * residual);
+            *grad = 2.0 * residual * count / n_counted as f32;
+        },
+    );
+    let mut gradients = network.backward(rows, &forward, &grad_expected)?;
+    clip(&mut gradients);
+    adam.step(network.parameters_mut(), &gradients, learning_rate);
+    Ok(square / n_counted)
 }
 
-/// Input `[steps, B, F]`, target and counts `[steps · B, F]`.
-fn tensors(batch: &Batch) -> Result<[Tensor; 3]> {
-    let (steps, n, features) = batch.sizes;
-    let flat = |values: &[f32]| Tensor::from_slice(values, (steps * n, features), &Device::Cpu);
-    let input = Tensor::from_slice(&batch.input, (steps, n, features), &Device::Cpu)?;
-    Ok([input, flat(&batch.target)?, flat(&batch.counts)?])
+/// `[steps, B, F]`: what the network sees.
+pub(super) fn rows(batch: &Batch) -> anyhow::Result<ArrayView3<'_, f32>> {
+    Ok(ArrayView3::from_shape(batch.sizes, &batch.input)?)
 }
 
 /// Errors on the windows at `places`.
 ///
 /// # Errors
-/// Where candle fails.
-pub fn judge(network: &Network, data: &Dataset, places: &[(usize, usize)], shape: &Shape) -> Result<Losses> {
+/// As [`Network::expect_each`].
+pub fn judge(network: &Network, data: &Dataset, places: &[(usize, usize)], shape: &Shape) -> anyhow::Result<Losses> {
     let (mut sums, mut n_cells) = ([0.0; 3], 0.0);
     for places in places.chunks(JUDGED_BATCH) {
         let batch = Batch::of(data, places, shape);
-        let [input, ..] = tensors(&batch)?;
-        let expected = network.expect_each_detached(&input)?.flatten_all()?.to_vec1::<f32>()?;
+        let expected = network.expect_each(rows(&batch)?)?.expected;
         let cells = batch.counts.iter().zip(&batch.target).zip(&batch.input).zip(&expected);
         for (((_, target), input), expected) in cells.filter(|(((count, _), _), _)| **count > 0.0) {
             let square = |guess: f32| f64::from(target - guess).powi(2);
@@ -247,20 +251,12 @@ pub fn judge(network: &Network, data: &Dataset, places: &[(usize, usize)], shape
 }
 
 /// Scales all gradients so that their common norm is at most [`GRADIENT_NORM_MAX`].
-fn clip(gradients: &mut GradStore, vars: &[Var]) -> Result<()> {
-    let mut square = 0.0;
-    for gradient in vars.iter().filter_map(|var| gradients.get(var)) {
-        square += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
-    }
+fn clip(gradients: &mut [Array2<f32>]) {
+    let square: f64 = gradients.iter().flatten().map(|g| f64::from(*g).powi(2)).sum();
     let norm = square.sqrt();
     if norm > GRADIENT_NORM_MAX {
-        for var in vars {
-            if let Some(gradient) = gradients.remove(var) {
-                gradients.insert(var, (gradient * (GRADIENT_NORM_MAX / norm))?);
-            }
-        }
+        gradients.iter_mut().for_each(|gradient| *gradient *= (GRADIENT_NORM_MAX / norm) as f32);
     }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -271,9 +267,9 @@ mod tests {
     fn options(seed: u64, steps: usize, kind: Kind, layers: usize) -> Options {
         Options {
             seed,
-            form: Form { kind, layers, hidden: 8, predicts_change: true },
+            network: NetworkConfig { kind, layers, hidden: 8, predicts_change: true },
             shape: Shape { window: 20, batch: 16, kind },
-            variation: Augmentation { scale: 0.1, shift: 0.1, thins_out: true },
+            augmentation: Augmentation { scale: 0.1, shift: 0.1, thins_out: true },
             steps,
             learning_rate: 1e-2,
             held_back: HeldBack { hosts: 0.25, time: 0.2 },
@@ -292,7 +288,7 @@ mod tests {
     #[test]
     fn a_seed_means_one_result() {
         for kind in [Kind::Forecast, Kind::Reconstruct] {
-            let weights = |seed| train(&options(seed, 20, kind, 2)).network.weights().unwrap();
+            let weights = |seed| train(&options(seed, 20, kind, 2)).network.weights();
             assert_eq!(weights(1), weights(1));
             assert_ne!(weights(1), weights(2));
         }
