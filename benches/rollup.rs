@@ -5,7 +5,7 @@
 
 use outlierd::promql::eval::Vector;
 use outlierd::promql::labelset::LabelSets;
-use outlierd::promql::rollup::{Context, FrameView, Kind, Member, RangeFunction, RangeState};
+use outlierd::promql::rollup::{Context, FrameView, Kind, Member, RangeFunction, RangeState, Step};
 use outlierd::series::Labels;
 
 const STEP_MS: i64 = 15_000;
@@ -60,7 +60,7 @@ fn cost(function: RangeFunction, range_ms: i64, n_series: usize, steps: i64) -> 
         out.clear();
         // While the range fills, nothing is asked for: else a rescan would take long before it is measured.
         if step >= full {
-            state.evaluate((function, range_ms), (0, t_ms), &members, &last, &mut out);
+            state.evaluate(function, range_ms, Step { t_ms, grid_ms: 0 }, &members, &last, &mut out);
         }
         std::hint::black_box(&out);
     }

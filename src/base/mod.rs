@@ -3,7 +3,9 @@
 
 pub mod bounds;
 pub mod clock;
+pub mod fnv;
 pub mod outbound;
 pub mod proto;
 pub mod random;
+pub mod remap;
 pub mod storage;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::base::clock;
+use crate::base::clock::Clock;
 use crate::config::Config;
 use crate::series::TimestampMs;
 use crate::serve::service::Service;
@@ -81,7 +81,7 @@ pub async fn run(args: &Args) -> anyhow::Result<()> {
 /// Runs the demonstration against the service at `base`; returns after the report with `once`, else at Ctrl-C.
 async fn demonstrate(args: &Args, base: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build()?;
-    let end_ms = clock::now_ms();
+    let end_ms = Clock::System.now_ms();
     let start_ms = end_ms - HISTORY_MS;
     let n_hosts = usize::from(args.hosts);
     let fleet = Fleet::new(n_hosts, args.seed, start_ms, timetable(end_ms, n_hosts));
@@ -115,7 +115,7 @@ struct Demo {
 impl Demo {
     /// Sends the history in chunks, as fast as the service takes it, and reads what it says after each.
     async fn replay(&mut self, start_ms: TimestampMs, end_ms: TimestampMs, terminal: bool) -> anyhow::Result<()> {
-        let began_ms = clock::now_ms();
+        let began_ms = Clock::System.now_ms();
         let mut chunk_end_ms = start_ms;
         let leader = self.leader();
         while chunk_end_ms < end_ms {
@@ -127,7 +127,7 @@ impl Demo {
             if (chunk_end_ms - start_ms) % POLL_MS == 0 || chunk_end_ms == end_ms {
                 self.watch.poll().await?;
             }
-            let seconds = (clock::now_ms() - began_ms) as f64 / 1e3;
+            let seconds = (Clock::System.now_ms() - began_ms) as f64 / 1e3;
             let line = format!(
                 "{:>6} of {} simulated, {:>5.1} s, {} samples, {:.0} k samples/s, {n_flagged} hosts flagged",
                 duration(chunk_end_ms - start_ms),
@@ -148,9 +148,9 @@ impl Demo {
     /// Sends every scrape as it falls due.
     async fn follow(&mut self) -> anyhow::Result<()> {
         loop {
-            let wait_ms = self.fleet.next_ms() - clock::now_ms();
+            let wait_ms = self.fleet.next_ms() - Clock::System.now_ms();
             tokio::time::sleep(Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0) + 1)).await;
-            self.send_until(clock::now_ms()).await?;
+            self.send_until(Clock::System.now_ms()).await?;
         }
     }
 

@@ -49,7 +49,7 @@ pub fn run(flags: &Flags) -> anyhow::Result<()> {
     let mut history = match &flags.input {
         Some(path) => {
             let origin = Origin::Recording { path: path.clone(), body_bytes_max: config.limits.body_bytes };
-            History::open(origin, setup.wanted()?, setup.engine(), config.ingest.clone(), cancelled)?
+            History::open(origin, &setup, cancelled)?
         }
         None => flags.history.open(&setup, cancelled)?,
     };
@@ -210,7 +210,6 @@ mod tests {
                 t_ms: 60_000,
                 step_ms: 60_000,
                 values: values.into(),
-                history_ms: 0,
                 window: None,
                 shadow: None,
                 eligibility: AlertEligibility::Full,

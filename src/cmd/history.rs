@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::base::clock;
+use crate::base::clock::Clock;
 use crate::offline::history::source::ServerType;
 use crate::offline::history::source::chunk::Span;
 use crate::offline::history::source::client::Address;
@@ -59,8 +59,8 @@ impl FromFlags {
     /// # Errors
     /// As [`History::open`]; a span that is empty.
     pub fn open(&self, setup: &Setup, cancelled: Arc<AtomicBool>) -> anyhow::Result<History> {
-        let origin = self.origin(setup.config.limits.body_bytes, clock::now_ms())?;
-        History::open(origin, setup.wanted()?, setup.engine(), setup.config.ingest.clone(), cancelled)
+        let origin = self.origin(setup.config.limits.body_bytes, Clock::System.now_ms())?;
+        History::open(origin, setup, cancelled)
     }
 
     fn origin(&self, body_bytes_max: usize, now_ms: TimestampMs) -> anyhow::Result<Origin> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::base::clock;
+use crate::base::clock::Clock;
 use crate::config::{Limits, duration_ms, size_bytes};
 use crate::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use crate::offline::history::recorder::Recorder;
@@ -110,7 +110,7 @@ fn routes(
     let write = move |body: Bytes, encoding: Encoding| {
         let (recorder, wanted, ended) = (Arc::clone(&recorder), Arc::clone(&wanted), ended.clone());
         async move {
-            let received_ms = clock::now_ms();
+            let received_ms = Clock::System.now_ms();
             let write = move || {
                 let decoded = Decoder::new().decode(&body, encoding, &wanted, TimeBounds::NONE);
                 decoded.map(|_| with(&recorder, |recorder| recorder.add(&body, encoding, received_ms)))

@@ -7,9 +7,10 @@ use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::base::clock::Clock;
 use crate::config::{self, Config};
 use crate::serve::service::Service;
-use crate::setup::Setup;
+use crate::setup::{Environment, Setup};
 
 /// The file in the storage folder that one service at a time holds.
 const LOCK: &str = "lock";
@@ -40,10 +41,10 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let mut setup = Setup::new(load(flags.config_file.as_deref())?)?;
+    let environment = Environment { storage: flags.storage_path, clock: Clock::System };
+    let setup = Setup::in_environment(load(flags.config_file.as_deref())?, environment)?;
     setup.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    setup.storage = flags.storage_path;
-    let _held = setup.storage.as_deref().map(hold).transpose()?;
+    let _held = setup.environment.storage.as_deref().map(hold).transpose()?;
     let listener = listen(&flags.listen_address).await?;
     let address = listener.local_addr().context("cannot tell the address")?;
     let service = Service::start(&setup, listener, flags.onnxruntime_path.as_deref())?;

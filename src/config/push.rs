@@ -82,8 +82,8 @@ pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Push> {
     let https = |host: &str| {
         format!("let a vmagent on this machine take it over http and send it on with -remoteWrite.url=https://{host}")
     };
-    let url = url(&mut map, ("push", place), "http://victoriametrics:8428/api/v1/write", &https);
-    let credentials = credentials(&mut map, ("push", place));
+    let url = url(&mut map, "push", place, "http://victoriametrics:8428/api/v1/write", &https);
+    let credentials = credentials(&mut map, "push", place);
     let headers = headers(&mut map);
     let which = |text: &str| match text {
         "all" => Some(PushSeries::All),
@@ -129,7 +129,8 @@ pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Push> {
 /// Messages show no more of it than the line in the file does: it may hold a secret of the environment.
 pub(super) fn url(
     map: &mut Map<'_>,
-    (name, section): (&str, Option<Place>),
+    name: &str,
+    section: Option<Place>,
     example: &str,
     https: &dyn Fn(&str) -> String,
 ) -> Option<Url> {
@@ -160,7 +161,7 @@ pub(super) fn url(
 }
 
 /// The `bearer_token`, or `username` and `password`, of a section, which has a name and a place.
-pub(super) fn credentials(map: &mut Map<'_>, (name, section): (&str, Option<Place>)) -> Option<Credentials> {
+pub(super) fn credentials(map: &mut Map<'_>, name: &str, section: Option<Place>) -> Option<Credentials> {
     let context = map.context();
     let mut text = |key: &'static str, expected: &str| {
         let at = map.find(key).map(|entry| entry.value.place);

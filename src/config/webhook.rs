@@ -43,8 +43,8 @@ pub struct Webhook {
 /// What `map` says; `None` where there is no such section, whose key is at `place`, or it is wrong.
 pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Webhook> {
     let hint = "use a proxy on this machine that adds TLS, or http";
-    let url = url(&mut map, ("webhook", place), "http://alertmanager:9093", &|_| hint.to_owned()).map(with_path);
-    let credentials = credentials(&mut map, ("webhook", place));
+    let url = url(&mut map, "webhook", place, "http://alertmanager:9093", &|_| hint.to_owned()).map(with_path);
+    let credentials = credentials(&mut map, "webhook", place);
     let is_url =
         |text: &str| ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len());
     let external_url = |text: &str| is_url(text).then(|| text.trim_end_matches('/').to_owned());

@@ -28,11 +28,25 @@ pub struct SampleBatch {
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Series {
     labels_hash: u64,
-    labels: (u32, u32),
-    tail: (u32, u32),
-    host: (u32, u32),
-    samples: (u32, u32),
+    labels: Place,
+    tail: Place,
+    host: Place,
+    samples: Place,
     metric: MetricId,
+}
+
+/// Where something stands in a column of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Place {
+    pub(super) at: u32,
+    pub(super) len: u32,
+}
+
+impl Place {
+    #[inline]
+    fn range(self) -> Range<usize> {
+        self.at as usize..self.at as usize + self.len as usize
+    }
 }
 
 /// A borrowed series of a batch.
@@ -68,10 +82,10 @@ impl SampleBatch {
 
     /// Puts label entries that several series share behind the others; says where.
     #[inline]
-    pub(super) fn place_entries(&mut self, entries: &[u8]) -> (u32, u32) {
+    pub(super) fn place_entries(&mut self, entries: &[u8]) -> Place {
         let at = self.bytes.len() as u32;
         self.bytes.extend_from_slice(entries);
-        (at, entries.len() as u32)
+        Place { at, len: entries.len() as u32 }
     }
 
     /// Appends a sample of the series that is pushed next.
@@ -91,13 +105,15 @@ impl SampleBatch {
     #[inline]
     pub(super) fn push_entries(
         &mut self,
-        (entries, tail, labels_hash): (&[u8], (u32, u32), u64),
-        host: (u32, u32),
+        entries: &[u8],
+        tail: Place,
+        labels_hash: u64,
+        host: Place,
         metric: MetricId,
         n_samples: u32,
     ) {
         let labels = self.place_entries(entries);
-        let samples = (self.samples.len() as u32 - n_samples, n_samples);
+        let samples = Place { at: self.samples.len() as u32 - n_samples, len: n_samples };
         self.series.push(Series { labels_hash, labels, tail, host, samples, metric });
     }
 
@@ -116,19 +132,19 @@ impl SampleBatch {
         }
         let host = self.place_host(host);
         self.samples.extend_from_slice(samples);
-        self.push_entries((&entries, (0, 0), hash), host, metric, samples.len() as u32);
+        self.push_entries(&entries, Place::default(), hash, host, metric, samples.len() as u32);
     }
 
     /// Where `host` stands among the hosts, put there if need be: most often it is the last one, as a scrape comes in one piece.
-    pub(super) fn place_host(&mut self, host: &str) -> (u32, u32) {
-        if let Some(&Series { host: (at, len), .. }) = self.series.last()
-            && self.hosts[at as usize..][..len as usize] == *host
+    pub(super) fn place_host(&mut self, host: &str) -> Place {
+        if let Some(&Series { host: place, .. }) = self.series.last()
+            && self.hosts[place.range()] == *host
         {
-            return (at, len);
+            return place;
         }
         let at = self.hosts.len() as u32;
         self.hosts.push_str(host);
-        (at, host.len() as u32)
+        Place { at, len: host.len() as u32 }
     }
 
     /// The series in order of arrival.
@@ -157,18 +173,18 @@ impl SampleBatch {
     #[inline]
     #[must_use]
     pub fn known(&self, index: usize) -> Option<(u64, &[Sample])> {
-        self.series.get(index).map(|series| (series.labels_hash, range(&self.samples, series.samples)))
+        self.series.get(index).map(|series| (series.labels_hash, &self.samples[series.samples.range()]))
     }
 
     #[inline]
     fn view(&self, series: &Series) -> SeriesView<'_> {
         SeriesView {
             labels_hash: series.labels_hash,
-            labels: range(&self.bytes, series.labels),
-            tail: range(&self.bytes, series.tail),
-            host: &self.hosts[series.host.0 as usize..][..series.host.1 as usize],
+            labels: &self.bytes[series.labels.range()],
+            tail: &self.bytes[series.tail.range()],
+            host: &self.hosts[series.host.range()],
             metric: series.metric,
-            samples: range(&self.samples, series.samples),
+            samples: &self.samples[series.samples.range()],
         }
     }
 
@@ -189,11 +205,6 @@ impl SampleBatch {
     pub fn is_empty(&self) -> bool {
         self.series.is_empty()
     }
-}
-
-#[inline]
-fn range<T>(column: &[T], (at, len): (u32, u32)) -> &[T] {
-    &column[at as usize..][..len as usize]
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The labels that a target adds to all its series: vmagent writes them last, the same bytes for every series of a scrape, so
 //! that they are read once and recognised by one comparison after that.
 
-use super::batch::SampleBatch;
+use super::batch::{Place, SampleBatch};
 use super::hash::label_message_hash;
 use super::labels::parse_label;
 use super::wanted::LabelName;
@@ -17,7 +17,7 @@ pub(super) struct Tail<'a> {
     /// Label entries; empty where none are known.
     pub(super) entries: &'a [u8],
     /// A shard whose batch has them, and where.
-    placed: Option<(usize, (u32, u32))>,
+    placed: Option<(usize, Place)>,
     /// How many.
     pub(super) n: usize,
     /// The sum of their hashes.
@@ -58,7 +58,7 @@ impl<'a> Tail<'a> {
 
     /// Where `batch`, the one of `shard`, has the entries: put there unless it was the last one asked for.
     #[inline]
-    pub(super) fn place_in(&mut self, batch: &mut SampleBatch, shard: usize) -> (u32, u32) {
+    pub(super) fn place_in(&mut self, batch: &mut SampleBatch, shard: usize) -> Place {
         match self.placed {
             Some((of, place)) if of == shard => place,
             _ => {

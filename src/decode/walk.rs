@@ -5,7 +5,7 @@
 
 use super::DecodeStats;
 use super::TimeBounds;
-use super::batch::{MetricId, SampleBatch};
+use super::batch::{MetricId, Place, SampleBatch};
 use super::error::{DecodeError, Malformed};
 use super::hash::{label_bytes_hash, label_message_hash, shard_of};
 use super::labels::{InvalidSeries, parse_label};
@@ -89,7 +89,7 @@ struct Host {
     name: String,
     shard: usize,
     /// Where it stands in the batch of its shard; `None` before it has a series there.
-    place: Option<(u32, u32)>,
+    place: Option<Place>,
 }
 
 /// A metric name that was looked up.
@@ -203,7 +203,7 @@ impl<'a> Walk<'a, '_> {
             return self.scattered(series);
         }
         let own = if ends_with_tail { entries.len() - self.tail.entries.len() } else { entries.len() };
-        self.settle(&fate, &found, (&entries[..own], labels.hash), ends_with_tail);
+        self.settle(&fate, &found, &entries[..own], labels.hash, ends_with_tail);
         Ok(())
     }
 
@@ -223,7 +223,7 @@ impl<'a> Walk<'a, '_> {
         let metric = labels.name.and_then(|name| self.look_up(name));
         let fate = self.fate(&labels, metric);
         let found = self.rest(series, &fate)?;
-        self.settle(&fate, &found, (&gathered, labels.hash), false);
+        self.settle(&fate, &found, &gathered, labels.hash, false);
         Ok(())
     }
 
@@ -351,7 +351,7 @@ impl<'a> Walk<'a, '_> {
     /// Counts a series that has been read, and gives one that is kept its place. `entries` are its labels, before those of the
     /// tail if it ends with it, and the hash of all.
     #[inline]
-    fn settle(&mut self, fate: &SeriesOutcome, found: &Rest, (entries, hash): (&[u8], u64), ends_with_tail: bool) {
+    fn settle(&mut self, fate: &SeriesOutcome, found: &Rest, entries: &[u8], hash: u64, ends_with_tail: bool) {
         self.count(found);
         match *fate {
             SeriesOutcome::Ignored => self.stats.ignored_samples += found.samples,
@@ -368,8 +368,8 @@ impl<'a> Walk<'a, '_> {
                 if found.kept > 0 {
                     let batch = &mut self.batches[shard];
                     let host = *self.last_host.place.get_or_insert_with(|| batch.place_host(&self.last_host.name));
-                    let tail = if ends_with_tail { self.tail.place_in(batch, shard) } else { (0, 0) };
-                    batch.push_entries((entries, tail, hash), host, metric, found.kept);
+                    let tail = if ends_with_tail { self.tail.place_in(batch, shard) } else { Place::default() };
+                    batch.push_entries(entries, tail, hash, host, metric, found.kept);
                 }
             }
         }

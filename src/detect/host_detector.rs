@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use super::decision::{Decision, Decisions};
 use super::verdict::{FeatureScore, Verdict, VerdictState};
+use crate::base::remap::Remap;
 use crate::engine::row::{HostId, Row, Window};
 use crate::model::batch::Batch;
+use crate::promql::plan::FeatureId;
 
 /// Factors on the limits of hosts, from feedback on their events; a host that is not there has 1.
 pub type LimitFactors = HashMap<String, f64>;
@@ -18,8 +20,8 @@ pub struct Model {
     pub batch: Batch,
     /// How its errors become a flag, by host.
     pub decisions: Decisions,
-    /// The names of its features, in its order.
-    pub features: Vec<String>,
+    /// Its features, in its order.
+    pub features: Vec<FeatureId>,
     /// The bundle's [`id`](crate::model::bundle::Bundle::id): two models are the same where it is.
     pub bundle: u64,
 }
@@ -103,7 +105,7 @@ impl HostDetector {
             }
             let alone =
                 if with_alone { known.state.alone(window, expected, row.t_ms, decision) } else { Box::default() };
-            Some((known.state.judge(window, expected, (row.t_ms, row.eligibility), decision)?, alone))
+            Some((known.state.judge(window, expected, row.t_ms, row.eligibility, decision)?, alone))
         };
         Ok(rows.iter().map(judge).collect())
     }
@@ -115,11 +117,11 @@ impl HostDetector {
 
     /// Runs `model` from now on, with what is known of the hosts: flags too, so that a new bundle doesn't clear them.
     fn replace_model(&mut self, model: Model) {
-        let moved = (self.model.features != model.features).then(|| self.columns_of(&model));
+        let columns = Remap::new(&self.model.features, &model.features);
         for judged in self.hosts.values_mut() {
             judged.decision = None;
-            if let Some(columns) = &moved {
-                judged.state = judged.state.moved(columns);
+            if !columns.is_identity() {
+                judged.state = judged.state.moved(&columns);
             }
         }
         self.model = model;
@@ -127,16 +129,10 @@ impl HostDetector {
 
     /// A detector beside it, which begins with how wrong forecasts of the same features usually are.
     fn new_shadow(&self, model: Model) -> Self {
-        let columns = self.columns_of(&model);
+        let columns = Remap::new(&self.model.features, &model.features);
         let levels = |judged: &Known| Known { id: None, decision: None, state: judged.state.levels_of(&columns) };
         let hosts = self.hosts.iter().map(|(host, judged)| (Arc::clone(host), levels(judged))).collect();
         Self { hosts, ..Self::new(model) }
-    }
-
-    /// For each feature of `model` its column here.
-    fn columns_of(&self, model: &Model) -> Vec<Option<usize>> {
-        let column = |name: &String| self.model.features.iter().position(|known| known == name);
-        model.features.iter().map(column).collect()
     }
 }
 

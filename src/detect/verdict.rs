@@ -3,6 +3,7 @@
 //! Pure: the caller owns one [`VerdictState`] per host and passes the time.
 
 use super::decision::Decision;
+use crate::base::remap::Remap;
 use crate::engine::row::{AlertEligibility, Window};
 use crate::model::residual::ResidualLevels;
 use crate::series::TimestampMs;
@@ -16,15 +17,23 @@ pub struct Verdict {
     pub limit: f64,
     /// `mse / limit`; above 1 is anomalous.
     pub score: f64,
-    /// Whether the host is flagged, after hold-down. Not yet masked by `min_history`.
-    pub flag: bool,
-    /// The row at which the flag rose.
+    /// Whether the host is flagged, after hold-down; `None` where the row may not cause that.
+    pub flag: Option<bool>,
+    /// The row at which the flag rose, be it one that doesn't count yet.
     pub flagged_since_ms: Option<TimestampMs>,
     /// `[F]` in the order of the bundle: what the model expected, in the feature's unit; NaN where the feature was missing.
     pub expected: Box<[f64]>,
     /// `[F]` in the order of the bundle: share of the error since the flag rose (of this row's where there is no flag);
     /// sums to 1, 0 where missing.
     pub contributions: Box<[f64]>,
+}
+
+impl Verdict {
+    /// Whether the host is flagged, and that counts.
+    #[must_use]
+    pub fn is_flagged(&self) -> bool {
+        self.flag == Some(true)
+    }
 }
 
 /// What one feature of a row comes to, were all others as expected.
@@ -74,7 +83,8 @@ impl VerdictState {
         &mut self,
         window: &Window,
         expected: &[f32],
-        (t_ms, eligibility): (TimestampMs, AlertEligibility),
+        t_ms: TimestampMs,
+        eligibility: AlertEligibility,
         decision: &Decision,
     ) -> Option<Verdict> {
         let n_present = window.target.iter().filter(|target| target.is_finite()).count();
@@ -86,7 +96,7 @@ impl VerdictState {
             *self = Self { levels, quantile, ..Self::default() };
         }
         let learns = eligibility != AlertEligibility::Silenced;
-        let errors = self.errors(window, expected, (t_ms, learns), decision);
+        let errors = self.errors(window, expected, t_ms, learns, decision);
         let mse = errors.iter().filter(|error| !error.is_nan()).sum::<f64>() / n_present as f64;
         if self.last_ms.is_some_and(|last| t_ms.saturating_sub(last) > decision.step_ms) {
             // Rows in a row: one that was not scored breaks the run.
@@ -99,13 +109,13 @@ impl VerdictState {
         if learns {
             self.quantile = decision.own_limit.map(|own| own.next(self.quantile, smoothed));
         }
-        self.decide((score, eligibility), t_ms, &errors, decision);
+        self.decide(score, t_ms, eligibility, &errors, decision);
         let total: f64 = self.error_sums.iter().sum();
         Some(Verdict {
             mse: smoothed,
             limit,
             score,
-            flag: self.flagged_since_ms.is_some(),
+            flag: (eligibility == AlertEligibility::Full).then_some(self.flagged_since_ms.is_some()),
             flagged_since_ms: self.flagged_since_ms,
             expected: in_units(window, expected),
             contributions: self.error_sums.iter().map(|sum| if total > 0.0 { sum / total } else { 0.0 }).collect(),
@@ -157,18 +167,20 @@ impl VerdictState {
 
     /// The state of a model whose features are these columns of this one's: the flag stays until that model clears it.
     #[must_use]
-    pub fn moved(&self, columns: &[Option<usize>]) -> Self {
-        let sums = columns.iter().map(|column| column.and_then(|i| self.error_sums.get(i).copied()).unwrap_or(0.0));
+    pub fn moved(&self, columns: &Remap) -> Self {
         Self {
             levels: self.levels.moved(columns),
-            error_sums: if self.error_sums.is_empty() { Vec::new() } else { sums.collect() },
+            error_sums: match self.error_sums[..] {
+                [] => Vec::new(),
+                _ => columns.moved(&self.error_sums, 0.0).into_vec(),
+            },
             ..*self
         }
     }
 
     /// The same, of the levels alone.
     #[must_use]
-    pub fn levels_of(&self, columns: &[Option<usize>]) -> Self {
+    pub fn levels_of(&self, columns: &Remap) -> Self {
         Self { levels: self.levels.moved(columns), ..Self::default() }
     }
 
@@ -177,19 +189,16 @@ impl VerdictState {
         &mut self,
         window: &Window,
         expected: &[f32],
-        (t_ms, learns): (TimestampMs, bool),
+        t_ms: TimestampMs,
+        learns: bool,
         decision: &Decision,
     ) -> Vec<f64> {
         let mut errors = match &decision.residual {
             Some(constants) => {
-                let at = (t_ms, decision.step_ms);
-                let rows = (window.target.as_ref(), expected);
                 // Silences are rare enough for a copy.
-                if learns {
-                    self.levels.relative(rows, at, constants)
-                } else {
-                    self.levels.clone().relative(rows, at, constants)
-                }
+                let mut copy = (!learns).then(|| self.levels.clone());
+                let levels = copy.as_mut().unwrap_or(&mut self.levels);
+                levels.relative(&window.target, expected, t_ms, decision.step_ms, constants)
             }
             None => {
                 let squared = |(target, expected): (&f32, &f32)| f64::from(target - expected).powi(2);
@@ -228,15 +237,16 @@ impl VerdictState {
     /// down.
     fn decide(
         &mut self,
-        (score, eligibility): (f64, AlertEligibility),
+        score: f64,
         t_ms: TimestampMs,
+        eligibility: AlertEligibility,
         errors: &[f64],
         decision: &Decision,
     ) {
-        if eligibility != AlertEligibility::Full {
+        if !eligibility.may_flag() {
             (self.flagged_since_ms, self.n_over) = (None, 0);
         }
-        let is_over = eligibility == AlertEligibility::Full && score > 1.0;
+        let is_over = eligibility.may_flag() && score > 1.0;
         let is_ongoing = self.flagged_since_ms.is_some() || (is_over && self.n_over > 0);
         if !is_ongoing || self.error_sums.len() != errors.len() {
             self.error_sums = vec![0.0; errors.len()];
@@ -282,7 +292,7 @@ mod tests {
                 let z = |f: i64| (((row * 7 + f * 13) % 11) as f32 - 5.0) / 3.0;
                 let (window, expected) = (window(&[z(0), f32::NAN, z(1), z(2)]), [z(0) * 0.9, 1.0, 0.3, 0.0]);
                 let alone = state.alone(&window, &expected, row * 60_000, &decision);
-                let verdict = state.judge(&window, &expected, (row * 60_000, FULL), &decision).unwrap();
+                let verdict = state.judge(&window, &expected, row * 60_000, FULL, &decision).unwrap();
                 let sum: f64 = [0, 2, 3].map(|f| alone[f].score).iter().sum();
                 assert!((sum - verdict.score).abs() < 1e-9, "row {row}: {sum} {}", verdict.score);
                 assert!(alone[1].score.is_nan());
@@ -307,7 +317,7 @@ mod tests {
             let (window, row) = (window(&[3.0, 0.0]), [0.0; 2]);
             let alone = state.alone(&window, &row, 0, &decision);
             assert_eq!((alone[0].score, alone[0].reach), expected, "{detect:?} {min_dev} {min_rel_dev}");
-            assert_eq!(state.judge(&window, &row, (0, FULL), &decision).unwrap().score, expected.0);
+            assert_eq!(state.judge(&window, &row, 0, FULL, &decision).unwrap().score, expected.0);
         };
         check(Detect::Both, 0.0, 0.0, (2.25, [20.0; 2]));
         check(Detect::Both, 25.0, 0.0, (2.25, [25.0; 2]));
@@ -320,9 +330,9 @@ mod tests {
     #[test]
     fn mse_leaves_missing_features_out_and_contributions_sum_to_one() {
         let verdict = VerdictState::default()
-            .judge(&window(&[3.0, f32::NAN, 0.0]), &[0.0, 9.0, 1.0], (0, FULL), &decision(2.0))
+            .judge(&window(&[3.0, f32::NAN, 0.0]), &[0.0, 9.0, 1.0], 0, FULL, &decision(2.0))
             .unwrap();
-        assert_eq!((verdict.mse, verdict.score, verdict.flag), (5.0, 2.5, false));
+        assert_eq!((verdict.mse, verdict.score, verdict.is_flagged()), (5.0, 2.5, false));
         assert_eq!(verdict.contributions.as_ref(), [0.9, 0.0, 0.1]);
         assert_eq!(verdict.expected[0], 100.0);
         assert!(verdict.expected[1].is_nan());
@@ -336,8 +346,8 @@ mod tests {
             .zip(scores)
             .map(|(k, score)| {
                 let residual = (2.0 * score).sqrt();
-                let verdict = state.judge(&window(&[residual]), &[0.0], (k * 60_000, FULL), decision).unwrap();
-                if verdict.flag { '!' } else { '.' }
+                let verdict = state.judge(&window(&[residual]), &[0.0], k * 60_000, FULL, decision).unwrap();
+                if verdict.is_flagged() { '!' } else { '.' }
             })
             .collect();
         assert_eq!(flags, expected, "{scores:?}");
@@ -361,10 +371,10 @@ mod tests {
     #[test]
     fn contributions_are_summed_since_the_score_went_over() {
         let mut state = VerdictState::default();
-        state.judge(&window(&[9.0, 0.0]), &[0.0, 0.0], (0, FULL), &decision(2.0));
-        state.judge(&window(&[0.0, 0.0]), &[0.0, 0.0], (60_000, FULL), &decision(2.0));
-        state.judge(&window(&[3.0, 0.0]), &[0.0, 0.0], (120_000, FULL), &decision(2.0));
-        let verdict = state.judge(&window(&[0.0, 3.0]), &[0.0, 0.0], (180_000, FULL), &decision(2.0)).unwrap();
+        state.judge(&window(&[9.0, 0.0]), &[0.0, 0.0], 0, FULL, &decision(2.0));
+        state.judge(&window(&[0.0, 0.0]), &[0.0, 0.0], 60_000, FULL, &decision(2.0));
+        state.judge(&window(&[3.0, 0.0]), &[0.0, 0.0], 120_000, FULL, &decision(2.0));
+        let verdict = state.judge(&window(&[0.0, 3.0]), &[0.0, 0.0], 180_000, FULL, &decision(2.0)).unwrap();
         assert_eq!(verdict.contributions.as_ref(), [0.5, 0.5]);
     }
 
@@ -372,17 +382,17 @@ mod tests {
     fn a_long_silence_starts_over() {
         let mut state = VerdictState::default();
         for k in 0..3 {
-            state.judge(&window(&[9.0]), &[0.0], (k * 60_000, FULL), &decision(2.0));
+            state.judge(&window(&[9.0]), &[0.0], k * 60_000, FULL, &decision(2.0));
         }
-        let verdict = state.judge(&window(&[9.0]), &[0.0], (10_000_000, FULL), &decision(2.0)).unwrap();
-        assert!(!verdict.flag);
+        let verdict = state.judge(&window(&[9.0]), &[0.0], 10_000_000, FULL, &decision(2.0)).unwrap();
+        assert!(!verdict.is_flagged());
     }
 
     #[test]
     fn rows_that_were_not_scored_break_the_run() {
         let mut state = VerdictState::default();
         let flags = [0, 1, 4, 5, 6]
-            .map(|k| state.judge(&window(&[9.0]), &[0.0], (k * 60_000, FULL), &decision(2.0)).unwrap().flag);
+            .map(|k| state.judge(&window(&[9.0]), &[0.0], k * 60_000, FULL, &decision(2.0)).unwrap().is_flagged());
         assert_eq!(flags, [false, false, false, false, true]);
     }
 
@@ -395,7 +405,7 @@ mod tests {
         ];
         let decision = Decision { rules: rules.into(), ..decision(2.0) };
         let judge = |target: &[f32]| {
-            VerdictState::default().judge(&window(target), &[0.0, 0.0, 0.0], (0, FULL), &decision).unwrap()
+            VerdictState::default().judge(&window(target), &[0.0, 0.0, 0.0], 0, FULL, &decision).unwrap()
         };
         // Above what is expected by 10, 20 and 30 in their unit; then below.
         let verdict = judge(&[1.0, 2.0, 3.0]);
@@ -417,9 +427,9 @@ mod tests {
             let rows = [0.1, 0.2, 0.1].iter().map(|z| (*z, FULL));
             let rows = rows.chain(silenced.iter().map(|z| (*z, AlertEligibility::Silenced))).chain([(0.3, FULL)]);
             let judge = |(k, (z, eligibility)): (i64, (f32, AlertEligibility))| {
-                state.judge(&window(&[z]), &[0.0], (k * 60_000, eligibility), &decision).unwrap()
+                state.judge(&window(&[z]), &[0.0], k * 60_000, eligibility, &decision).unwrap()
             };
-            (0..).zip(rows).map(judge).map(|verdict| (verdict.score, verdict.flag)).collect::<Vec<_>>()
+            (0..).zip(rows).map(judge).map(|verdict| (verdict.score, verdict.is_flagged())).collect::<Vec<_>>()
         };
         let (none, loud) = (run(&[]), run(&[20.0; 5]));
         assert!(loud[5].0 > 1.0, "the score is shown: {loud:?}");
@@ -437,11 +447,11 @@ mod tests {
                 .chain([(silenced, AlertEligibility::Silenced); 25])
                 .chain([(after, FULL); 3]);
             let judge = |(k, (z, eligibility)): (i64, (f32, AlertEligibility))| {
-                state.judge(&window(&[z]), &[0.0], (k * 60_000, eligibility), &decision).unwrap()
+                state.judge(&window(&[z]), &[0.0], k * 60_000, eligibility, &decision).unwrap()
             };
             let verdicts: Vec<Verdict> = (0..).zip(rows).map(judge).collect();
-            assert!(verdicts[4].flag && verdicts[5..30].iter().all(|verdict| !verdict.flag));
-            ((verdicts[29].score > 1.0, verdicts[30].score > 1.0), verdicts[32].flag)
+            assert!(verdicts[4].is_flagged() && verdicts[5..30].iter().all(|verdict| !verdict.is_flagged()));
+            ((verdicts[29].score > 1.0, verdicts[30].score > 1.0), verdicts[32].is_flagged())
         };
         assert_eq!(last(0.1, 0.1), ((false, false), false), "not shown, and not flagged again");
         assert_eq!(last(9.0, 9.0), ((true, true), true), "it goes on");
@@ -452,7 +462,7 @@ mod tests {
     fn a_backlog_is_learnt_and_raises_no_flag() {
         let mut state = VerdictState::default();
         let mut judge = |k: i64, eligibility| {
-            state.judge(&window(&[9.0]), &[0.0], (k * 60_000, eligibility), &decision(2.0)).unwrap().flag
+            state.judge(&window(&[9.0]), &[0.0], k * 60_000, eligibility, &decision(2.0)).unwrap().is_flagged()
         };
         let flags: Vec<bool> = (0..6).map(|k| judge(k, AlertEligibility::Backlog)).collect();
         assert_eq!(flags, [false; 6]);
@@ -470,36 +480,37 @@ mod tests {
         for k in 0..500 {
             let swing = if k % 2 == 0 { 1.0 } else { -1.0 };
             let row = [swing, 0.0, if k < 490 { 0.0 } else { 9.0 }];
-            last = state.judge(&window(&row), &[0.0, 0.0, 0.0], (k * 60_000, FULL), &relative);
+            last = state.judge(&window(&row), &[0.0, 0.0, 0.0], k * 60_000, FULL, &relative);
         }
         let last = last.unwrap();
-        assert!(last.flag);
+        assert!(last.is_flagged());
         // The same columns: as if nothing had happened.
         let next = |state: &VerdictState, row: &[f32]| {
             let expected = vec![0.0; row.len()];
-            state.clone().judge(&window(row), &expected, (500 * 60_000, FULL), &relative).unwrap()
+            state.clone().judge(&window(row), &expected, 500 * 60_000, FULL, &relative).unwrap()
         };
-        let same = state.moved(&[Some(0), Some(1), Some(2)]);
+        let remap = |new: &str| Remap::new(b"abc", new.as_bytes());
+        let same = state.moved(&remap("abc"));
         let (a, b) = (next(&state, &[1.0, 0.0, 9.0]), next(&same, &[1.0, 0.0, 9.0]));
         assert_eq!((a.mse, a.flagged_since_ms, a.contributions), (b.mse, b.flagged_since_ms, b.contributions));
         // In another order, with one that is new and one that is gone.
-        let other = next(&state.moved(&[Some(2), None, Some(0)]), &[9.0, 0.0, 1.0]);
+        let other = next(&state.moved(&remap("cxa")), &[9.0, 0.0, 1.0]);
         assert_eq!(other.flagged_since_ms, last.flagged_since_ms, "a new model doesn't clear a flag by coming");
         assert!(other.contributions[0] > 0.9 && other.contributions[1] == 0.0, "{:?}", other.contributions);
         // For a shadow the levels alone.
-        let shadow = next(&state.levels_of(&[Some(0), Some(2)]), &[0.9, 9.0]);
+        let shadow = next(&state.levels_of(&remap("ac")), &[0.9, 9.0]);
         let fresh = next(&VerdictState::default(), &[0.9, 9.0]);
         // What was forecast well until now counts more.
         assert!(shadow.flagged_since_ms.is_none() && shadow.mse > 2.0 * fresh.mse, "{} {}", shadow.mse, fresh.mse);
-        assert_eq!(next(&state.levels_of(&[None, None]), &[0.9, 9.0]).mse, fresh.mse);
+        assert_eq!(next(&state.levels_of(&remap("xy")), &[0.9, 9.0]).mse, fresh.mse);
     }
 
     #[test]
     fn nothing_to_compare_is_no_verdict() {
         let mut state = VerdictState::default();
-        assert!(state.judge(&window(&[f32::NAN]), &[0.0], (0, FULL), &decision(2.0)).is_none());
-        assert!(state.judge(&window(&[1.0, f32::NAN]), &[0.0, f32::NAN], (0, FULL), &decision(2.0)).is_none());
-        assert!(state.judge(&window(&[1.0]), &[f32::INFINITY], (0, FULL), &decision(2.0)).is_none());
+        assert!(state.judge(&window(&[f32::NAN]), &[0.0], 0, FULL, &decision(2.0)).is_none());
+        assert!(state.judge(&window(&[1.0, f32::NAN]), &[0.0, f32::NAN], 0, FULL, &decision(2.0)).is_none());
+        assert!(state.judge(&window(&[1.0]), &[f32::INFINITY], 0, FULL, &decision(2.0)).is_none());
         assert!(state.last_ms.is_none());
     }
 }

@@ -3,6 +3,7 @@
 //! A host is judged on the features that apply to it. What it never had says nothing of it, and what it had and lacks is missing.
 
 use super::row::{Missing, MissingReason};
+use crate::base::remap::Remap;
 use crate::promql::Plan;
 use crate::promql::eval::EvalError;
 use crate::promql::plan::Spans;
@@ -57,15 +58,9 @@ impl Applicable {
         self.ages_ms.get(usize::from(feature)).is_some_and(|age_ms| *age_ms != NEVER)
     }
 
-    /// The same of another configuration of `n_features`: `moved` has the new index of each of these.
-    pub(super) fn moved(&self, moved: &[Option<u16>], n_features: usize) -> Self {
-        let mut new = Self::new(n_features);
-        for (age_ms, to) in self.ages_ms.iter().zip(moved) {
-            if let Some(place) = to.and_then(|to| new.ages_ms.get_mut(usize::from(to))) {
-                *place = *age_ms;
-            }
-        }
-        new
+    /// The same of another configuration.
+    pub(super) fn moved(&self, features: &Remap) -> Self {
+        Self { ages_ms: features.moved(&self.ages_ms, NEVER) }
     }
 
     /// Parts the features without a value into those that are missing and those that do not apply. The latter is said once the
@@ -73,7 +68,8 @@ impl Applicable {
     pub(super) fn part(
         &self,
         without: Vec<Missing>,
-        (plan, spans): (&Plan, Spans),
+        plan: &Plan,
+        spans: Spans,
         history_ms: i64,
         least_ms: i64,
     ) -> Lacking {
@@ -173,7 +169,7 @@ mod tests {
     fn another_configuration() {
         let mut applicable = Applicable::new(3);
         applicable.observe(&[1.0, NAN, 2.0], &[], HOUR_MS);
-        let moved = applicable.moved(&[Some(3), Some(0), None], 4);
+        let moved = applicable.moved(&Remap::new(&["a", "b", "c"], &["b", "x", "y", "a"]));
         assert_eq!([0, 1, 2, 3].map(|feature| moved.has(feature)), [false, false, false, true]);
     }
 
@@ -185,8 +181,7 @@ mod tests {
         let mut applicable = Applicable::new(2);
         let check = |applicable: &Applicable, why: MissingReason, minutes: i64, expected: (&[u16], &[u16])| {
             let without = vec![Missing { feature: 0, why }, Missing { feature: 1, why }];
-            let Lacking { missing, not_applicable } =
-                applicable.part(without, (&plan, spans), minutes * 60_000, 600_000);
+            let Lacking { missing, not_applicable } = applicable.part(without, &plan, spans, minutes * 60_000, 600_000);
             let names = |all: &[Missing]| all.iter().map(|missing| missing.feature).collect::<Vec<_>>();
             assert_eq!((names(&missing), names(&not_applicable)), (expected.0.to_vec(), expected.1.to_vec()));
         };

@@ -6,6 +6,7 @@ use super::paces::Paced;
 use super::row::{Missing, MissingReason};
 use super::windows::{Column, WindowConfig, Windows};
 use super::{EngineConfig, ScoredFeature};
+use crate::base::remap::Remap;
 use crate::promql::Plan;
 use crate::promql::program::LeafId;
 use crate::series::TimestampMs;
@@ -31,17 +32,16 @@ impl<'a> Side<'a> {
 pub(super) struct Change<'a> {
     old: Side<'a>,
     new: Side<'a>,
-    /// For each configured feature of before its new index.
-    features: Vec<Option<u16>>,
+    /// Of the configured features.
+    features: Remap,
     /// By model, the live one and the shadow; `None` where there is no such model now, or nothing changes for it.
     columns: [Option<Vec<Column>>; 2],
 }
 
 impl<'a> Change<'a> {
     pub(super) fn new(old: Side<'a>, new: Side<'a>) -> Self {
-        let (ids, old_ids) = (&new.plan.ids, &old.plan.ids);
-        let index = |id| ids.iter().position(|new| new == id).and_then(|i| u16::try_from(i).ok());
-        let mut change = Self { old, new, features: old_ids.iter().map(index).collect(), columns: [None, None] };
+        let features = Remap::new(&old.plan.ids, &new.plan.ids);
+        let mut change = Self { old, new, features, columns: [None, None] };
         for role in [0, 1] {
             let config = new.models[role];
             change.columns[role] = config.and_then(|config| change.columns(role, config));
@@ -55,7 +55,7 @@ impl<'a> Change<'a> {
             return Some(vec![None; config.scored.len()]);
         }
         let same_columns = |old: &WindowConfig| {
-            let moved = old.scored.iter().map(|s| self.features[usize::from(s.feature)]);
+            let moved = old.scored.iter().map(|s| self.feature(s.feature));
             moved.eq(config.scored.iter().map(|s| Some(s.feature)))
                 && (old.window_rows, old.input_clip.to_bits()) == (config.window_rows, config.input_clip.to_bits())
                 && old.statistics == config.statistics
@@ -67,7 +67,7 @@ impl<'a> Change<'a> {
         // Of both models those of the one that is most like it, so that a shadow takes its windows along when it goes live.
         let like = (0..old.len()).find(|model| old[*model].is_some_and(same_columns)).unwrap_or(role);
         let column = |feature: u16, model: usize| {
-            let is_it = |old: &ScoredFeature| self.features[usize::from(old.feature)] == Some(feature);
+            let is_it = |old: &ScoredFeature| self.feature(old.feature) == Some(feature);
             old[model]?.scored.iter().position(is_it).map(|column| (model, column))
         };
         let scored = config.scored.iter().map(|s| s.feature);
@@ -76,12 +76,12 @@ impl<'a> Change<'a> {
 
     /// The new index of configured features.
     pub(super) fn feature(&self, old: u16) -> Option<u16> {
-        self.features.get(usize::from(old)).copied().flatten()
+        self.features.new_place(usize::from(old)).and_then(|new| u16::try_from(new).ok())
     }
 
     /// Which features a host has: what is new was never had.
     pub(super) fn applicable(&self, old: &Applicable) -> Applicable {
-        old.moved(&self.features, self.new.plan.features.len())
+        old.moved(&self.features)
     }
 
     /// What a host lacks, by its new indices.
@@ -123,7 +123,8 @@ impl<'a> Change<'a> {
     /// inner `None` is no shadow. `t_ms` is the time of the newest row.
     pub(super) fn windows(
         &self,
-        (live, shadow): (&Windows, Option<&Windows>),
+        live: &Windows,
+        shadow: Option<&Windows>,
         t_ms: TimestampMs,
     ) -> (Option<Windows>, Option<Option<Windows>>) {
         let old_configs = self.old.models;

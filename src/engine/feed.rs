@@ -2,11 +2,12 @@
 
 use std::collections::VecDeque;
 
+use super::from_to::FromTo;
 use super::layout::FeedLayout;
 use super::wiring::FeedPlan;
 use crate::promql::eval::{Element, Vector};
 use crate::promql::rollup::column::{Column, renumbered};
-use crate::promql::rollup::{ABSENT, Context, FrameView, Kind, Member, RangeFunction, RangeState, is_absent};
+use crate::promql::rollup::{ABSENT, Context, FrameView, Kind, Member, RangeFunction, RangeState, Step, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
 /// See the file's head. Columns are by place.
@@ -52,14 +53,10 @@ impl Feed {
         }
     }
 
-    /// Serves `plan` from now on, with the ranges that the `old` one had too; the others begin empty. Layouts are as in
+    /// Goes from one plan to another, with the ranges that both have; the others begin empty. Layouts are as in
     /// [`Feed::move_to`].
-    pub(super) fn rewire(
-        &mut self,
-        (old, plan): (&FeedPlan, &FeedPlan),
-        (old_layout, layout): (&FeedLayout, &FeedLayout),
-        new_slots: &[Option<u32>],
-    ) {
+    pub(super) fn rewire(&mut self, plans: FromTo<&FeedPlan>, layouts: FromTo<&FeedLayout>, new_slots: &[Option<u32>]) {
+        let (FromTo { from: old, to: plan }, FromTo { from: old_layout, to: layout }) = (plans, layouts);
         let mut states: Vec<Option<RangeState>> = std::mem::take(&mut self.ranges).into_iter().map(Some).collect();
         let known = |range: &(i64, Kind)| old.ranges.iter().position(|known| known == range);
         let state = |range: &(i64, Kind)| known(range).and_then(|i| states[i].take());
@@ -162,16 +159,17 @@ impl Feed {
         }
     }
 
-    /// `function` of `members` over the range with this `index` that ends at `t_ms`, into `out`.
+    /// `function` of `members` over the range with this `index` that ends at the step, into `out`.
     pub(super) fn range(
         &self,
         index: usize,
-        function: (RangeFunction, i64),
-        (grid_ms, t_ms): (TimestampMs, TimestampMs),
+        function: RangeFunction,
+        range_ms: i64,
+        step: Step,
         members: &[Member],
         out: &mut Vector,
     ) {
-        self.ranges[index].evaluate(function, (grid_ms, t_ms), members, &self.last, out);
+        self.ranges[index].evaluate(function, range_ms, step, members, &self.last, out);
     }
 
     /// The range with this `index`.

@@ -6,6 +6,7 @@ use super::applicable::{Applicable, Lacking};
 use super::change::Change;
 use super::counts::Event;
 use super::frames::{self, Frames, Inserted, REPEAT_MS};
+use super::from_to::FromTo;
 use super::interval::Watch;
 use super::layout::Layout;
 use super::new_series::{NewSeries, SenderKey};
@@ -157,16 +158,18 @@ impl Host {
     /// hence a step more.
     pub(super) fn rewire(
         &mut self,
-        wirings: (&Wiring, &Wiring),
-        (layout, new_slots): (Arc<Layout>, &[Option<u32>]),
+        wirings: FromTo<&Wiring>,
+        layout: Arc<Layout>,
+        new_slots: &[Option<u32>],
         moved: &[Option<u16>],
-        (begins, step_ms): (&[(u16, i64)], i64),
+        begins: &[(u16, i64)],
+        step_ms: i64,
     ) {
         let since_ms = self.newest_ms.saturating_add(step_ms);
         let young = begins.iter().map(|(leaf, reach_ms)| (*leaf, since_ms.saturating_add(*reach_ms)));
         self.renumber_frames(new_slots);
         self.frames.expect(layout.len());
-        self.slots.rewire(wirings, (layout, new_slots), moved, young);
+        self.slots.rewire(wirings, layout, new_slots, moved, young);
     }
 
     /// Goes on at the pace with the number `pace`, and keeps of its windows what fits the new configuration, which says how often
@@ -185,7 +188,7 @@ impl Host {
         if change.is_step_new() {
             self.next_step_ms = self.next_step_ms.map(|next_ms| change.step_from(next_ms, self.slots.grid_ms));
         }
-        let (live, shadow) = change.windows((&self.windows, self.shadow.as_deref()), self.applied_ms);
+        let (live, shadow) = change.windows(&self.windows, self.shadow.as_deref(), self.applied_ms);
         if let Some(live) = live {
             self.windows = live;
         }
@@ -233,8 +236,8 @@ impl Host {
         shared: &Shared,
         out: &mut Output,
     ) -> bool {
-        let known = (self.interval_ms(shared), shared.now_ms);
-        let hearing = self.senders.hear_new(found, run, known, &shared.sender_names);
+        let interval_ms = self.interval_ms(shared);
+        let hearing = self.senders.hear_new(found, run, interval_ms, shared.now_ms, &shared.sender_names);
         count_hearing(hearing, found.samples, out)
     }
 
@@ -388,16 +391,16 @@ impl Host {
         self.applicable.observe(&values, &without, paced.pace.step_ms);
         let window = self.windows.push_as(eligibility, t_ms, &values, &self.applicable, &paced.windows);
         let window_ms = (paced.windows.window_rows as i64).saturating_sub(1).saturating_mul(paced.pace.step_ms);
-        let plan = (shared.config.plan.as_ref(), paced.pace.spans);
-        self.lacking = self.applicable.part(without, plan, self.history_ms(shared), window_ms);
+        let (plan, history_ms) = (&shared.config.plan, self.history_ms(shared));
+        self.lacking = self.applicable.part(without, plan, paced.pace.spans, history_ms, window_ms);
         self.not_scored = window.as_ref().err().copied();
         let shadow = self.shadow.as_mut().zip(paced.shadow.as_ref());
         let has = &self.applicable;
         let shadow = shadow.and_then(|(windows, config)| windows.push_as(eligibility, t_ms, &values, has, config).ok());
         out.counts.add(Event::RowClosed, 1);
-        let (host, step_ms, history_ms) = (Arc::clone(&self.id), paced.pace.step_ms, self.history_ms(shared));
+        let (host, step_ms) = (Arc::clone(&self.id), paced.pace.step_ms);
         let (values, window) = (values.into(), window.ok());
-        out.rows.push(Row { host, t_ms, step_ms, values, history_ms, window, shadow, eligibility });
+        out.rows.push(Row { host, t_ms, step_ms, values, window, shadow, eligibility });
         self.expire_series(t_ms, shared);
     }
 
@@ -408,6 +411,8 @@ impl Host {
             AlertEligibility::Silenced
         } else if shared.now_ms.saturating_sub(t_ms) > shared.config.max_lag_ms {
             AlertEligibility::Backlog
+        } else if self.history_ms(shared) < shared.config.min_history_ms {
+            AlertEligibility::Young
         } else {
             AlertEligibility::Full
         }

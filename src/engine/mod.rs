@@ -10,6 +10,7 @@ mod counts;
 mod discovery;
 mod feed;
 mod frames;
+mod from_to;
 mod host;
 mod interval;
 mod layout;
@@ -29,7 +30,7 @@ mod targets;
 mod tests;
 mod twins;
 mod values;
-mod window;
+pub mod window;
 pub mod windows;
 mod wiring;
 
@@ -74,8 +75,8 @@ pub struct EngineConfig {
     pub lateness_ms: i64,
     /// Rows that are closed so long after their time, by the caller's clock, may raise no flag.
     pub max_lag_ms: i64,
-    /// What is silenced until [`Input::Silences`] says otherwise.
-    pub silences: Vec<Arc<Silence>>,
+    /// Event time that a host must have been seen before its flag counts.
+    pub min_history_ms: i64,
     /// What rows are standardised and windows made with.
     pub windows: WindowConfig,
     /// The same for a second model, whose windows are made beside; none, and no cost, where `None`.
@@ -227,7 +228,7 @@ impl Engine {
             hosts: Vec::new(),
             by_name: HashMap::default(),
             shared: Shared {
-                calendar: Calendar::new(&config.silences),
+                calendar: Calendar::new(&[]),
                 scored_leaves: targets::scored_leaves(&config),
                 config,
                 paces,

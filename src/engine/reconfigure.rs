@@ -6,13 +6,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::change::{Change, Side};
+use super::from_to::FromTo;
 use super::host::Host;
 use super::layout::{Layout, Series};
 use super::paces::{Paced, Paces};
 use super::selection::{reach_ms, select, selection_class};
 use super::targets::{label_sets, scored_leaves};
 use super::{Engine, EngineConfig, LABEL_BYTES_MIN, Shared};
-use crate::config::silence::Calendar;
 use crate::promql::Plan;
 use crate::promql::labelset::{LabelSets, SHARED};
 use crate::promql::plan::{Leaf, Spans, UP_NAME};
@@ -45,7 +45,6 @@ impl Engine {
             self.rewire(&old, &old_paces, &moves);
         }
         self.shared.scored_leaves = scored_leaves(&self.shared.config);
-        self.shared.calendar = Calendar::new(&self.shared.config.silences);
         self.hosts.iter_mut().for_each(|host| host.match_silences(&self.shared));
         let Shared { config, paces, .. } = &self.shared;
         let change = |(from, to): Move| {
@@ -76,7 +75,8 @@ impl Engine {
             let key = (Arc::as_ptr(&host.slots.layout), class, to);
             let (layout, new_slots) = known.entry(key).or_insert_with(|| {
                 let spans = paces[to].pace.spans;
-                let (series, new_slots) = reselected(host, (old_plan, plan), spans, (&old_sets, sets));
+                let plans = FromTo { from: old_plan.as_ref(), to: plan.as_ref() };
+                let (series, new_slots) = reselected(host, plans, spans, &old_sets, sets);
                 (paces[to].layout(series), new_slots)
             });
             let Paced { wiring, pace, .. } = &paces[to];
@@ -89,7 +89,8 @@ impl Engine {
                 begins.map(|(new, leaf)| (new, leaf.reach_ms(pace.spans))).collect()
             });
             host.selection_class = class;
-            host.rewire((old_wiring, wiring), (Arc::clone(layout), new_slots), &moved, (begins, pace.step_ms));
+            let wirings = FromTo { from: old_wiring, to: wiring };
+            host.rewire(wirings, Arc::clone(layout), new_slots, &moved, begins, pace.step_ms);
         }
         self.label_bytes_max = LABEL_BYTES_MIN.max(2 * sets.bytes());
     }
@@ -111,10 +112,12 @@ type Reselected = (Arc<Layout>, Vec<Option<u32>>);
 /// that names it; one that was selected by other labels alone is dropped, and found anew by its next sample.
 fn reselected(
     host: &Host,
-    (old_plan, plan): (&Plan, &Plan),
+    plans: FromTo<&Plan>,
     spans: Spans,
-    (old_sets, sets): (&LabelSets, &mut LabelSets),
+    old_sets: &LabelSets,
+    sets: &mut LabelSets,
 ) -> (Vec<Series>, Vec<Option<u32>>) {
+    let FromTo { from: old_plan, to: plan } = plans;
     let mut kept = Vec::new();
     let mut new_slots = Vec::new();
     for series in &host.slots.layout.series {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::frames::Frame;
+use super::from_to::FromTo;
 use super::host::Host;
 use super::interval::{self, GROUP_MIN, Told, Watch};
 use super::layout::Series;
@@ -104,7 +105,8 @@ impl Host {
             .filter(|_| has_frames)
             .map(|(id, leaf)| (id, self.applied_ms.saturating_add(leaf.reach_ms(spans))))
             .collect();
-        self.slots.rewire((&from.wiring, &to.wiring), (layout, &same_slots), &same_leaves, young.into_iter());
+        let wirings = FromTo { from: &from.wiring, to: &to.wiring };
+        self.slots.rewire(wirings, layout, &same_slots, &same_leaves, young.into_iter());
         if from.pace.step_ms != to.pace.step_ms {
             self.windows = Windows::new(&to.windows);
             self.shadow = to.shadow.as_ref().map(|config| Box::new(Windows::new(config)));

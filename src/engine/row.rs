@@ -27,8 +27,6 @@ pub struct Row {
     pub step_ms: i64,
     /// One value per configured feature, in its own unit; NaN where missing.
     pub values: Box<[f64]>,
-    /// Event time from the host's first row to this one, less the gaps that emptied the window.
-    pub history_ms: i64,
     /// Present where T rows are there and enough of them is not missing.
     pub window: Option<Window>,
     /// The same for the shadow's model, where there is one.
@@ -42,10 +40,20 @@ pub struct Row {
 pub enum AlertEligibility {
     /// Everything.
     Full,
+    /// A flag that it raises counts once the host has been seen for long enough: then as if it had been raised there.
+    Young,
     /// It is learnt, but raises no flag: it came so late that nobody should be woken by it.
     Backlog,
     /// Nothing is flagged and nothing is learnt: the host is under maintenance.
     Silenced,
+}
+
+impl AlertEligibility {
+    /// Whether the model may raise a flag at the row, be it one that doesn't count yet.
+    #[must_use]
+    pub fn may_flag(self) -> bool {
+        matches!(self, Self::Full | Self::Young)
+    }
 }
 
 /// The last T rows of a host as the model sees them. F counts the bundle's features.

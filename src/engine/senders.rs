@@ -116,7 +116,8 @@ impl Senders {
         &mut self,
         found: &NewSeries<'_>,
         run: &[NewSeries<'_>],
-        (interval_ms, now_ms): (Option<i64>, TimestampMs),
+        interval_ms: Option<i64>,
+        now_ms: TimestampMs,
         names: &Names,
     ) -> Hearing {
         let place = self.place_of(found, run);

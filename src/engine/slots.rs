@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
+use super::from_to::FromTo;
 use super::layout::{FeedLayout, Layout, Series};
 use super::new_series::SenderKey;
 use super::wiring::{FeedPlan, Source, Wiring};
 use crate::promql::eval::{EvalError, Vector};
-use crate::promql::rollup::{FrameView, Member, RangeState};
+use crate::promql::rollup::{FrameView, Member, RangeState, Step};
 use crate::series::TimestampMs;
 
 /// Offsets of either kind: one, and one more per replica of the sender. Beyond this series are read anew each time.
@@ -114,18 +115,20 @@ impl Slots {
     /// [`Slots::move_to`]; `young` has the leaves that begin now, see [`Slots::young`], and `moved` the new one of each old leaf.
     pub(super) fn rewire(
         &mut self,
-        (old, new): (&Wiring, &Wiring),
-        (layout, new_slots): (Arc<Layout>, &[Option<u32>]),
+        wirings: FromTo<&Wiring>,
+        layout: Arc<Layout>,
+        new_slots: &[Option<u32>],
         moved: &[Option<u16>],
         young: impl Iterator<Item = (u16, TimestampMs)>,
     ) {
+        let FromTo { from: old, to: new } = wirings;
         let mut feeds: Vec<Option<Feed>> = std::mem::take(&mut self.feeds).into_iter().map(Some).collect();
         let feed = |(plan, to): (&FeedPlan, &FeedLayout)| {
             let at = old.feeds.iter().position(|feed| feed.offset_ms == plan.offset_ms);
             let known = at.and_then(|at| Some((feeds[at].take()?, &old.feeds[at], &self.layout.feeds[at])));
             let empty = FeedLayout::empty(plan.ranges.len());
             let (mut feed, old_plan, from) = known.unwrap_or_else(|| (Feed::new(plan), plan, &empty));
-            feed.rewire((old_plan, plan), (from, to), new_slots);
+            feed.rewire(FromTo { from: old_plan, to: plan }, FromTo { from, to }, new_slots);
             feed
         };
         self.feeds = new.feeds.iter().zip(&layout.feeds).map(feed).collect();
@@ -197,7 +200,7 @@ impl Slots {
             match leaf.source {
                 Source::Instant => feed.instant(members, t_ms, lookback_ms, vector),
                 Source::Range { index, function, range_ms } => {
-                    feed.range(index, (function, range_ms), (self.grid_ms, t_ms), members, vector);
+                    feed.range(index, function, range_ms, self.step(t_ms), members, vector);
                 }
             }
         }
@@ -217,17 +220,21 @@ impl Slots {
             .is_some_and(|(feed, members)| members.iter().any(|member| feed.live(member.place, t_ms, age_ms).is_some()))
     }
 
+    fn step(&self, t_ms: TimestampMs) -> Step {
+        Step { t_ms, grid_ms: self.grid_ms }
+    }
+
     /// Whether a counter that `leaf` selects fell within its range that ends at the step `t_ms`.
     pub(super) fn has_fall(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs) -> bool {
         let counters = self.counters(leaf, wiring);
-        counters.is_some_and(|(state, members)| state.has_fall((self.grid_ms, t_ms), members))
+        counters.is_some_and(|(state, members)| state.has_fall(self.step(t_ms), members))
     }
 
     /// Gives `found` each counter that `leaf` selects of which a value in the range that ends at the step `t_ms` was wrong, as far as its
     /// falls tell.
     pub(super) fn doubtful(&self, leaf: u16, wiring: &Wiring, t_ms: TimestampMs, found: impl FnMut(&Member)) {
         if let Some((state, members)) = self.counters(leaf, wiring) {
-            state.doubtful((self.grid_ms, t_ms), members, found);
+            state.doubtful(self.step(t_ms), members, found);
         }
     }
 

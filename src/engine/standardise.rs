@@ -349,7 +349,7 @@ impl Standardiser {
     }
 
     /// Goes on with other constants: remembers extremes by another width of bucket as if all were of `t_ms`.
-    pub(super) fn move_range(&mut self, t_ms: TimestampMs, (old, c): (&RowConstants, &RowConstants)) {
+    pub(super) fn move_range(&mut self, t_ms: TimestampMs, old: &RowConstants, c: &RowConstants) {
         if self.age == 0 || old.bucket_ms == c.bucket_ms {
             return;
         }

@@ -88,7 +88,7 @@ impl Suspects {
 
     /// Where a feature that reads one selector alone has become suspect in the row at `t_ms`, so has every other one that reads that
     /// selector: a quotient of it may well be within its bounds. `values` are those of the row.
-    pub(super) fn spread(&mut self, plan: &Plan, (t_ms, spans): (TimestampMs, Spans), values: &mut [f64]) {
+    pub(super) fn spread(&mut self, plan: &Plan, t_ms: TimestampMs, spans: Spans, values: &mut [f64]) {
         let is_new = |suspect: &&Suspect| suspect.since_ms == t_ms;
         let leaves = |suspect: &Suspect| plan.leaves_of.get(usize::from(suspect.feature));
         let alone = |suspect: &Suspect| leaves(suspect).and_then(|leaves| <[u16; 1]>::try_from(leaves.as_ref()).ok());

@@ -40,7 +40,7 @@ fn engine_with(change: impl FnOnce(&mut EngineConfig)) -> Engine {
         step_ms: STEP_MS,
         interval_ms: Some(15_000),
         max_lag_ms: i64::MAX,
-        silences: Vec::new(),
+        min_history_ms: 0,
         lateness_ms: LATENESS_MS,
         windows: WindowConfig {
             window_rows: T,

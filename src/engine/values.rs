@@ -61,7 +61,7 @@ impl Host {
             }
         };
         let mut values: Vec<f64> = features.map(value).collect();
-        self.suspects.spread(&plan, (t_ms, spans), &mut values);
+        self.suspects.spread(&plan, t_ms, spans, &mut values);
         give_back_parts(&mut shared.values_of_parts, &mut shared.spare_vectors);
         values
     }

@@ -7,6 +7,19 @@ const CARRY_ROWS: u8 = 2;
 /// A missing cell.
 const MISSING: i16 = i16::MIN;
 
+/// A standardised value within ± `clip` as a cell of two bytes, in units of `clip` / 32767; NaN is a missing one.
+#[must_use]
+pub fn cell_of(z: f32, clip: f32) -> i16 {
+    // `as` makes 0 of a NaN and saturates; -32768 would be a missing cell.
+    if z.is_nan() { MISSING } else { ((z * (f32::from(i16::MAX) / clip)).round() as i16).max(-i16::MAX) }
+}
+
+/// The value of a cell, within `clip` / 65534 of what it was; NaN where missing.
+#[must_use]
+pub fn value_of(cell: i16, clip: f32) -> f32 {
+    if cell == MISSING { f32::NAN } else { f32::from(cell) * (clip / f32::from(i16::MAX)) }
+}
+
 /// A ring of standardised rows, oldest first.
 #[derive(Debug)]
 pub(super) struct WindowRing {
@@ -54,19 +67,14 @@ impl WindowRing {
         }
         let row = (self.next + 2 * self.n_rows_max - 1 - behind) % self.n_rows_max;
         let cell = self.cells[row * self.n_features + column];
-        if cell == MISSING || self.clip == clip {
-            return cell;
-        }
-        ((f32::from(cell) * self.clip / clip).round() as i16).max(-i16::MAX)
+        if self.clip == clip { cell } else { cell_of(value_of(cell, self.clip), clip) }
     }
 
     /// Adds a row; NaN where missing.
     pub(super) fn push(&mut self, row: &[f32]) {
         let start = self.next * self.n_features;
-        let scale = f32::from(i16::MAX) / self.clip;
         for (cell, z) in self.cells[start..start + self.n_features].iter_mut().zip(row) {
-            // `as` makes 0 of a NaN and saturates; -32768 would be a missing cell.
-            *cell = if z.is_nan() { MISSING } else { ((z * scale).round() as i16).max(-i16::MAX) };
+            *cell = cell_of(*z, self.clip);
         }
         self.next = (self.next + 1) % self.n_rows_max;
         self.n_rows = (self.n_rows + 1).min(self.n_rows_max);
@@ -113,7 +121,6 @@ impl WindowRing {
         let mut filled = Vec::with_capacity(self.cells.len());
         let mut carried = vec![(0.0_f32, CARRY_ROWS); self.n_features];
         let mut n_missing = 0_usize;
-        let scale = self.clip / f32::from(i16::MAX);
         for (row, behind) in self.rows().zip((0..self.n_rows).rev()) {
             for ((&cell, (last, age)), n_counted) in row.iter().zip(&mut carried).zip(n_counted) {
                 if cell == MISSING {
@@ -121,7 +128,7 @@ impl WindowRing {
                     *age = age.saturating_add(1);
                     filled.push(if *age <= CARRY_ROWS { *last } else { 0.0 });
                 } else {
-                    (*last, *age) = (f32::from(cell) * scale, 0);
+                    (*last, *age) = (value_of(cell, self.clip), 0);
                     filled.push(*last);
                 }
             }

@@ -111,7 +111,7 @@ impl Windows {
         let statistics = columns.iter().map(|column| {
             from(column).map_or_else(Standardiser::default, |((old, old_config), column)| {
                 let mut statistics = old.statistics[column].clone();
-                statistics.move_range(t_ms, (&old_config.statistics, &config.statistics));
+                statistics.move_range(t_ms, &old_config.statistics, &config.statistics);
                 statistics
             })
         });
@@ -172,7 +172,9 @@ impl Windows {
     ) -> Result<Window, NotScored> {
         match eligibility {
             AlertEligibility::Silenced => self.push_unlearnt(values, applicable, config),
-            AlertEligibility::Full | AlertEligibility::Backlog => self.push(t_ms, values, applicable, config),
+            AlertEligibility::Full | AlertEligibility::Young | AlertEligibility::Backlog => {
+                self.push(t_ms, values, applicable, config)
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::remap::Remap;
 use crate::series::TimestampMs;
 
 /// The day is cut into so many spans with a level of their own: 15 minutes. Half as many find 2 % less on the data of
@@ -81,17 +82,16 @@ impl Level {
 impl ResidualLevels {
     /// The levels of these columns; new ones where there is none.
     #[must_use]
-    pub fn moved(&self, columns: &[Option<usize>]) -> Self {
+    pub fn moved(&self, columns: &Remap) -> Self {
         let n = self.features.len();
-        let known: Vec<Option<usize>> = columns.iter().map(|column| column.filter(|i| *i < n)).collect();
         // Without one that is known, times of day begin anew too.
-        if known.iter().all(Option::is_none) {
+        if !columns.old_places().flatten().any(|place| place < n) {
             return Self::default();
         }
         let by_time = self.by_time.chunks_exact(n.max(1));
         Self {
-            features: known.iter().map(|column| column.map_or(Level::NEW, |i| self.features[i])).collect(),
-            by_time: by_time.flat_map(|row| known.iter().map(|column| column.map_or(0, |i| row[i]))).collect(),
+            features: columns.moved(&self.features, Level::NEW),
+            by_time: by_time.flat_map(|row| columns.moved(row, 0)).collect(),
             span_rows: self.span_rows.clone(),
         }
     }
@@ -107,8 +107,10 @@ impl ResidualLevels {
     /// A feature whose errors are as large as its deviations has `error = q`.
     pub fn relative(
         &mut self,
-        (target, expected): (&[f32], &[f32]),
-        (t_ms, step_ms): (TimestampMs, i64),
+        target: &[f32],
+        expected: &[f32],
+        t_ms: TimestampMs,
+        step_ms: i64,
         c: &Constants,
     ) -> Vec<f64> {
         let n = target.len();
@@ -222,7 +224,7 @@ mod tests {
         let mut levels = ResidualLevels::default();
         let row = |n: i64| {
             let (target, expected): (Vec<f32>, Vec<f32>) = cell(n).into_iter().unzip();
-            levels.relative((&target, &expected), (n * step_ms, step_ms), &Constants::default())
+            levels.relative(&target, &expected, n * step_ms, step_ms, &Constants::default())
         };
         (0..rows).map(row).collect()
     }

@@ -25,6 +25,6 @@ impl Plan {
             }
         }
         let ids = features.iter().map(|f| FeatureId { name: f.name.into(), expr: f.expr.into() }).collect();
-        if errors.is_empty() { Ok(builder.finish(ids, (programs, leaves_of), lookback_ms)) } else { Err(errors) }
+        if errors.is_empty() { Ok(builder.finish(ids, programs, leaves_of, lookback_ms)) } else { Err(errors) }
     }
 }

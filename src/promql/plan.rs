@@ -244,7 +244,8 @@ impl Builder {
     pub(super) fn finish(
         self,
         ids: Vec<FeatureId>,
-        (mut features, leaves_of): (Vec<Node>, Vec<Box<[LeafId]>>),
+        mut features: Vec<Node>,
+        leaves_of: Vec<Box<[LeafId]>>,
         lookback_ms: i64,
     ) -> Plan {
         let mut metrics = vec![UP_NAME.to_owned()];

@@ -53,6 +53,15 @@ impl FrameView<'_> {
     }
 }
 
+/// A step at which ranges end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Its time.
+    pub t_ms: TimestampMs,
+    /// Any step of the same grid.
+    pub grid_ms: TimestampMs,
+}
+
 /// A series that a leaf selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
@@ -183,23 +192,18 @@ impl RangeState {
 
     /// Whether a counter among `members` fell within the range that ends at the step `end_ms`. `grid_ms` is as in [`Context`].
     #[must_use]
-    pub fn has_fall(&self, (grid_ms, end_ms): (TimestampMs, TimestampMs), members: &[Member]) -> bool {
+    pub fn has_fall(&self, step: Step, members: &[Member]) -> bool {
         match self {
-            Self::Edges(panes, edges) => edges.has_fall(*panes, (grid_ms, end_ms), members),
+            Self::Edges(panes, edges) => edges.has_fall(*panes, step, members),
             Self::Folds(_) => false,
             Self::Rings(rings) => members.iter().any(|member| rings[member.position as usize].has_fall()),
         }
     }
 
     /// Gives `found` each of `members` that is a counter of which a value in the range was wrong, as far as its falls tell.
-    pub fn doubtful(
-        &self,
-        (grid_ms, end_ms): (TimestampMs, TimestampMs),
-        members: &[Member],
-        mut found: impl FnMut(&Member),
-    ) {
+    pub fn doubtful(&self, step: Step, members: &[Member], mut found: impl FnMut(&Member)) {
         match self {
-            Self::Edges(panes, edges) => edges.doubtful(*panes, (grid_ms, end_ms), members, found),
+            Self::Edges(panes, edges) => edges.doubtful(*panes, step, members, found),
             Self::Folds(_) => {}
             Self::Rings(rings) => {
                 members.iter().filter(|member| rings[member.position as usize].is_doubtful()).for_each(&mut found);
@@ -226,24 +230,25 @@ impl RangeState {
         }
     }
 
-    /// `function` of each of `members` over the `range_ms` that end at the step `end_ms`, appended to `out` where it has a
-    /// value. `grid_ms` and `last` are as in [`Context`]; everything until `end_ms` and nothing later has been pushed.
+    /// `function` of each of `members` over the `range_ms` that end at the step, appended to `out` where it has a value.
+    /// `last` is as in [`Context`]; everything until the step and nothing later has been pushed.
     pub fn evaluate(
         &self,
-        (function, range_ms): (RangeFunction, i64),
-        (grid_ms, end_ms): (TimestampMs, TimestampMs),
+        function: RangeFunction,
+        range_ms: i64,
+        step: Step,
         members: &[Member],
         last: &[f64],
         out: &mut Vector,
     ) {
         if let Self::Edges(panes, edges) = self {
-            return edges.evaluate(*panes, function, (grid_ms, end_ms), members, last, out);
+            return edges.evaluate(*panes, function, step, members, last, out);
         }
         for member in members {
             let position = member.position as usize;
             let value = match self {
                 Self::Folds(folds) => folds[position].value(function),
-                Self::Rings(rings) => rings[position].value(function, end_ms, range_ms),
+                Self::Rings(rings) => rings[position].value(function, step.t_ms, range_ms),
                 Self::Edges(..) => None,
             };
             if let Some(value) = value {

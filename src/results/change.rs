@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Entry, LabelsText, PastRow, PastVerdict, ResultSchema, ScoredRow, Verdict};
+use crate::base::remap::Remap;
 use crate::engine::row::{HostStatus, Missing, MissingReason};
 use crate::promql::program::LeafId;
 
@@ -10,12 +11,12 @@ use crate::promql::program::LeafId;
 pub(super) struct Change<'a> {
     old: &'a ResultSchema,
     new: &'a ResultSchema,
-    /// For each feature now its index before.
-    features: Vec<Option<usize>>,
-    /// For each feature of the live model its place among that model's before.
-    live: Vec<Option<usize>>,
-    /// The same of the shadow; `None` where there is none now.
-    shadow: Option<Vec<Option<usize>>>,
+    /// Of the configured features.
+    features: Remap,
+    /// Of the live model's.
+    live: Remap,
+    /// Of the shadow's; `None` where there is none now.
+    shadow: Option<Remap>,
     /// Whether the shadow is what was live, and the other way round: then their verdicts change places.
     is_promotion: bool,
     /// Whether no column moves.
@@ -28,18 +29,14 @@ impl<'a> Change<'a> {
             old.shadow.as_ref().is_some_and(|shadow| shadow.bundle == new.bundle) && old.bundle != new.bundle;
         let (live, shadow) = (Some(&old.scored), old.shadow.as_ref().map(|shadow| &shadow.scored));
         let (of_live, of_shadow) = if is_promotion { (shadow, live) } else { (live, shadow) };
-        let same = |index: &usize| {
-            let feature = &new.features[*index];
-            old.features.iter().position(|old| old.name == feature.name && old.expr == feature.expr)
-        };
-        let columns = |new: &[usize], old: Option<&Vec<usize>>| -> Vec<Option<usize>> {
-            let column = |index: &usize| same(index).and_then(|i| old?.iter().position(|old| *old == i));
-            new.iter().map(column).collect()
+        let columns = |now: &[usize], before: Option<&Vec<usize>>| {
+            let before = before.map_or(&[][..], Vec::as_slice);
+            Remap::new(&old.ids(before.iter().copied()), &new.ids(now.iter().copied()))
         };
         let mut change = Self {
             old,
             new,
-            features: (0..new.features.len()).map(|index| same(&index)).collect(),
+            features: Remap::new(&old.ids(0..old.features.len()), &new.ids(0..new.features.len())),
             live: columns(&new.scored, of_live),
             shadow: new.shadow.as_ref().map(|shadow| columns(&shadow.scored, of_shadow)),
             is_promotion,
@@ -47,12 +44,10 @@ impl<'a> Change<'a> {
         };
         change.is_same = !is_promotion
             && old.selectors == new.selectors
-            && is_identity(&change.features, old.features.len())
-            && is_identity(&change.live, old.scored.len())
-            && match (&change.shadow, shadow) {
-                (Some(columns), Some(old)) => is_identity(columns, old.len()),
-                (new, old) => new.is_none() && old.is_none(),
-            };
+            && change.features.is_identity()
+            && change.live.is_identity()
+            && change.shadow.is_some() == shadow.is_some()
+            && change.shadow.as_ref().is_none_or(Remap::is_identity);
         change
     }
 
@@ -72,10 +67,7 @@ impl<'a> Change<'a> {
     }
 
     fn status(&self, old: &HostStatus) -> HostStatus {
-        let index = |old: u16| {
-            let new = self.features.iter().position(|column| *column == Some(usize::from(old)))?;
-            u16::try_from(new).ok()
-        };
+        let index = |old: u16| u16::try_from(self.features.new_place(usize::from(old))?).ok();
         let selector = |old: LeafId| {
             let text = self.old.selectors.get(usize::from(old))?;
             LeafId::try_from(self.new.selectors.iter().position(|new| new == text)?).ok()
@@ -97,15 +89,16 @@ impl<'a> Change<'a> {
 
     fn scored_row(&self, old: &ScoredRow) -> ScoredRow {
         let (live, shadow) = self.in_roles(old.verdict.as_ref(), old.shadow.as_ref());
-        let verdict = |old: &Verdict, columns: &[Option<usize>]| Verdict {
-            expected: moved(&old.expected, columns, f64::NAN),
-            contributions: moved(&old.contributions, columns, 0.0),
+        let verdict = |old: &Verdict, columns: &Remap| Verdict {
+            expected: columns.moved(&old.expected, f64::NAN),
+            contributions: columns.moved(&old.contributions, 0.0),
             ..old.clone()
         };
         ScoredRow {
             host: Arc::clone(&old.host),
             t_ms: old.t_ms,
-            values: moved(&old.values, &self.features, f64::NAN),
+            eligibility: old.eligibility,
+            values: self.features.moved(&old.values, f64::NAN),
             verdict: live.map(|old| verdict(old, &self.live)),
             shadow: shadow.zip(self.shadow.as_ref()).map(|(old, columns)| verdict(old, columns)),
         }
@@ -113,15 +106,15 @@ impl<'a> Change<'a> {
 
     fn past_row(&self, old: &PastRow) -> PastRow {
         let (live, shadow) = self.in_roles(old.verdict.as_ref(), old.shadow.as_ref());
-        let verdict = |old: &PastVerdict, columns: &[Option<usize>]| PastVerdict {
+        let verdict = |old: &PastVerdict, columns: &Remap| PastVerdict {
             mse: old.mse,
             score: old.score,
             flag: old.flag,
-            expected: moved(&old.expected, columns, f32::NAN),
+            expected: columns.moved(&old.expected, f32::NAN),
         };
         PastRow {
             t_ms: old.t_ms,
-            values: moved(&old.values, &self.features, f32::NAN),
+            values: self.features.moved(&old.values, f32::NAN),
             verdict: live.map(|old| verdict(old, &self.live)),
             shadow: shadow.zip(self.shadow.as_ref()).map(|(old, columns)| verdict(old, columns)),
         }
@@ -131,13 +124,4 @@ impl<'a> Change<'a> {
     fn in_roles<T>(&self, live: T, shadow: T) -> (T, T) {
         if self.is_promotion { (shadow, live) } else { (live, shadow) }
     }
-}
-
-fn is_identity(columns: &[Option<usize>], n_old: usize) -> bool {
-    columns.len() == n_old && columns.iter().zip(0..).all(|(column, i)| *column == Some(i))
-}
-
-/// The values in their new places; `missing` where there was none.
-fn moved<T: Copy>(old: &[T], columns: &[Option<usize>], missing: T) -> Box<[T]> {
-    columns.iter().map(|column| column.and_then(|i| old.get(i).copied()).unwrap_or(missing)).collect()
 }

@@ -18,7 +18,7 @@ use change::Change;
 use dashmap::DashMap;
 
 pub use crate::detect::verdict::Verdict;
-use crate::engine::row::{HostId, HostStatus};
+use crate::engine::row::{AlertEligibility, HostId, HostStatus};
 use crate::series::{Labels, TimestampMs};
 
 pub use state::{Assessment, State};
@@ -89,6 +89,13 @@ pub struct FeatureInfo {
     pub help: String,
 }
 
+impl ResultSchema {
+    /// What some of the features are, beyond this configuration: name and expression, as in `promql::plan::FeatureId`.
+    fn ids(&self, places: impl Iterator<Item = usize>) -> Vec<(&str, &str)> {
+        places.map(|place| (self.features[place].name.as_str(), self.features[place].expr.as_str())).collect()
+    }
+}
+
 /// What one host's threads wrote.
 #[derive(Debug)]
 struct Entry {
@@ -157,8 +164,8 @@ pub struct PastVerdict {
     pub mse: f64,
     /// `mse / limit`.
     pub score: f64,
-    /// The flag as the model raised it; see [`Verdict::flag`].
-    pub flag: bool,
+    /// See [`Verdict::flag`].
+    pub flag: Option<bool>,
     /// `[F]` in the order of the bundle; NaN where the feature was missing.
     pub expected: Box<[f32]>,
 }
@@ -334,6 +341,8 @@ pub struct ScoredRow {
     pub t_ms: TimestampMs,
     /// One value per configured feature, in its own unit; NaN where missing.
     pub values: Box<[f64]>,
+    /// What it may cause.
+    pub eligibility: AlertEligibility,
     /// Present where the row was scored.
     pub verdict: Option<Verdict>,
     /// Present where the shadow scored the row. Its flag counts nowhere.

@@ -92,8 +92,14 @@ pub struct Store {
     version: u64,
 }
 
-/// Silences in force, and the version of this answer.
-pub type InForce = (Arc<[Arc<Silence>]>, u64);
+/// Silences in force.
+#[derive(Debug, Clone)]
+pub struct InForce {
+    /// The maintenance windows, and what was asked for.
+    pub silences: Arc<[Arc<Silence>]>,
+    /// Grows with every change.
+    pub version: u64,
+}
 
 impl Store {
     /// The silences kept in the folder `storage`, if there is one, beside those of `maintenance`; hosts carry `labels`.
@@ -185,7 +191,7 @@ impl Store {
     #[must_use]
     pub fn in_force(&self) -> InForce {
         let asked = self.asked.iter().filter_map(|(_, silence)| silence.as_ref().ok().map(Arc::clone));
-        (self.maintenance.iter().cloned().chain(asked).collect(), self.version)
+        InForce { silences: self.maintenance.iter().cloned().chain(asked).collect(), version: self.version }
     }
 
     /// The maintenance windows.
@@ -272,12 +278,12 @@ mod tests {
         let first = store.add(wish(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
         let second = store.add(wish("{}", (1, 9)), NOW_MS).unwrap();
         assert_ne!(first.id, second.id);
-        let (in_force, version) = store.in_force();
+        let InForce { silences: in_force, version } = store.in_force();
         assert_eq!((in_force.len(), version), (2, 3));
         let again = open(Some(folder.path()), 10);
         assert_eq!(again.list(NOW_MS), [&first, &second]);
         assert_eq!(again.list(NOW_MS + 3 * HOUR_MS), [&second]);
-        assert_eq!(again.in_force().0.len(), 2);
+        assert_eq!(again.in_force().silences.len(), 2);
         assert_eq!(store.end(&first.id), Some(Ok(first)));
         assert_eq!(store.end("silence-0"), None);
         assert_eq!(open(Some(folder.path()), 10).list(NOW_MS), [&second]);
@@ -309,14 +315,14 @@ mod tests {
         let usual = before.add(wish(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
         let mut store = open(Some(folder.path()), 10);
         assert_eq!(store.list(NOW_MS), [&usual, &strange], "it stays in the file");
-        let in_force: Vec<String> = store.in_force().0.iter().map(|silence| silence.hosts.to_string()).collect();
+        let in_force: Vec<String> = store.in_force().silences.iter().map(|silence| silence.hosts.to_string()).collect();
         assert_eq!(in_force, [r#"{job="db"}"#]);
         assert!(store.refused(&strange.id).is_some_and(|why| why.contains("`identity.keep`")));
         assert_eq!(store.refused(&usual.id), None);
         // Writing the file again loses nothing: with the label it is in force again.
         store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
         let after = Store::open(Some(folder.path()), Vec::new(), with_env, 10);
-        assert_eq!((after.in_force().0.len(), after.refused(&strange.id)), (3, None));
+        assert_eq!((after.in_force().silences.len(), after.refused(&strange.id)), (3, None));
         assert_eq!(store.end(&strange.id), Some(Ok(strange)));
     }
 
@@ -349,6 +355,6 @@ mod tests {
         std::fs::write(&gone, "").unwrap();
         let mut store = open(Some(&gone), 10);
         assert!(matches!(store.add(wish("{}", (0, 1)), NOW_MS), Err(Refused::NotKept(_))));
-        assert_eq!((store.list(NOW_MS).len(), store.in_force().1), (0, 1));
+        assert_eq!((store.list(NOW_MS).len(), store.in_force().version), (0, 1));
     }
 }

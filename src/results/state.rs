@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::engine::row::{HostStatus, Missing, NotScored};
+use crate::engine::row::{AlertEligibility, HostStatus, Missing, NotScored};
 use crate::promql::plan::Spans;
 use crate::series::TimestampMs;
 
@@ -120,10 +120,12 @@ pub fn assess<'a>(
     if lag_ms > meta.max_lag_ms {
         return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored, shadow: None };
     }
-    let Some(flag) = counted_flag(verdict.flag, status.history_ms, meta) else {
+    if row.eligibility == AlertEligibility::Young {
         let reason = Reason::History(status.history_ms, meta.min_history_ms);
         return Assessment { state: State::Warming, reason, flag: None, scored, shadow: None };
-    };
+    }
+    // Of a row under a silence that has just ended there is none: not flagged, until the next row says.
+    let flag = verdict.flag.unwrap_or(false);
     let flagged_ms = verdict.flagged_since_ms.map(|since| row.t_ms.saturating_sub(since));
     let (state, reason) = match (flag, flagged_ms) {
         (false, _) => (State::Ok, Reason::None),
@@ -138,12 +140,6 @@ pub fn assess<'a>(
 pub fn stale_after_ms(status: &HostStatus, meta: &ResultSchema) -> i64 {
     let at = |interval_ms| Spans::of_scrapes(interval_ms, meta.stale_after_ms).lookback_ms;
     status.interval_ms.map_or(meta.stale_after_ms, at)
-}
-
-/// What `flag`, as the model raised it, counts for a host with so much history: nothing where there is too little of it.
-#[must_use]
-pub fn counted_flag(flag: bool, history_ms: i64, meta: &ResultSchema) -> Option<bool> {
-    (history_ms >= meta.min_history_ms).then_some(flag)
 }
 
 /// The newest verdict of the shadow, if it is not out of date. Whether the live model can judge the host is no matter.

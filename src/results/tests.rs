@@ -60,7 +60,7 @@ fn scored(name: &str, t_ms: i64, flag: bool) -> ScoredRow {
         mse: 1.5,
         limit: 1.0,
         score: 1.5,
-        flag,
+        flag: Some(flag),
         flagged_since_ms: flag.then_some(t_ms - 2 * MINUTE_MS),
         expected: [0.25, f64::NAN].into(),
         contributions: [1.0, 0.0].into(),
@@ -69,6 +69,7 @@ fn scored(name: &str, t_ms: i64, flag: bool) -> ScoredRow {
         host: host(name),
         t_ms,
         values: [0.75, 4e9, f64::NAN, 0.0].into(),
+        eligibility: AlertEligibility::Full,
         verdict: Some(verdict),
         shadow: None,
     }
@@ -134,7 +135,8 @@ fn states_with_reasons() {
     check(&ok(), 0, None, "warming | waits for its first score | None | false");
     check(&ok(), 0, Some(&old), "warming | scoring is 9m 58s behind | None | false");
     let young = HostStatus { history_ms: 2 * HOUR_MS + 10 * MINUTE_MS + 5_000, ..ok() };
-    check(&young, 0, Some(&flagged), "warming | 2h 10m of 6h history | None | true");
+    let of_young = ScoredRow { eligibility: AlertEligibility::Young, ..flagged.clone() };
+    check(&young, 0, Some(&of_young), "warming | 2h 10m of 6h history | None | true");
     for state in State::ALL {
         assert_eq!(state.as_str().parse(), Ok(state));
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use serde::Serialize;
 
-use crate::base::clock::{self, Clock};
+use crate::base::clock::Clock;
 use crate::config::Ingest as Bounds;
 use crate::decode::{self, Decoder, Encoding, TimeBounds, Unused, Wanted};
 use crate::serve::shard::{PushError, Shards};
@@ -46,7 +46,7 @@ pub struct Ingest {
     metrics: Arc<decode::Metrics>,
     /// Who sends what.
     jobs: Jobs,
-    now_ms: Clock,
+    clock: Clock,
 }
 
 /// What arrives.
@@ -77,17 +77,10 @@ impl fmt::Debug for Ingest {
 impl Ingest {
     /// Takes what decode keeps to `shards`.
     #[must_use]
-    pub fn new(intake: Intake, shards: Shards, metrics: Arc<decode::Metrics>) -> Self {
+    pub fn new(intake: Intake, shards: Shards, metrics: Arc<decode::Metrics>, clock: Clock) -> Self {
         let jobs = Jobs::new(&intake.wanted);
         let (intake, decoders) = (RwLock::new(Arc::new(intake)), Mutex::default());
-        Self { intake, shards, decoders, metrics, jobs, now_ms: clock::now_ms }
-    }
-
-    /// Asks `now_ms` for the time instead of the wall clock.
-    #[must_use]
-    pub fn with_clock(mut self, now_ms: Clock) -> Self {
-        self.now_ms = now_ms;
-        self
+        Self { intake, shards, decoders, metrics, jobs, clock }
     }
 
     /// Takes something else of bodies from now on. The number of shards must be as it was.
@@ -109,7 +102,7 @@ impl Ingest {
     /// # Errors
     /// The body is malformed, or a queue is full; nothing was applied.
     pub async fn write(&self, body: &[u8], encoding: Encoding) -> Result<(), WriteError> {
-        let now_ms = (self.now_ms)();
+        let now_ms = self.clock.now_ms();
         let intake = Arc::clone(&self.intake.read().unwrap_or_else(PoisonError::into_inner));
         let bounds = TimeBounds {
             min_ms: now_ms.saturating_sub(intake.bounds.max_age_ms),

@@ -12,12 +12,11 @@ use tokio::sync::oneshot;
 
 use crate::base::clock;
 use crate::detect::host_detector::{self, Detection, HostDetector, LimitFactors, Models};
-use crate::engine::row::{AlertEligibility, HostId, Row, Window};
+use crate::engine::row::{HostId, Row, Window};
 use crate::model::batch::BATCH_WINDOWS;
 use crate::output::push::queue::Outbox;
 use crate::results::events::Events;
 use crate::results::feedback::Feedback;
-use crate::results::state::counted_flag;
 use crate::results::{Results, ScoredRow};
 
 /// Rows per message from a shard: what makes the queue's limit in rows one in messages.
@@ -146,30 +145,28 @@ impl Scorer {
         let n_windows = rows.iter().filter(|row| row.window.is_some()).count();
         let has_features = self.outbox.as_ref().is_some_and(Outbox::has_features);
         let verdicts =
-            judged(&mut self.live, &rows, &self.factors, (|row| row.window.as_ref(), has_features), &self.metrics);
+            judged(&mut self.live, &rows, &self.factors, |row| row.window.as_ref(), has_features, &self.metrics);
         if n_windows > 0 && verdicts.is_some() {
             self.metrics.scored.inc_by(n_windows as u64);
             self.metrics.batch.observe(n_windows as f64);
             self.metrics.seconds.observe(started.elapsed().as_secs_f64());
         }
         let shadow = self.shadow.as_mut();
-        let shadows = shadow
-            .map(|shadow| judged(shadow, &rows, &self.factors, (|row| row.shadow.as_ref(), false), &self.metrics));
+        let shadows =
+            shadow.map(|shadow| judged(shadow, &rows, &self.factors, |row| row.shadow.as_ref(), false, &self.metrics));
         let mut verdicts = verdicts.unwrap_or_default().into_iter();
         let mut shadows = shadows.flatten().unwrap_or_default().into_iter();
         let (keep_rows, table) = (self.live.window_rows(), self.results.table());
         for row in rows {
             let (verdict, alone) =
                 verdicts.next().flatten().map_or_else(Default::default, |(v, alone)| (Some(v), alone));
-            let (shadow, eligibility) = (shadows.next().flatten().map(|(verdict, _)| verdict), row.eligibility);
-            let history_ms = row.history_ms;
-            let scored = ScoredRow { host: row.host, t_ms: row.t_ms, values: row.values, verdict, shadow };
-            if let (Some(outbox), Some(verdict)) = (&mut self.outbox, &scored.verdict) {
-                // Of this row's moment: with a body of many rows the host's status is ahead of most of them.
-                let flag = counted_flag(verdict.flag, history_ms, table.meta());
-                outbox.add(&scored, &alone, flag.filter(|_| eligibility == AlertEligibility::Full));
+            let shadow = shadows.next().flatten().map(|(verdict, _)| verdict);
+            let Row { host, t_ms, values, eligibility, .. } = row;
+            let scored = ScoredRow { host, t_ms, values, eligibility, verdict, shadow };
+            if let Some(outbox) = &mut self.outbox {
+                outbox.add(&scored, &alone);
             }
-            self.events.observe(&scored, (history_ms, eligibility), table.meta());
+            self.events.observe(&scored, table.meta());
             self.results.record_row(scored, keep_rows);
         }
         if let Some(outbox) = &mut self.outbox {
@@ -183,7 +180,8 @@ fn judged(
     judge: &mut HostDetector,
     rows: &[Row],
     factors: &LimitFactors,
-    (window, with_alone): (fn(&Row) -> Option<&Window>, bool),
+    window: fn(&Row) -> Option<&Window>,
+    with_alone: bool,
     metrics: &Metrics,
 ) -> Option<Vec<Option<Detection>>> {
     let error = match judge.judge(rows, factors, window, with_alone) {
@@ -296,6 +294,7 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::row::AlertEligibility;
     use crate::series::Labels;
 
     fn rows(n: usize) -> Vec<Row> {
@@ -305,7 +304,6 @@ mod tests {
             t_ms,
             step_ms: 60_000,
             values: Box::default(),
-            history_ms: 0,
             window: None,
             shadow: None,
             eligibility: AlertEligibility::Full,

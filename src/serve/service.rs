@@ -2,6 +2,7 @@
 
 mod reload;
 mod scorers;
+mod stages;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +15,9 @@ use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::base::clock;
-use crate::base::clock::Clock;
+use crate::base::clock::{self, Clock};
 use crate::config::{self, Config};
 use crate::decode;
-use crate::engine::EngineConfig;
 use crate::model::session::Runtime;
 use crate::results::Results;
 use crate::results::events::{self, Events};
@@ -26,12 +25,13 @@ use crate::results::feedback::{self, Feedback};
 use crate::results::silences::Store;
 use crate::serve::http;
 use crate::serve::ingest::{Ingest, Intake};
-use crate::serve::shard::{self, Shards};
+use crate::serve::shard::{self, Resume, Shards};
 use crate::serve::silences::Silences;
-use crate::setup::Setup;
+use crate::setup::{Environment, Setup};
 
-use reload::Reloader;
+use reload::{Reloader, Running};
 use scorers::{Scorers, start_scorers};
+use stages::{PushCell, Pushes, Stages, WebhookCell, Webhooks};
 
 /// How long requests in flight may take once the service stops.
 const DRAIN_MS: u64 = 5_000;
@@ -61,9 +61,9 @@ pub struct Service {
     /// Shards, then scorers, then what stores events: the order in which they end.
     threads: Vec<JoinHandle<()>>,
     /// Where results are pushed; ends after the scorers.
-    push: reload::PushCell,
+    push: PushCell,
     /// Who tells others of events.
-    webhook: reload::WebhookCell,
+    webhook: WebhookCell,
 }
 
 impl Service {
@@ -74,49 +74,47 @@ impl Service {
     pub fn start(setup: &Setup, listener: TcpListener, runtime: Option<&Path>) -> anyhow::Result<Self> {
         let runtime = Runtime::load(runtime)?;
         tracing::info!(library = %runtime.library.display(), "loaded ONNX Runtime");
-        let config = &setup.config;
+        let (config, Environment { storage, clock }) = (&setup.config, &setup.environment);
         let registry = Registry::new();
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let results = Arc::new(Results::new(Arc::new(setup.meta())));
 
         let (events, events_thread) = start_events(setup, &registry)?;
-        let feedback = Arc::new(Feedback::open(setup.storage.as_deref(), feedback_bounds(config), &registry)?);
-        let (webhooks, webhook) = start_webhook(config, &registry, &events)?;
-        let mut pushes = reload::Pushes::new(registry.clone());
+        let feedback = Arc::new(Feedback::open(storage.as_deref(), feedback_bounds(config), &registry)?);
+        let (webhooks, webhook) = start_webhook(setup, &registry, &events)?;
+        let mut pushes = Pushes::new(registry.clone(), clock.clone());
         let push = config.push.as_ref().map(|push| pushes.start(push, results.table().meta())).transpose()?;
         let Scorers { queues, senders, threads: scorer_threads } =
-            start_scorers(setup, runtime, (&results, &events, &feedback), &registry, push.as_ref())?;
+            start_scorers(setup, runtime, &results, &events, &feedback, &registry, push.as_ref())?;
         let push = Arc::new(Mutex::new(push));
         let decode_metrics = Arc::new(decode::Metrics::new(&registry)?);
         let shard_metrics = Arc::new(shard::Metrics::new(&registry, Arc::clone(&decode_metrics))?);
         let store = open_store(setup);
-        let engine = EngineConfig { silences: store.in_force().0.to_vec(), ..setup.engine() };
+        let begin = Resume { engine: setup.engine(), silences: store.in_force() };
         let wait = Duration::from_millis(config.limits.queue_wait_ms);
         let (shards, mut threads) =
-            Shards::start(&engine, queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
+            Shards::start(&begin, queues, config.limits.shard_queue, wait, &results, &shard_metrics)?;
         threads.extend(scorer_threads);
         threads.extend(events_thread);
 
         let intake = Intake { wanted: setup.wanted()?, bounds: config.ingest.clone() };
-        let ingest = Arc::new(Ingest::new(intake, shards.clone(), decode_metrics).with_clock(setup.now_ms));
+        let ingest = Arc::new(Ingest::new(intake, shards.clone(), decode_metrics, clock.clone()));
         let silences = Silences::new(store, shards.clone());
         let (reloads, reload_requests) = mpsc::channel(RELOADS_WAITING);
-        let reloader = Reloader {
-            running: Arc::new(config.clone()),
-            step_ms: setup.step_ms(),
-            runtime,
-            shards: shards.clone(),
+        let stages = Stages {
             scorers: senders,
             results: Arc::clone(&results),
             ingest: Arc::clone(&ingest),
             silences: silences.clone(),
             events: Arc::clone(&events),
-            metrics: reload::Metrics::new(&registry)?,
             pushes,
+            push: Arc::clone(&push),
             webhooks,
             webhook: Arc::clone(&webhook),
-            push: Arc::clone(&push),
         };
+        let metrics = reload::Metrics::new(&registry, clock.clone())?;
+        let running = Arc::new(Running::new(setup));
+        let reloader = Reloader { running, runtime, shards: shards.clone(), stages, metrics };
         let lag = lag_gauge(&registry)?;
         let ready = Arc::new(AtomicBool::new(false));
         let deps = http::Deps {
@@ -127,7 +125,7 @@ impl Service {
             ingest: Arc::clone(&ingest),
             registry,
             ready: Arc::clone(&ready),
-            now_ms: setup.now_ms,
+            clock: clock.clone(),
             write: move |body: bytes::Bytes, encoding| {
                 let ingest = Arc::clone(&ingest);
                 async move { ingest.write(&body, encoding).await }
@@ -139,7 +137,7 @@ impl Service {
         let routes = http::routes(deps)?;
         let (stop, stopped) = watch::channel(false);
         let server = tokio::spawn(serve(listener, routes, config.limits.connections, stopped.clone()));
-        let ticker = Ticker { shards: shards.clone(), results, events, lag, now_ms: setup.now_ms };
+        let ticker = Ticker { shards: shards.clone(), results, events, lag, clock: clock.clone() };
         let ticking = tokio::spawn(ticker.clone().run(stopped.clone()));
         let reloader = tokio::spawn(reloader.run(reload_requests, until(stopped)));
         ready.store(true, Ordering::Release);
@@ -200,20 +198,21 @@ impl Service {
 }
 
 /// What starts webhooks, and the first one, where there is one.
-fn start_webhook(
-    config: &Config,
-    registry: &Registry,
-    events: &Arc<Events>,
-) -> anyhow::Result<(reload::Webhooks, reload::WebhookCell)> {
-    let mut webhooks = reload::Webhooks::new(registry.clone(), Arc::clone(events));
-    let webhook = config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
+fn start_webhook(setup: &Setup, registry: &Registry, events: &Arc<Events>) -> anyhow::Result<(Webhooks, WebhookCell)> {
+    let mut webhooks = Webhooks::new(registry.clone(), Arc::clone(events), setup.environment.clock.clone());
+    let webhook = setup.config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
     Ok((webhooks, Arc::new(Mutex::new(webhook))))
 }
 
 /// The silences that were asked for, beside the maintenance windows.
 fn open_store(setup: &Setup) -> Store {
     let (config, maintenance) = (&setup.config, setup.maintenance.clone());
-    Store::open(setup.storage.as_deref(), maintenance, config.identity.host_labels(), config.limits.silences)
+    Store::open(
+        setup.environment.storage.as_deref(),
+        maintenance,
+        config.identity.host_labels(),
+        config.limits.silences,
+    )
 }
 
 fn lag_gauge(registry: &Registry) -> prometheus::Result<Gauge> {
@@ -237,8 +236,10 @@ fn start_events(setup: &Setup, registry: &Registry) -> anyhow::Result<(Arc<Event
         events: config.limits.events,
         log_bytes: config.limits.event_log_bytes as u64,
     };
-    let Some(dir) = &setup.storage else { return Ok((Arc::new(Events::new(&bounds, registry)?), None)) };
-    let (events, thread) = Events::stored(&bounds, registry, dir, (setup.now_ms)())?;
+    let Environment { storage: Some(dir), clock } = &setup.environment else {
+        return Ok((Arc::new(Events::new(&bounds, registry)?), None));
+    };
+    let (events, thread) = Events::stored(&bounds, registry, dir, clock.now_ms())?;
     Ok((Arc::new(events), Some(thread)))
 }
 
@@ -253,7 +254,7 @@ struct Ticker {
     results: Arc<Results>,
     events: Arc<Events>,
     lag: Gauge,
-    now_ms: Clock,
+    clock: Clock,
 }
 
 impl Ticker {
@@ -264,9 +265,9 @@ impl Ticker {
         loop {
             tokio::select! {
                 _ = interval.tick() => {
-                    self.shards.tick((self.now_ms)());
+                    self.shards.tick(self.clock.now_ms());
                     self.sweep();
-                    self.lag.set(self.results.table().lag_ms((self.now_ms)()) as f64 / 1_000.0);
+                    self.lag.set(self.results.table().lag_ms(self.clock.now_ms()) as f64 / 1_000.0);
                 }
                 () = &mut stopped => return,
             }
@@ -275,7 +276,7 @@ impl Ticker {
 
     /// Ends the events of hosts that are no longer judged.
     fn sweep(&self) {
-        self.events.sweep(&self.results, (self.now_ms)());
+        self.events.sweep(&self.results, self.clock.now_ms());
     }
 }
 

@@ -12,7 +12,6 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::base::bounds::Bounds;
-use crate::config::silence::Silence;
 use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
 use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
 use crate::engine::row::{HostStatus, Missing, MissingReason};
@@ -20,6 +19,7 @@ use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Out
 use crate::promql::Plan;
 use crate::promql::eval::EvalError;
 use crate::results::Results;
+use crate::results::silences::InForce;
 use crate::series::TimestampMs;
 use crate::serve::scorer::{Message, ScorerQueue};
 
@@ -36,31 +36,37 @@ enum Command {
         now_ms: TimestampMs,
     },
     /// These are in force from now on, unless later ones are already.
-    Silences {
-        silences: Arc<[Arc<Silence>]>,
-        version: u64,
-    },
+    Silences(InForce),
     /// To be answered when everything sent before is in the results.
     Barrier(oneshot::Sender<()>),
     /// To wait, once everything sent before is in the results, for another configuration.
     Pause {
         /// Answered when it waits.
         paused: oneshot::Sender<()>,
-        /// The new configuration; the old one goes on where it is dropped.
-        resume: oneshot::Receiver<Box<EngineConfig>>,
+        /// What it goes on with; as before where it is dropped.
+        resume: oneshot::Receiver<Box<Resume>>,
     },
+}
+
+/// What a shard runs with, or goes on with after a pause.
+#[derive(Debug, Clone)]
+pub struct Resume {
+    /// Of its engine.
+    pub engine: EngineConfig,
+    /// What is silenced.
+    pub silences: InForce,
 }
 
 /// Shards that wait for another configuration; they go on with the old one if this is dropped.
 #[derive(Debug)]
-pub struct Paused(Vec<oneshot::Sender<Box<EngineConfig>>>);
+pub struct Paused(Vec<oneshot::Sender<Box<Resume>>>);
 
 impl Paused {
-    /// Lets them go on with `config`.
-    pub fn resume(self, config: &EngineConfig) {
+    /// Lets them go on with `new`.
+    pub fn resume(self, new: &Resume) {
         for shard in self.0 {
             // An error means that the shard is gone, which its thread's end tells.
-            shard.send(Box::new(config.clone())).ok();
+            shard.send(Box::new(new.clone())).ok();
         }
     }
 }
@@ -87,7 +93,7 @@ impl Shards {
     /// # Errors
     /// A thread cannot be started.
     pub fn start(
-        config: &EngineConfig,
+        begin: &Resume,
         scorers: Vec<ScorerQueue>,
         queue: usize,
         wait: Duration,
@@ -96,21 +102,22 @@ impl Shards {
     ) -> anyhow::Result<(Self, Vec<JoinHandle<()>>)> {
         let mut commands = Vec::new();
         let mut threads = Vec::new();
-        metrics.begin(config);
+        metrics.begin(&begin.engine);
         for (i, scorer) in scorers.into_iter().enumerate() {
             let (sender, receiver) = mpsc::channel(queue);
             let mut shard = Shard {
-                engine: Engine::new(config.clone()),
+                engine: Engine::new(begin.engine.clone()),
                 scorer,
                 results: Arc::clone(results),
                 metrics: Arc::clone(metrics),
                 out: Output::default(),
                 n_hosts: 0,
-                silences_version: 0,
+                silences_version: None,
                 twins_told: HashSet::new(),
                 ranges_told: HashSet::new(),
                 seldom_told: false,
             };
+            shard.silence(&begin.silences);
             let thread = std::thread::Builder::new()
                 .name(format!("shard-{i}"))
                 .spawn(move || shard.run(receiver))
@@ -157,13 +164,11 @@ impl Shards {
         }
     }
 
-    /// Tells every shard what is silenced from now on. `version` grows with every change, so that of two that are told at once the
-    /// later one stays.
-    pub async fn silence(&self, silences: Arc<[Arc<Silence>]>, version: u64) {
+    /// Tells every shard what is silenced from now on; of two that are told at once the later version stays.
+    pub async fn silence(&self, silences: InForce) {
         for commands in &self.commands {
-            let command = Command::Silences { silences: Arc::clone(&silences), version };
             // An error means that the shard stopped: then there is nothing to be silenced.
-            drop(commands.send(command).await);
+            drop(commands.send(Command::Silences(silences.clone())).await);
         }
     }
 
@@ -209,8 +214,8 @@ struct Shard {
     out: Output,
     /// Hosts that the gauge counts for this shard.
     n_hosts: i64,
-    /// Of the silences in force; 0 for those of the configuration.
-    silences_version: u64,
+    /// Of the silences in force; `None` before the first are told.
+    silences_version: Option<u64>,
     /// Labels of twins that were logged.
     twins_told: HashSet<Arc<str>>,
     /// Features of which it was logged that their range is too short.
@@ -236,32 +241,36 @@ impl Shard {
                     self.engine.apply(Input::Tick { now_ms }, &mut self.out);
                     self.publish(now_ms);
                 }
-                Command::Silences { silences, version } => {
-                    if version > self.silences_version {
-                        self.silences_version = version;
-                        self.engine.apply(Input::Silences(&silences), &mut self.out);
-                    }
-                }
+                Command::Silences(silences) => self.silence(&silences),
                 Command::Barrier(done) => self.scorer.send(Message::Barrier(done)),
                 Command::Pause { paused, resume } => self.pause(paused, resume),
             }
         }
     }
 
-    fn pause(&mut self, paused: oneshot::Sender<()>, resume: oneshot::Receiver<Box<EngineConfig>>) {
+    fn pause(&mut self, paused: oneshot::Sender<()>, resume: oneshot::Receiver<Box<Resume>>) {
         let (done, is_done) = oneshot::channel();
         self.scorer.send(Message::Barrier(done));
         let is_scored = is_done.blocking_recv().is_ok();
         // Without an answer whoever asked gives up, and everything goes on as it was.
         if is_scored
             && paused.send(()).is_ok()
-            && let Ok(config) = resume.blocking_recv()
+            && let Ok(new) = resume.blocking_recv()
         {
-            self.metrics.begin(&config);
-            self.engine.reconfigure(*config);
+            self.metrics.begin(&new.engine);
+            self.engine.reconfigure(new.engine);
+            self.silence(&new.silences);
             // Numbers of features may stand for others now.
             self.ranges_told.clear();
             self.seldom_told = false;
+        }
+    }
+
+    /// Silences what `in_force` says, unless later silences are in force.
+    fn silence(&mut self, in_force: &InForce) {
+        if self.silences_version < Some(in_force.version) {
+            self.silences_version = Some(in_force.version);
+            self.engine.apply(Input::Silences(&in_force.silences), &mut self.out);
         }
     }
 

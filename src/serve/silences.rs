@@ -78,19 +78,20 @@ impl Silences {
         self.change(move |store| store.end(&id).transpose()).await
     }
 
-    /// Other maintenance windows from now on; gives all that is in force then.
-    #[must_use]
-    pub fn set_maintenance(&self, maintenance: Vec<Arc<Silence>>) -> Vec<Arc<Silence>> {
-        self.with(|store| {
-            store.set_maintenance(maintenance);
-            store.in_force().0.to_vec()
-        })
+    /// Other maintenance windows from now on.
+    pub fn set_maintenance(&self, maintenance: Vec<Arc<Silence>>) {
+        self.with(|store| store.set_maintenance(maintenance));
     }
 
-    /// Tells the shards what is in force: at the start, and after every change.
+    /// What shards are to be told at the start or after a pause; [`Silences::add`] and [`Silences::end`] tell them.
+    #[must_use]
+    pub fn in_force(&self) -> InForce {
+        self.with(|store| store.in_force())
+    }
+
+    /// Tells the shards what is in force.
     pub async fn tell(&self) {
-        let (in_force, version): InForce = self.with(|store| store.in_force());
-        self.shards.silence(in_force, version).await;
+        self.shards.silence(self.in_force()).await;
     }
 
     /// Changes the store beside the reactor, since that writes a file.

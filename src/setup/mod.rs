@@ -1,6 +1,6 @@
 //! A configuration and its bundle, compiled and checked against each other: what a service, a training and an evaluation run on.
 //!
-//! Starts nothing: the running service stands on it, and changes nothing of it. Who makes it sets the folder for storage and the clock.
+//! Starts nothing: the running service stands on it, and changes nothing of it.
 
 mod advice;
 mod matching;
@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::base::clock;
 use crate::base::clock::Clock;
 use crate::config::silence::{Schedule, Silence, When};
 use crate::config::{self, Config, Limit, Scale};
@@ -26,7 +25,7 @@ use crate::model::batch::Batch;
 use crate::model::bundle::Bundle;
 use crate::model::manifest::Manifest;
 use crate::model::session::{Runtime, Session};
-use crate::promql::plan::{Spans, UP, UP_NAME};
+use crate::promql::plan::{FeatureId, Spans, UP, UP_NAME};
 use crate::promql::{FeatureSource, Plan, host_selector};
 use crate::results::{FeatureInfo, ResultSchema, ShadowMeta};
 
@@ -35,6 +34,15 @@ pub use shadow::ShadowPlan;
 
 /// Rows in a row over the limit that raise the flag, where neither the configuration nor the bundle says.
 const FOR_ROWS: u32 = 3;
+
+/// What a service has beside its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
+    pub storage: Option<PathBuf>,
+    /// The time; simulated in tests.
+    pub clock: Clock,
+}
 
 /// Everything that a configuration and its bundle come to, checked against each other.
 #[derive(Debug)]
@@ -47,10 +55,8 @@ pub struct Setup {
     pub plan: Arc<Plan>,
     /// For each of the bundle's features the index of the configured one.
     pub scored: Vec<u16>,
-    /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
-    pub storage: Option<PathBuf>,
-    /// The clock; tests replace it.
-    pub now_ms: Clock,
+    /// Where it runs.
+    pub environment: Environment,
     /// Changes to the detection for some hosts.
     overrides: Vec<Override>,
     /// The maintenance windows.
@@ -60,11 +66,19 @@ pub struct Setup {
 }
 
 impl Setup {
+    /// As [`Setup::in_environment`], for what stores nothing and needs no other clock than the system's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        Self::in_environment(config, Environment::default())
+    }
+
     /// Compiles the features, loads the bundle and matches the two.
     ///
     /// # Errors
     /// Every expression that is refused; a bundle that cannot be used, or that needs a feature that isn't configured.
-    pub fn new(mut config: Config) -> anyhow::Result<Self> {
+    pub fn in_environment(mut config: Config, environment: Environment) -> anyhow::Result<Self> {
         let bundle = load_bundle(&config.model)?;
         add_from_preset(&mut config, &bundle);
         let shadow = config.shadow.clone().map(|shadow| Ok::<_, anyhow::Error>((load_bundle(&shadow)?, shadow)));
@@ -82,8 +96,8 @@ impl Setup {
         let shadow = shadow.map(|(bundle, model)| ShadowPlan::new(&config, bundle, model)).transpose()?;
         let overrides = overrides(&config, &scored)?;
         let maintenance = maintenance(&config)?;
-        let (plan, storage, now_ms) = (Arc::new(plan), None, clock::now_ms as Clock);
-        let setup = Self { config, bundle, plan, scored, overrides, maintenance, shadow, storage, now_ms };
+        let plan = Arc::new(plan);
+        let setup = Self { config, bundle, plan, scored, environment, overrides, maintenance, shadow };
         setup.check_shadows_step()?;
         Ok(setup)
     }
@@ -155,7 +169,7 @@ impl Setup {
             interval_ms: config.ingest.interval_ms,
             lateness_ms: config.ingest.lateness_ms,
             max_lag_ms: config.detection.max_lag_ms,
-            silences: self.maintenance.clone(),
+            min_history_ms: config.detection.min_history_ms,
             windows: self.windows(&self.bundle, &self.scored, self.window()),
             shadow: shadow.map(|shadow| self.windows(&shadow.bundle, &shadow.scored, shadow.window)),
             limits: EngineLimits {
@@ -195,25 +209,28 @@ impl Setup {
     /// # Errors
     /// ONNX Runtime cannot run a bundle, or its graph is not what its manifest says.
     pub fn models(&self, runtime: &Runtime) -> anyhow::Result<Models> {
-        let model = |bundle: &Bundle, window: usize, decisions: Decisions| {
-            let features: Vec<String> = bundle.manifest.features.iter().map(|f| f.name.clone()).collect();
+        let model = |bundle: &Bundle, window: usize, scored: &[u16], decisions: Decisions| {
+            let features: Vec<FeatureId> = scored.iter().map(|i| self.plan.ids[usize::from(*i)].clone()).collect();
             let batch = Batch::new(Session::open(runtime, bundle, window)?, window, features.len());
             anyhow::Ok(Model { batch, decisions, features, bundle: bundle.id() })
         };
         let shadow = self.shadow.as_ref().map(|shadow| {
-            let decisions = self.decisions_of(&shadow.bundle, (shadow.window, &shadow.scored), &shadow.overrides);
-            model(&shadow.bundle, shadow.window, decisions)
+            let decisions = self.decisions_of(&shadow.bundle, shadow.window, &shadow.scored, &shadow.overrides);
+            model(&shadow.bundle, shadow.window, &shadow.scored, decisions)
         });
-        Ok(Models { live: model(&self.bundle, self.window(), self.decisions())?, shadow: shadow.transpose()? })
+        Ok(Models {
+            live: model(&self.bundle, self.window(), &self.scored, self.decisions())?,
+            shadow: shadow.transpose()?,
+        })
     }
 
     /// How errors become a flag, by host.
     #[must_use]
     pub fn decisions(&self) -> Decisions {
-        self.decisions_of(&self.bundle, (self.window(), &self.scored), &self.overrides)
+        self.decisions_of(&self.bundle, self.window(), &self.scored, &self.overrides)
     }
 
-    fn decisions_of(&self, bundle: &Bundle, (window, scored): (usize, &[u16]), overrides: &[Override]) -> Decisions {
+    fn decisions_of(&self, bundle: &Bundle, window: usize, scored: &[u16], overrides: &[Override]) -> Decisions {
         let base = decision(&self.config.detection, &bundle.manifest, window, self.step_ms());
         let rule = |feature: &u16| FeatureRule::default().with(&self.config.features[usize::from(*feature)].rule);
         let rules: Vec<FeatureRule> = scored.iter().map(rule).collect();

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use outlierd::base::clock;
 
+use crate::peers;
+
 /// How long a process may be silent. It is only waited for where something is wrong.
 const SILENT_MAX: Duration = Duration::from_secs(30);
 
@@ -226,6 +228,38 @@ fn an_address_that_is_taken_or_none() {
     assert_eq!(said(&address), expected);
     let none = said("localhost");
     assert!(none.starts_with(&format!("outlierd: cannot listen on localhost: {advice}: ")), "{none}");
+}
+
+#[test]
+fn nothing_is_written_but_into_the_storage() {
+    let files = |folder: &Path| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let run = |more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = outlierd(&["serve"]);
+        let fetched = || concat!(env!("CARGO_MANIFEST_DIR"), "/.outlierd/onnxruntime/libonnxruntime.so").into();
+        let library = std::env::var_os("ORT_DYLIB_PATH").unwrap_or_else(fetched);
+        command.args(more).current_dir(&folder).env("ORT_DYLIB_PATH", library);
+        command.env("HOME", folder.path()).env("TMPDIR", folder.path());
+        let mut process = Process::start(&mut command);
+        let address = process.address();
+        let silence = br#"{"match": "{instance=\"a\"}", "duration": "1h"}"#;
+        let json = "Content-Type: application/json\r\n";
+        let (status, answer) = peers::ask(address, "POST", "/api/v1/silences", json, silence).unwrap();
+        assert_eq!(status, 200, "{answer}");
+        process.terminate();
+        assert_eq!(process.end().0, Some(0));
+        let stored = folder.path().join("stored");
+        (files(folder.path()), if stored.exists() { files(&stored) } else { Vec::new() })
+    };
+    assert_eq!(run(&[]), (vec![], vec![]));
+    let (outside, inside) = run(&["--storage.path", "stored"]);
+    assert_eq!(outside, ["stored"]);
+    assert!(inside.iter().any(|file| file.contains("silences")), "{inside:?}");
 }
 
 #[test]

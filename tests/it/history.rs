@@ -53,8 +53,7 @@ fn setup(config: &str) -> Setup {
 }
 
 fn open(origin: Origin, setup: &Setup, cancelled: &Arc<AtomicBool>) -> anyhow::Result<History> {
-    let bounds = setup.config.ingest.clone();
-    History::open(origin, setup.wanted()?, setup.engine(), bounds, Arc::clone(cancelled))
+    History::open(origin, setup, Arc::clone(cancelled))
 }
 
 fn read(origin: Origin, config: &str) -> Result<Read, String> {

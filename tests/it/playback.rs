@@ -46,8 +46,7 @@ fn every_feature_follows_its_column() {
     config.features.iter_mut().for_each(|feature| feature.expr = feature.expr.replace("$range", "2m"));
     let setup = Setup::new(config).unwrap();
     let recording = Recording::open(folder.path(), setup.config.limits.body_bytes).unwrap();
-    let ingest = setup.config.ingest.clone();
-    let mut replay = Replay::new(recording, setup.wanted().unwrap(), setup.engine(), ingest, Arc::default());
+    let mut replay = Replay::new(recording, &setup, Arc::default()).unwrap();
     let (mut out, mut rows) = (Output::default(), Vec::new());
     while replay.advance(&mut out).unwrap() {
         rows.extend(out.rows.drain(..).map(|row| (row.t_ms / STEP_MS, row.values)));

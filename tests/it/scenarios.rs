@@ -16,13 +16,14 @@ mod silences;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use outlierd::base::clock::Clock;
 use outlierd::config;
 use outlierd::series::TimestampMs;
 use outlierd::serve::service::Service;
-use outlierd::setup::Setup;
+use outlierd::setup::{Environment, Setup};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
@@ -38,13 +39,6 @@ const DAY: i64 = 24 * HOUR;
 /// Minutes of one request: fewer than make a host stale.
 const MINUTES_SENT: i64 = 4;
 
-/// One clock for each scenario: a service asks for the time by a plain function.
-static CLOCKS: [(AtomicI64, AtomicBool); 16] = [const { (AtomicI64::new(0), AtomicBool::new(false)) }; 16];
-
-fn clock<const N: usize>() -> TimestampMs {
-    CLOCKS[N].0.load(Ordering::SeqCst)
-}
-
 /// The scrape of `minute` by a host whose scrapes come `phase_ms` after the full minute.
 fn time_of(minute: i64, phase_ms: i64) -> TimestampMs {
     START_MS + minute * MINUTE_MS + phase_ms
@@ -55,7 +49,7 @@ struct World {
     service: Service,
     address: SocketAddr,
     client: reqwest::Client,
-    clock: &'static AtomicI64,
+    clock: Arc<AtomicI64>,
 }
 
 /// An event of a host, in minutes from the start.
@@ -70,19 +64,17 @@ struct Span {
 }
 
 impl World {
-    /// Starts a service with `config` (YAML) on the clock `N`, which no other scenario may use.
-    async fn start<const N: usize>(config: &str) -> Self {
-        let (clock_ms, is_taken) = &CLOCKS[N];
-        assert!(!is_taken.swap(true, Ordering::SeqCst), "clock {N} is another scenario's");
-        clock_ms.store(START_MS, Ordering::SeqCst);
+    /// Starts a service with `config` (YAML) on a clock of its own.
+    async fn start(config: &str) -> Self {
+        let clock = Arc::new(AtomicI64::new(START_MS));
         let config = format!("threads: {{shards: 2, scorers: 1}}\n{config}");
-        let mut setup = Setup::new(config::parse("test.yaml", &config).unwrap()).unwrap();
-        setup.now_ms = clock::<N> as Clock;
+        let environment = Environment { clock: Clock::Simulated(Arc::clone(&clock)), ..Environment::default() };
+        let setup = Setup::in_environment(config::parse("test.yaml", &config).unwrap(), environment).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::start(&setup, listener, None).unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        Self { service, address, client, clock: clock_ms }
+        Self { service, address, client, clock }
     }
 
     /// What the service's clock shows from now on.

@@ -27,7 +27,7 @@ use outlierd::base::proto::prometheus::TimeSeries;
 use outlierd::config;
 use outlierd::model::onnx::{Dims, LstmWeights, write_graph};
 use outlierd::serve::service::Service;
-use outlierd::setup::Setup;
+use outlierd::setup::{Environment, Setup};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -52,16 +52,15 @@ struct World {
 impl World {
     /// Starts the service with `config` (YAML) and a small bundle of `features`, whose model expects about the mean of each.
     async fn start(config: &str, features: &[&str]) -> Self {
-        Self::start_with(config, features, |_| {}).await
+        Self::start_in(config, features, Environment::default()).await
     }
 
-    /// As [`World::start`], with something else in its setup.
-    async fn start_with(config: &str, features: &[&str], set: impl FnOnce(&mut Setup)) -> Self {
+    /// As [`World::start`], in another environment.
+    async fn start_in(config: &str, features: &[&str], environment: Environment) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("small.onnx");
         std::fs::write(&path, bundle(features)).unwrap();
-        let mut setup = setup(config, &path).unwrap();
-        set(&mut setup);
+        let setup = setup_in(config, &path, environment).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = Service::start(&setup, listener, None).unwrap();
@@ -117,11 +116,20 @@ impl World {
     }
 }
 
+/// The system's clock, and `folder` for what survives a restart.
+fn stored_in(folder: &Path) -> Environment {
+    Environment { storage: Some(folder.to_owned()), ..Environment::default() }
+}
+
 /// What `config` and the bundle at `path` come to; the configuration's own `model` section goes first.
 fn setup(config: &str, path: &Path) -> anyhow::Result<Setup> {
+    setup_in(config, path, Environment::default())
+}
+
+fn setup_in(config: &str, path: &Path, environment: Environment) -> anyhow::Result<Setup> {
     let mut config = config::parse("test.yaml", config)?;
     config.model.bundle = Some(path.to_owned());
-    Setup::new(config)
+    Setup::in_environment(config, environment)
 }
 
 /// A bundle of `features` with weights so small that it expects about the mean of each.

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use ndarray::{Array3, Axis, Slice};
+use outlierd::base::random::Random;
 use outlierd::model::bundle::Bundle;
 use outlierd::model::manifest::{Kind, Manifest};
 use outlierd::model::onnx::write_bundle;
 use outlierd::model::session::{Runtime, Session};
 use outlierd::offline::train::network::{Network, NetworkConfig};
-use outlierd::offline::train::random::Random;
 
 use crate::onnx::manifest;
 
@@ -23,11 +23,11 @@ fn onnx_runtime_agrees_with_the_training() {
         let mut random = Random::new(layers as u64);
         let mut network = Network::new(features, &config, &mut random);
         // As wild as trained weights get; the untrained head would be zeros.
-        network.parameters_mut().for_each(|weights| weights.mapv_inplace(|_| random.normal() * 0.5));
+        network.parameters_mut().for_each(|weights| weights.mapv_inplace(|_| random.normal() as f32 * 0.5));
         let manifest = Manifest { kind, window, ..manifest(features) };
         let bytes = write_bundle(&network.weights(), &manifest).unwrap();
         let bundle = Bundle::from_bytes(bytes, "a test's bundle").unwrap();
-        let windows = Array3::from_shape_fn((batch, window, features), |_| random.normal() * 2.0);
+        let windows = Array3::from_shape_fn((batch, window, features), |_| random.normal() as f32 * 2.0);
         let mut got = Vec::new();
         Session::open(Runtime::load(None).unwrap(), &bundle, window).unwrap().run(windows.view(), &mut got).unwrap();
 

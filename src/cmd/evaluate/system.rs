@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 
 use super::host::HostReport;
-use crate::base::clock;
+use crate::base::clock::Clock;
 use crate::cmd::serve;
 use crate::config::Config;
 use crate::offline::evaluate::quality::Quality;
@@ -37,8 +37,8 @@ pub(super) fn judge(
         let listener = serve::listen("127.0.0.1:0").await?;
         let base = format!("http://{}", listener.local_addr().context("cannot tell the address")?);
         let service = Service::start(&setup, listener, runtime)?;
-        let end_ms = clock::now_ms() - END_MS;
-        let played = play(hosts, setup.step_ms(), (&service, &base), end_ms, say).await;
+        let end_ms = Clock::System.now_ms() - END_MS;
+        let played = play(hosts, setup.step_ms(), &service, &base, end_ms, say).await;
         service.stop().await?;
         played
     })?;
@@ -54,7 +54,7 @@ fn report(host: &LabelledHost, played: Played, step_ms: i64) -> HostReport {
     let flags = played.flags[first..].to_vec();
     HostReport {
         name: host.name.clone(),
-        quality: Some(Quality::of_rows((&scores, &flags), &host.label, step_ms)),
+        quality: Some(Quality::of_rows(&scores, &flags, &host.label, step_ms)),
         baselines: Vec::new(),
         scores,
         flags,

@@ -65,14 +65,13 @@ impl<'a> Judge<'a> {
 
     /// Judges a row that completed `window`; rows come in order. `expected` is the newest row as forecast, standardised.
     pub fn judge(&mut self, timed: Timed, window: &Window, expected: &[f32]) {
-        let Some(verdict) =
-            self.state.judge(window, expected, (timed.t_ms, AlertEligibility::Full), &self.rule.decision)
+        let Some(verdict) = self.state.judge(window, expected, timed.t_ms, AlertEligibility::Full, &self.rule.decision)
         else {
             return;
         };
         let Some(row) = timed.row.checked_sub(self.n_unlabelled).filter(|row| *row < self.scores.len()) else { return };
         self.scores[row] = verdict.score;
-        self.flags[row] = verdict.flag && timed.history_ms >= self.rule.min_history_ms;
+        self.flags[row] = verdict.is_flagged() && timed.history_ms >= self.rule.min_history_ms;
         self.n_unscored -= 1;
         let n_explained = (EXPLAINED_MS / self.rule.decision.step_ms.max(1)).max(1) as usize;
         for (blame, errors) in self.blames.iter().zip(&mut self.errors) {

@@ -64,13 +64,13 @@ impl Quality {
             explanation_top1: explanation.top1(),
             explanation_hit_rate_100: explanation.hit_rate(),
             explanation,
-            ..Self::of_rows((&judge.scores, &judge.flags), labels, step_ms)
+            ..Self::of_rows(&judge.scores, &judge.flags, labels, step_ms)
         }
     }
 
     /// Of the scores and flags of the labelled rows of one host, without their explanation.
     #[must_use]
-    pub fn of_rows((scores, flags): (&[f64], &[bool]), labels: &[bool], step_ms: i64) -> Self {
+    pub fn of_rows(scores: &[f64], flags: &[bool], labels: &[bool], step_ms: i64) -> Self {
         let merged_rows = (MERGED_MS / step_ms.max(1)).max(1) as usize;
         let counts = Alerts::count(flags, labels, merged_rows);
         let one = Self {

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use super::engine_driver::{EngineDriver, Totals};
+use super::engine_driver::{DriverConfig, EngineDriver, Totals};
 use super::slices::Slices;
 use super::source::reader::{Piece, Reader, Request};
 use super::source::selection::Selection;
-use crate::config::Ingest;
 use crate::decode::Wanted;
-use crate::engine::{EngineConfig, Output};
+use crate::engine::Output;
+use crate::setup::Setup;
 
 /// How far reading is.
 #[derive(Debug, Default, Clone)]
@@ -36,8 +36,7 @@ pub struct Backfill {
     reader: Reader,
     /// With one shard.
     wanted: Wanted,
-    config: EngineConfig,
-    bounds: Ingest,
+    config: DriverConfig,
     /// Length of what is read of every host.
     span_ms: i64,
     /// The running host and its engine.
@@ -52,25 +51,19 @@ pub struct Backfill {
 }
 
 impl Backfill {
-    /// Starts reading. `wanted` must be for one shard. Once `cancelled` is true nothing more comes.
+    /// Starts reading. `setup` must be for one shard. Once `cancelled` is true nothing more comes.
     ///
     /// # Errors
     /// As [`Reader::start`]. What the database says comes with the first call of [`Backfill::advance`].
-    pub fn start(
-        request: Request,
-        wanted: Wanted,
-        config: EngineConfig,
-        bounds: Ingest,
-        cancelled: Arc<AtomicBool>,
-    ) -> anyhow::Result<Self> {
+    pub fn start(request: Request, setup: &Setup, cancelled: Arc<AtomicBool>) -> anyhow::Result<Self> {
         let span_ms = request.span.len_ms();
-        let selection = Selection::new(&config.plan, &config.identity);
+        let (wanted, config) = (setup.wanted()?, DriverConfig::new(setup));
+        let selection = Selection::new(&config.engine.plan, &config.engine.identity);
         let reader = Reader::start(request, selection, cancelled)?;
         Ok(Self {
             reader,
             wanted,
             config,
-            bounds,
             span_ms,
             host: None,
             chunk: None,
@@ -115,11 +108,11 @@ impl Backfill {
                 if self.host.as_ref().is_none_or(|(running, _)| **running != *host) {
                     self.finish_host(out);
                     self.progress.hosts_done = index;
-                    self.host = Some((host, EngineDriver::new(self.config.clone(), &self.bounds)));
+                    self.host = Some((host, EngineDriver::new(self.config.clone())));
                 }
                 let n_samples = series.iter().map(|series| series.samples.len() as u64).sum::<u64>();
                 let n_series = series.len() as u64;
-                let slices = Slices::new(series, &self.wanted, &self.config.limits);
+                let slices = Slices::new(series, &self.wanted, &self.config.engine.limits);
                 let decoded = &mut self.totals.decoded;
                 decoded.series += n_series;
                 decoded.received_samples += n_samples;

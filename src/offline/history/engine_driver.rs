@@ -2,10 +2,13 @@
 //!
 //! Owns that clock, which never goes back. Knows no source.
 
-use crate::config::Ingest;
+use std::sync::Arc;
+
+use crate::config::silence::Silence;
 use crate::decode::{DecodeStats, SampleBatch};
 use crate::engine::{Counts, EVENTS, Engine, EngineConfig, FRAME_WAIT_MS_MAX, Input, Output};
 use crate::series::TimestampMs;
+use crate::setup::Setup;
 
 /// What came of a history so far.
 #[derive(Debug, Default, Clone)]
@@ -32,10 +35,29 @@ pub(super) struct EngineDriver {
     newest_ms: TimestampMs,
 }
 
+/// What an engine is driven with.
+#[derive(Clone)]
+pub(super) struct DriverConfig {
+    pub(super) engine: EngineConfig,
+    /// The maintenance windows.
+    maintenance: Vec<Arc<Silence>>,
+    /// `ingest.lateness`.
+    lateness_ms: i64,
+}
+
+impl DriverConfig {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let (engine, maintenance) = (setup.engine(), setup.maintenance.clone());
+        Self { engine, maintenance, lateness_ms: setup.config.ingest.lateness_ms }
+    }
+}
+
 impl EngineDriver {
-    pub(super) fn new(config: EngineConfig, bounds: &Ingest) -> Self {
-        let engine = Engine::new(config);
-        Self { engine, lateness_ms: bounds.lateness_ms, now_ms: None, newest_ms: TimestampMs::MIN }
+    /// One without hosts.
+    pub(super) fn new(config: DriverConfig) -> Self {
+        let mut engine = Engine::new(config.engine);
+        engine.apply(Input::Silences(&config.maintenance), &mut Output::default());
+        Self { engine, lateness_ms: config.lateness_ms, now_ms: None, newest_ms: TimestampMs::MIN }
     }
 
     /// Takes what came at once: at `from_ms` the time since the last call has passed, at `now_ms` all of it is there.

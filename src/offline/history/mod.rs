@@ -19,9 +19,8 @@ pub use self::engine_driver::Totals;
 use self::recording::Recording;
 use self::replay::Replay;
 use self::source::reader::Request;
-use crate::config::Ingest;
-use crate::decode::Wanted;
-use crate::engine::{EngineConfig, Output};
+use crate::engine::Output;
+use crate::setup::Setup;
 
 /// Where history is.
 #[derive(Debug, Clone)]
@@ -47,25 +46,17 @@ pub enum History {
 }
 
 impl History {
-    /// Begins to read. `wanted` and `config` must be for one shard; once `cancelled` is true [`History::advance`] ends.
+    /// Begins to read for the features of `setup`, which must have one shard; once `cancelled` is true [`History::advance`] ends.
     ///
     /// # Errors
     /// There is no such recording, or the URL cannot be used.
-    pub fn open(
-        origin: Origin,
-        wanted: Wanted,
-        config: EngineConfig,
-        bounds: Ingest,
-        cancelled: Arc<AtomicBool>,
-    ) -> anyhow::Result<Self> {
+    pub fn open(origin: Origin, setup: &Setup, cancelled: Arc<AtomicBool>) -> anyhow::Result<Self> {
         Ok(match origin {
             Origin::Recording { path, body_bytes_max } => {
                 let recording = Recording::open(&path, body_bytes_max)?;
-                Self::Recording(Box::new(Replay::new(recording, wanted, config, bounds, cancelled)))
+                Self::Recording(Box::new(Replay::new(recording, setup, cancelled)?))
             }
-            Origin::Database(request) => {
-                Self::Database(Box::new(Backfill::start(request, wanted, config, bounds, cancelled)?))
-            }
+            Origin::Database(request) => Self::Database(Box::new(Backfill::start(request, setup, cancelled)?)),
         })
     }
 

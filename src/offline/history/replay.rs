@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
-use super::engine_driver::{EngineDriver, Totals, newest_ms};
+use super::engine_driver::{DriverConfig, EngineDriver, Totals, newest_ms};
 use super::recording::{Body, Recording};
 use crate::config::Ingest;
 use crate::decode::{DecodeStats, Decoder, TimeBounds, Wanted};
-use crate::engine::{EngineConfig, Output};
+use crate::engine::Output;
+use crate::setup::Setup;
 
 /// A recording on its way through an engine. Holds one body at a time.
 pub struct Replay {
@@ -32,26 +33,22 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// `wanted` must be for one shard.
-    #[must_use]
-    pub fn new(
-        recording: Recording,
-        wanted: Wanted,
-        config: EngineConfig,
-        bounds: Ingest,
-        cancelled: Arc<AtomicBool>,
-    ) -> Self {
-        Self {
+    /// `setup` must be for one shard.
+    ///
+    /// # Errors
+    /// As [`Setup::wanted`].
+    pub fn new(recording: Recording, setup: &Setup, cancelled: Arc<AtomicBool>) -> anyhow::Result<Self> {
+        Ok(Self {
             n_bodies: recording.len(),
             recording,
             decoder: Decoder::new(),
-            wanted,
-            driven: EngineDriver::new(config, &bounds),
-            bounds,
+            wanted: setup.wanted()?,
+            driven: EngineDriver::new(DriverConfig::new(setup)),
+            bounds: setup.config.ingest.clone(),
             is_finished: false,
             cancelled,
             totals: Totals::default(),
-        }
+        })
     }
 
     /// Takes the next body and appends what comes of it to `out`; after the last one closes everything that is pending. Returns

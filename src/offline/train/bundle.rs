@@ -3,6 +3,7 @@
 use super::dataset::Dataset;
 use super::errors::{Errors, error_statistics};
 use super::fit::{Fitted, Options};
+use crate::base::fnv::Fnv;
 use crate::model::manifest::{Detection, FORMAT, Manifest, ManifestFeature, Run, Training};
 use crate::model::onnx::write_bundle;
 use crate::{config, setup};
@@ -77,8 +78,8 @@ fn run(data: &Dataset, options: &Options, fitted: &Fitted) -> Run {
 
 /// FNV-1a, 64 bits, over the rows and the options.
 fn training_id(data: &Dataset, options: &Options) -> String {
-    let add = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-    format!("{:016x}", format!("{options:?} {:?}", data.scale).bytes().fold(data.hash(), add))
+    let options = format!("{options:?} {:?}", data.scale);
+    format!("{:016x}", Fnv::from(data.hash()).with(options.bytes()).hash())
 }
 
 fn hosts(data: &Dataset) -> String {

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::base::bounds::Bounds;
+use crate::base::fnv::Fnv;
 use crate::engine::ScoredFeature;
 use crate::engine::standardise::Constants;
+use crate::engine::window::{cell_of, value_of};
 use crate::engine::windows::{WindowConfig, Windows};
 use crate::model::manifest::{INPUT_CLIP, TARGET_CLIP};
 use crate::series::TimestampMs;
 
-/// A missing cell.
-const MISSING: i16 = i16::MIN;
 /// Rows for which room is made at once, so that memory follows what is there.
 const GROWTH_ROWS: usize = 1_440;
 
@@ -98,10 +98,8 @@ impl Dataset {
     /// The standardised row `row` of `host`: `[F]`, clipped to the target clip, NaN where missing.
     pub fn row(&self, host: usize, row: usize) -> impl Iterator<Item = f32> + '_ {
         let n = self.columns.len();
-        let unit = self.scale.target_clip / f32::from(i16::MAX);
-        self.hosts[host].cells[row * n..(row + 1) * n]
-            .iter()
-            .map(move |&cell| if cell == MISSING { f32::NAN } else { f32::from(cell) * unit })
+        let clip = self.scale.target_clip;
+        self.hosts[host].cells[row * n..(row + 1) * n].iter().map(move |cell| value_of(*cell, clip))
     }
 
     /// Rows of all hosts, those of the warm-up left out.
@@ -130,14 +128,11 @@ impl Dataset {
     /// FNV-1a, 64 bits, over the names and rows.
     #[must_use]
     pub fn hash(&self) -> u64 {
-        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-        let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        self.columns.iter().flat_map(|column| column.name.bytes()).for_each(&mut add);
-        for host in &self.hosts {
-            host.name.bytes().for_each(&mut add);
-            host.cells.iter().flat_map(|cell| cell.to_le_bytes()).for_each(&mut add);
-        }
-        hash
+        let columns = self.columns.iter().flat_map(|column| column.name.bytes());
+        let with_host = |hash: Fnv, host: &HostRows| {
+            hash.with(host.name.bytes()).with(host.cells.iter().flat_map(|cell| cell.to_le_bytes()))
+        };
+        self.hosts.iter().fold(Fnv::new().with(columns), with_host).hash()
     }
 }
 
@@ -208,7 +203,7 @@ impl Collector {
             // The warm-up.
             return;
         }
-        rows.add(&row.z, (t_ms, is_next), self.data.scale.target_clip);
+        rows.add(&row.z, t_ms, is_next, self.data.scale.target_clip);
     }
 
     /// All that came.
@@ -231,14 +226,12 @@ impl HostRows {
     }
 
     /// `t_ms` is the row's time, `follows` whether it is a step after the one before.
-    fn add(&mut self, z: &[f32], (t_ms, follows): (TimestampMs, bool), clip: f32) {
+    fn add(&mut self, z: &[f32], t_ms: TimestampMs, follows: bool, clip: f32) {
         let row = self.cells.len() / z.len().max(1);
         if self.cells.capacity() - self.cells.len() < z.len() {
             self.cells.reserve_exact(GROWTH_ROWS * z.len());
         }
-        let unit = f32::from(i16::MAX) / clip;
-        let cell = |z: &f32| if z.is_nan() { MISSING } else { ((z * unit).round() as i16).max(-i16::MAX) };
-        self.cells.extend(z.iter().map(cell));
+        self.cells.extend(z.iter().map(|z| cell_of(*z, clip)));
         match self.stretches.last_mut().filter(|_| follows) {
             Some(stretch) => stretch.end = row + 1,
             None => {

@@ -53,7 +53,7 @@ pub fn error_statistics(
                 let row = start + shape.window - 1;
                 let window = window(data.row(host, row).collect());
                 let t_ms = data.hosts[host].time_ms(row, data.scale.step_ms);
-                if let Some(verdict) = state.judge(&window, expected, (t_ms, AlertEligibility::Full), decision) {
+                if let Some(verdict) = state.judge(&window, expected, t_ms, AlertEligibility::Full, decision) {
                     tally.add(&window.target, expected, untrained);
                     tally.smoothed.push(verdict.mse);
                 }
@@ -143,8 +143,8 @@ fn quantiles(mut smoothed: Vec<f64>) -> Option<Vec<Quantile>> {
 mod tests {
     use super::super::dataset::tests::{STEP_MS, dataset};
     use super::super::network::NetworkConfig;
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
     use crate::detect::decision::tests::decision;
     use crate::model::residual;
 
@@ -209,7 +209,7 @@ mod tests {
                     let t_ms = (60 + row as i64) * STEP_MS;
                     let before: Vec<f32> = rows[1].iter().map(|z| z.clamp(-5.0, 5.0)).collect();
                     let window = window(rows[0].clone().into());
-                    shown.push(state.judge(&window, &before, (t_ms, AlertEligibility::Full), &decision).unwrap().mse);
+                    shown.push(state.judge(&window, &before, t_ms, AlertEligibility::Full, &decision).unwrap().mse);
                 }
             }
             shown.sort_unstable_by(f64::total_cmp);

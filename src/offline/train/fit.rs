@@ -8,9 +8,9 @@ use ndarray::{Array2, ArrayView2, ArrayView3, Zip};
 use super::adam::Adam;
 use super::dataset::Dataset;
 use super::network::{Network, NetworkConfig};
-use super::random::Random;
 use super::sample::{Augmentation, Batch, Sampler, Shape, even_places};
 use super::split::{HeldBack, Split};
+use crate::base::random::Random;
 use crate::model::manifest::{Kind, Losses};
 
 /// Gradients are scaled down to this norm.

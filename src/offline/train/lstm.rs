@@ -109,7 +109,8 @@ pub fn backward(
     x: ArrayView2<'_, f32>,
     weights: ArrayView2<'_, f32>,
     grad_states: ArrayView2<'_, f32>,
-    (batch, wants_x): (usize, bool),
+    batch: usize,
+    wants_x: bool,
 ) -> (Array2<f32>, Option<Array2<f32>>) {
     let sizes = Sizes::new(x, weights, batch);
     let gates = gate_gradients(pass, weights, grad_states, sizes);
@@ -197,11 +198,11 @@ mod tests {
     use ndarray::Array2;
 
     use super::*;
-    use crate::offline::train::random::Random;
+    use crate::base::random::Random;
 
     fn random(seed: u64, shape: (usize, usize)) -> Array2<f64> {
         let mut random = Random::new(seed);
-        Array2::from_shape_fn(shape, |_| f64::from(random.normal()) * 0.5)
+        Array2::from_shape_fn(shape, |_| random.normal() * 0.5)
     }
 
     /// The formula, number by number and in double precision.
@@ -254,7 +255,7 @@ mod tests {
             let [x32, weights32, weight32] = [&x, &weights, &weight].map(|a| a.mapv(|v| v as f32));
             let pass = forward(x32.view(), weights32.view(), batch);
             check_close(&pass.states, &reference(&x, &weights, batch), "states");
-            let (grad_weights, grad_x) = backward(&pass, x32.view(), weights32.view(), weight32.view(), (batch, true));
+            let (grad_weights, grad_x) = backward(&pass, x32.view(), weights32.view(), weight32.view(), batch, true);
             check_close(
                 &grad_weights,
                 &gradient(&weights, &|weights| loss(&x, weights)),

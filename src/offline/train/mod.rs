@@ -12,7 +12,6 @@ pub mod fit;
 pub mod linear;
 pub mod lstm;
 pub mod network;
-pub mod random;
 pub mod sample;
 pub mod source;
 pub mod split;

@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayView3, Axis, Slice, concatenate};
 
 use super::linear;
 use super::lstm::{self, Pass};
-use super::random::Random;
+use crate::base::random::Random;
 use crate::model::manifest::Kind;
 use crate::model::onnx::{LstmLayer, LstmWeights};
 
@@ -59,7 +59,7 @@ impl Network {
     pub fn new(n_features: usize, config: &NetworkConfig, random: &mut Random) -> Self {
         let hidden = config.hidden;
         let bound = 1.0 / (hidden as f32).sqrt();
-        let mut uniform = || (random.uniform() * 2.0 - 1.0) * bound;
+        let mut uniform = || random.between(-1.0, 1.0) as f32 * bound;
         let mut layer = |width: usize| {
             let columns = width + hidden + 1;
             Array2::from_shape_fn((4 * hidden, columns), |(row, column)| match column == columns - 1 {
@@ -145,14 +145,13 @@ impl Network {
         let mut gradients = vec![grad_head];
         if !self.decoder.is_empty() {
             let repeated = forward.repeated.view();
-            let of_each =
-                run_back(&self.decoder, &forward.decoder, repeated, (grad_states, batch, true), &mut gradients);
+            let of_each = run_back(&self.decoder, &forward.decoder, repeated, grad_states, batch, true, &mut gradients);
             // Every step had the last state as its input.
             grad_states = Array2::zeros((steps * batch, self.config.hidden));
             let mut of_last = grad_states.slice_axis_mut(Axis(0), Slice::from((steps - 1) * batch..));
             of_each.axis_chunks_iter(Axis(0), batch).for_each(|of_step| of_last += &of_step);
         }
-        run_back(&self.layers, &forward.layers, by_row.view(), (grad_states, batch, false), &mut gradients);
+        run_back(&self.layers, &forward.layers, by_row.view(), grad_states, batch, false, &mut gradients);
         gradients.reverse();
         Ok(gradients)
     }
@@ -201,13 +200,16 @@ fn run_back(
     layers: &[Array2<f32>],
     passes: &[Pass],
     x: ArrayView2<'_, f32>,
-    (mut grad_states, batch, wants_x): (Array2<f32>, usize, bool),
+    mut grad_states: Array2<f32>,
+    batch: usize,
+    wants_x: bool,
     gradients: &mut Vec<Array2<f32>>,
 ) -> Array2<f32> {
     for (n, (weights, pass)) in layers.iter().zip(passes).enumerate().rev() {
         let input = n.checked_sub(1).map_or(x, |before| passes[before].states.view());
-        let wants = (batch, wants_x || n > 0);
-        let (grad_weights, grad_input) = lstm::backward(pass, input, weights.view(), grad_states.view(), wants);
+        let wants_input = wants_x || n > 0;
+        let (grad_weights, grad_input) =
+            lstm::backward(pass, input, weights.view(), grad_states.view(), batch, wants_input);
         gradients.push(grad_weights);
         grad_states = grad_input.unwrap_or_default();
     }
@@ -235,9 +237,9 @@ mod tests {
                 let config = NetworkConfig { kind, layers, hidden: 4, predicts_change: true };
                 let mut random = Random::new(1);
                 let mut network = Network::new(3, &config, &mut random);
-                network.parameters_mut().for_each(|p| p.mapv_inplace(|_| random.normal() * 0.5));
-                let rows = Array3::from_shape_fn((6, 2, 3), |_| random.normal());
-                let weight = Array2::from_shape_fn((12, 3), |_| random.normal());
+                network.parameters_mut().for_each(|p| p.mapv_inplace(|_| random.normal() as f32 * 0.5));
+                let rows = Array3::from_shape_fn((6, 2, 3), |_| random.normal() as f32);
+                let weight = Array2::from_shape_fn((12, 3), |_| random.normal() as f32);
                 let forward = network.expect_each(rows.view()).unwrap();
                 let gradients = network.backward(rows.view(), &forward, &weight).unwrap();
                 assert_eq!(gradients.len(), network.parameters().count());
@@ -263,7 +265,7 @@ mod tests {
             let config = NetworkConfig { kind, layers: 2, hidden: 4, predicts_change: false };
             let mut random = Random::new(1);
             let network = Network::new(3, &config, &mut random);
-            let rows = Array3::from_shape_fn((6, 2, 3), |_| random.normal());
+            let rows = Array3::from_shape_fn((6, 2, 3), |_| random.normal() as f32);
             let each = network.expect_each(rows.view()).unwrap().expected;
             assert_eq!(network.expect_newest(rows.view()).unwrap(), from_row(each.view(), 10));
         }

@@ -7,18 +7,18 @@
 use std::ops::Range;
 
 use super::dataset::Dataset;
-use super::random::Random;
 use super::split::{Stretch, n_windows};
+use crate::base::random::Random;
 use crate::model::manifest::Kind;
 
 /// How often a feature is missing from a window.
-const FEATURE_MISSING: f32 = 0.1;
+const FEATURE_MISSING: f64 = 0.1;
 /// How often a window lacks a whole family of features.
-const FAMILY_MISSING: f32 = 0.15;
+const FAMILY_MISSING: f64 = 0.15;
 /// How often a feature has a gap.
-const GAP: f32 = 0.05;
+const GAP: f64 = 0.05;
 /// How often all features have the same gap: lost scrapes.
-const ROWS_LOST: f32 = 0.05;
+const ROWS_LOST: f64 = 0.05;
 /// A gap is shorter than this, in rows.
 const GAP_ROWS: usize = 20;
 /// A missing value is shown to the model as the last one for this many rows, then as 0. The engine does the same.
@@ -87,7 +87,7 @@ pub struct Sampler<'a> {
     /// Indices of features that come from one source and go missing together.
     families: Vec<Vec<usize>>,
     shape: Shape,
-    variation: Augmentation,
+    augmentation: Augmentation,
     random: Random,
 }
 
@@ -98,12 +98,12 @@ impl<'a> Sampler<'a> {
         data: &'a Dataset,
         stretches: &'a [Stretch],
         shape: Shape,
-        variation: Augmentation,
+        augmentation: Augmentation,
         random: Random,
     ) -> Self {
         let by_host = stretches.chunk_by(|a, b| a.host == b.host);
         let hosts = by_host.map(|of_host| of_host.iter().collect()).collect();
-        Self { data, hosts, families: families(data), shape, variation, random }
+        Self { data, hosts, families: families(data), shape, augmentation, random }
     }
 
     /// The next batch; hosts are equally likely whatever their length, and so are the windows of a host.
@@ -143,8 +143,8 @@ impl<'a> Sampler<'a> {
             let in_missing_family = missing_family.is_some_and(|family| self.families[family].contains(&feature));
             let is_missing = self.chance(FEATURE_MISSING) || in_missing_family;
             let gap = self.gap(GAP);
-            let scale = (self.variation.scale * self.random.normal()).exp();
-            let shift = self.variation.shift * self.random.normal();
+            let scale = (self.augmentation.scale * self.random.normal() as f32).exp();
+            let shift = self.augmentation.shift * self.random.normal() as f32;
             for row in 0..n_rows {
                 let cell = &mut cells[row * n_features + feature];
                 let is_gone = is_missing || gap.contains(&row) || lost_rows.contains(&row);
@@ -155,12 +155,12 @@ impl<'a> Sampler<'a> {
         cells
     }
 
-    fn chance(&mut self, p: f32) -> bool {
-        self.random.chance(p) && self.variation.thins_out
+    fn chance(&mut self, p: f64) -> bool {
+        self.random.chance(p) && self.augmentation.thins_out
     }
 
     /// A span of rows with probability `p`, else none.
-    fn gap(&mut self, p: f32) -> Range<usize> {
+    fn gap(&mut self, p: f64) -> Range<usize> {
         if !self.chance(p) {
             return 0..0;
         }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use super::dataset::Dataset;
-use super::random::Random;
+use crate::base::random::Random;
 
 /// How much is held back.
 #[derive(Debug, Clone, PartialEq)]

@@ -26,6 +26,7 @@ use self::queue::Outbox;
 use self::remote_write::Sender;
 use self::row::QueuedRow;
 use self::series::Layout;
+use crate::base::clock::Clock;
 use crate::config::push::Push;
 use crate::results::ResultSchema;
 
@@ -47,7 +48,7 @@ impl Pusher {
     ///
     /// # Errors
     /// The queue has no room for a row, a header cannot be sent, or there is no client.
-    pub fn start(push: &Push, meta: &ResultSchema, metrics: Metrics, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(push: &Push, meta: &ResultSchema, metrics: Metrics, clock: Clock) -> anyhow::Result<Self> {
         let layout = Arc::new(Layout::new(push, meta));
         let row_samples = layout.n_series();
         if row_samples > push.queue_samples {
@@ -58,7 +59,7 @@ impl Pusher {
         // A message has a sample at least, so this never is what is full.
         let (rows, received) = mpsc::channel(queue_samples);
         let (closing, is_closing) = watch::channel(false);
-        let sender = Sender::new(push, Arc::clone(&layout), is_closing, metrics.clone(), seed)?;
+        let sender = Sender::new(push, Arc::clone(&layout), is_closing, metrics.clone(), clock)?;
         let task = tokio::spawn(sender.run(received));
         Ok(Self { layout, rows, room: Arc::new(Semaphore::new(queue_samples)), metrics, closing, task })
     }

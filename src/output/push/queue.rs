@@ -43,8 +43,8 @@ impl Outbox {
     }
 
     /// Takes what is pushed of a row; see [`Layout::values`]. It goes with the next [`Outbox::send`].
-    pub fn add(&mut self, row: &ScoredRow, alone: &[FeatureScore], flag: Option<bool>) {
-        let Some(values) = self.layout.values(row, alone, flag) else { return };
+    pub fn add(&mut self, row: &ScoredRow, alone: &[FeatureScore]) {
+        let Some(values) = self.layout.values(row, alone) else { return };
         let n_samples = series::count(&values);
         let n_permits = u32::try_from(n_samples).unwrap_or(u32::MAX);
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(n_permits) else {

@@ -17,7 +17,7 @@ use super::backoff::Backoff;
 use super::metrics::Metrics;
 use super::row::QueuedRow;
 use super::series::{Block, Layout};
-use crate::base::clock;
+use crate::base::clock::{self, Clock};
 use crate::base::outbound::{self, DeliveryOutcome};
 use crate::config::push::{Credentials, Push};
 
@@ -38,10 +38,11 @@ pub struct Sender {
     /// True once the service stops: every block has one more attempt.
     closing: watch::Receiver<bool>,
     metrics: Metrics,
+    clock: Clock,
 }
 
 impl Sender {
-    /// Sends what `push` says; the jitter of its pauses comes from `seed`.
+    /// Sends what `push` says.
     ///
     /// # Errors
     /// A header cannot be sent, or there is no client.
@@ -50,7 +51,7 @@ impl Sender {
         layout: Arc<Layout>,
         closing: watch::Receiver<bool>,
         metrics: Metrics,
-        seed: u64,
+        clock: Clock,
     ) -> anyhow::Result<Self> {
         let timeout = Duration::from_millis(push.timeout_ms);
         let client = outbound::client().timeout(timeout).default_headers(headers(push)?);
@@ -60,12 +61,13 @@ impl Sender {
             credentials: push.credentials.clone(),
             interval: Duration::from_millis(push.interval_ms),
             batch_samples: push.batch_samples,
-            backoff: Backoff::new(push.retry_min_ms, push.retry_max_ms, seed),
+            backoff: Backoff::new(push.retry_min_ms, push.retry_max_ms, clock.now_ms().unsigned_abs()),
             block: Block::new(layout),
             pending: VecDeque::new(),
             is_refused: false,
             closing,
             metrics,
+            clock,
         })
     }
 
@@ -141,7 +143,7 @@ impl Sender {
                     }
                     self.backoff.succeeded();
                     self.metrics.sent.inc_by(n_samples as u64);
-                    self.metrics.last_success.set(clock::now_ms() as f64 / 1_000.0);
+                    self.metrics.last_success.set(self.clock.now_ms() as f64 / 1_000.0);
                     return true;
                 }
                 DeliveryOutcome::Refused { code, said } => {
@@ -162,7 +164,7 @@ impl Sender {
                         self.metrics.dropped("shutdown", n_samples);
                         return false;
                     }
-                    let now_ms = clock::now_ms();
+                    let now_ms = self.clock.now_ms();
                     let due_ms = self.backoff.failed(now_ms, retry_after.as_deref());
                     let pause = Duration::from_millis(due_ms.saturating_sub(now_ms).unsigned_abs());
                     let closing = self.closing.wait_for(|closing| *closing);

@@ -87,7 +87,7 @@ impl Layout {
         !self.columns.is_empty()
     }
 
-    /// One value per series; NaN where there is none. `alone` is in the order of the bundle, `flag` as the host is judged now.
+    /// One value per series; NaN where there is none. `alone` is in the order of the bundle.
     ///
     /// ```text
     /// whole host   anomaly_score = mse / limit, smoothed: over 1 is what raises the flag
@@ -98,13 +98,13 @@ impl Layout {
     /// Rules alert on scores and the flag, so these are absent where the host can't be judged; the rest is there for every row
     /// that was scored.
     #[must_use]
-    pub fn values(&self, row: &ScoredRow, alone: &[FeatureScore], flag: Option<bool>) -> Option<Box<[f64]>> {
+    pub fn values(&self, row: &ScoredRow, alone: &[FeatureScore]) -> Option<Box<[f64]>> {
         let verdict = row.verdict.as_ref()?;
-        let judged = |value: f64| if flag.is_some() { value } else { f64::NAN };
+        let judged = |value: f64| if verdict.flag.is_some() { value } else { f64::NAN };
         let mut values = Vec::with_capacity(self.heads.len());
         values.push(judged(verdict.score));
         if self.host_metrics {
-            let flag = flag.map_or(f64::NAN, |flag| f64::from(u8::from(flag)));
+            let flag = verdict.flag.map_or(f64::NAN, |flag| f64::from(u8::from(flag)));
             values.extend([flag, verdict.score, verdict.mse, verdict.limit]);
         }
         for (i, column) in self.columns.iter().enumerate() {

@@ -10,10 +10,11 @@ use super::metrics::Metrics;
 use super::queue::Outbox;
 use super::row::QueuedRow;
 use super::series::{Block, Layout};
+use crate::base::clock::Clock;
 use crate::base::proto::prometheus::WriteRequest;
 use crate::config::push::{Push, PushSeries};
 use crate::detect::verdict::FeatureScore;
-use crate::engine::row::HostId;
+use crate::engine::row::{AlertEligibility, HostId};
 use crate::results::{FeatureInfo, ResultSchema, ScoredRow, Verdict};
 use crate::series::Labels;
 
@@ -57,13 +58,19 @@ fn row(t_ms: i64) -> ScoredRow {
         mse: 3.0,
         limit: 2.0,
         score: 1.5,
-        flag: true,
+        flag: Some(true),
         flagged_since_ms: None,
         expected: [f64::NAN, 0.25].into(),
         contributions: [0.0, 1.0].into(),
     };
     let host = host(&[("instance", "a:9100"), ("job", "node")]);
-    ScoredRow { host, t_ms, values: [0.75, 4e9, f64::NAN, 7.0].into(), verdict: Some(verdict), shadow: None }
+    let (values, eligibility) = ([0.75, 4e9, f64::NAN, 7.0].into(), AlertEligibility::Full);
+    ScoredRow { host, t_ms, values, eligibility, verdict: Some(verdict), shadow: None }
+}
+
+/// The same, with another flag.
+fn with_flag(flag: Option<bool>, row: ScoredRow) -> ScoredRow {
+    ScoredRow { verdict: row.verdict.map(|verdict| Verdict { flag, ..verdict }), ..row }
 }
 
 const ALONE: [FeatureScore; 2] =
@@ -78,10 +85,10 @@ fn queue(layout: &Arc<Layout>, n: usize) -> (Outbox, mpsc::Receiver<Vec<QueuedRo
 }
 
 /// What reaches the wire of `row`, a line per sample.
-fn wire(more: &str, row: &ScoredRow, flag: Option<bool>) -> Vec<String> {
+fn wire(more: &str, row: ScoredRow, flag: Option<bool>) -> Vec<String> {
     let layout = layout(more);
     let (mut outbox, mut receiver, _) = queue(&layout, 1_000);
-    outbox.add(row, &ALONE, flag);
+    outbox.add(&with_flag(flag, row), &ALONE);
     outbox.send();
     let mut block = Block::new(layout);
     for row in receiver.try_recv().into_iter().flatten() {
@@ -119,16 +126,16 @@ fn a_judged_row_has_vmanomalys_series() {
         of("yhat_lower", "cpu", "0.125"),
         of("yhat_upper", "cpu", "0.5"),
     ];
-    assert_eq!(wire("", &row(T_MS + 5), Some(true)), all);
-    assert_eq!(wire("series: host", &row(T_MS + 5), Some(false)), [whole]);
-    let renamed = wire("series: host, prefix: vmanomaly_, preset: p, scheduler_alias: s", &row(T_MS + 5), Some(false));
+    assert_eq!(wire("", row(T_MS + 5), Some(true)), all);
+    assert_eq!(wire("series: host", row(T_MS + 5), Some(false)), [whole]);
+    let renamed = wire("series: host, prefix: vmanomaly_, preset: p, scheduler_alias: s", row(T_MS + 5), Some(false));
     let expected = r#"{__name__="vmanomaly_anomaly_score", for="whole-host", instance="a:9100", job="node", model_alias="eu", preset="p", scheduler_alias="s"} 1.5 5"#;
     assert_eq!(renamed, [expected]);
 }
 
 #[test]
 fn our_own_names_are_as_on_metrics() {
-    let lines = wire("series: host, host_metrics: true", &row(T_MS), Some(true));
+    let lines = wire("series: host, host_metrics: true", row(T_MS), Some(true));
     let labels = r#"instance="a:9100", job="node", model="eu"} "#;
     let of = |name: &str, value: &str| format!("{{__name__=\"outlierd_host_{name}\", {labels}{value} 0");
     assert_eq!(lines[1..], [of("anomaly", "1"), of("score", "1.5"), of("mse", "3"), of("threshold", "2")]);
@@ -136,7 +143,7 @@ fn our_own_names_are_as_on_metrics() {
 
 #[test]
 fn what_rules_alert_on_is_absent_where_the_host_cannot_be_judged() {
-    let lines = wire("host_metrics: true", &row(T_MS), None);
+    let lines = wire("host_metrics: true", row(T_MS), None);
     let names: Vec<&str> = lines.iter().map(|line| line.split('"').nth(1).unwrap()).collect();
     let expected = [
         "outlierd_host_score",
@@ -152,16 +159,16 @@ fn what_rules_alert_on_is_absent_where_the_host_cannot_be_judged() {
 
 #[test]
 fn a_row_without_a_verdict_and_numbers_that_are_none_are_not_sent() {
-    assert_eq!(wire("", &ScoredRow { verdict: None, ..row(T_MS) }, None), Vec::<String>::new());
+    assert_eq!(wire("", ScoredRow { verdict: None, ..row(T_MS) }, None), Vec::<String>::new());
     let infinite = ScoredRow { values: [f64::INFINITY, 0.0, f64::NAN, 0.0].into(), ..row(T_MS) };
-    let lines = wire("", &infinite, Some(false));
+    let lines = wire("", infinite, Some(false));
     assert!(lines.iter().all(|line| !line.contains("\"y\"")), "{lines:?}");
 }
 
 #[test]
 fn labels_are_sorted_whatever_a_host_is_called_by_and_empty_ones_are_left_out() {
     let odd = ScoredRow { host: host(&[("Zone", "1"), ("zz", "é\"\n"), ("a", ""), ("g", "2")]), ..row(T_MS) };
-    let line = &wire("series: host", &odd, Some(false))[0];
+    let line = &wire("series: host", odd, Some(false))[0];
     assert!(line.starts_with(r#"{Zone="1", __name__="anomaly_score", for="whole-host", g="2", model_alias"#), "{line}");
 }
 
@@ -170,7 +177,7 @@ fn the_newest_are_dropped_where_there_is_no_room() {
     // Six samples to a row.
     let (mut outbox, mut receiver, registry) = queue(&layout(""), 20);
     for k in 0..5 {
-        outbox.add(&row(T_MS + k), &ALONE, Some(true));
+        outbox.add(&row(T_MS + k), &ALONE);
         outbox.send();
     }
     let metric = |name: &str| {
@@ -184,12 +191,12 @@ fn the_newest_are_dropped_where_there_is_no_room() {
     let queued: Vec<i64> = std::iter::from_fn(|| receiver.try_recv().ok()).flatten().map(|row| row.t_ms).collect();
     assert_eq!(queued, [T_MS, T_MS + 1, T_MS + 2]);
     // Taken rows were dropped with their room: there is some again.
-    outbox.add(&row(T_MS + 9), &ALONE, Some(true));
+    outbox.add(&row(T_MS + 9), &ALONE);
     outbox.send();
     assert_eq!(receiver.try_recv().unwrap()[0].t_ms, T_MS + 9);
     // Nobody sends any more.
     drop(receiver);
-    outbox.add(&row(T_MS), &ALONE, Some(true));
+    outbox.add(&row(T_MS), &ALONE);
     outbox.send();
     assert_eq!(metric("outlierd_push_samples_dropped_total{reason=\"shutdown\"}"), 6.0);
 }
@@ -197,7 +204,7 @@ fn the_newest_are_dropped_where_there_is_no_room() {
 #[test]
 fn one_message_for_all_rows_of_a_batch() {
     let (mut outbox, mut receiver, _) = queue(&layout("series: host"), 100);
-    (0..64).for_each(|k| outbox.add(&row(T_MS + k), &[], Some(false)));
+    (0..64).for_each(|k| outbox.add(&row(T_MS + k), &[]));
     outbox.send();
     outbox.send();
     assert_eq!(receiver.try_recv().unwrap().len(), 64);
@@ -214,7 +221,8 @@ async fn a_queue_that_has_no_room_for_a_row_is_refused() {
     });
     let meta = ResultSchema { features: features.collect(), scored: (0..1_000).collect(), ..meta() };
     let start = |more: &str| {
-        super::Pusher::start(&push(more), &meta, super::metrics::Metrics::new(&Registry::new()).unwrap(), 1).map(|_| ())
+        super::Pusher::start(&push(more), &meta, super::metrics::Metrics::new(&Registry::new()).unwrap(), Clock::System)
+            .map(|_| ())
     };
     let said = start("queue: 5000").unwrap_err().to_string();
     assert_eq!(said, "`push.queue` must be at least 5001: so many samples has each row");

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use self::alert::{Alert, Form};
 use self::alert_state::{AlertState, Due};
-use crate::base::clock;
+use crate::base::clock::{self, Clock};
 use crate::base::outbound::{self, DeliveryOutcome};
 use crate::config::push::Credentials;
 use crate::config::webhook::Webhook;
@@ -31,11 +31,11 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// Starts the task that tells `webhook` of `events`. The jitter of its pauses comes from `seed`.
+    /// Starts the task that tells `webhook` of `events`.
     ///
     /// # Errors
     /// There is no client.
-    pub fn start(webhook: &Webhook, events: Arc<Events>, metrics: Metrics, seed: u64) -> anyhow::Result<Self> {
+    pub fn start(webhook: &Webhook, events: Arc<Events>, metrics: Metrics, clock: Clock) -> anyhow::Result<Self> {
         let timeout = Duration::from_millis(webhook.timeout_ms);
         // A redirect would turn the POST into a GET, and lose the credentials.
         let client = outbound::client().timeout(timeout).redirect(Policy::none());
@@ -51,9 +51,10 @@ impl Notifier {
             events,
             form,
             ledger,
-            backoff: Backoff::new(webhook.retry_min_ms, webhook.retry_max_ms, seed),
+            backoff: Backoff::new(webhook.retry_min_ms, webhook.retry_max_ms, clock.now_ms().unsigned_abs()),
             paused_until_ms: TimestampMs::MIN,
             metrics,
+            clock,
         };
         Ok(Self { task: tokio::spawn(sender.run()) })
     }
@@ -78,13 +79,14 @@ struct Sender {
     /// After a failure, when it is tried again.
     paused_until_ms: TimestampMs,
     metrics: Metrics,
+    clock: Clock,
 }
 
 impl Sender {
     async fn run(mut self) {
         loop {
             self.tell().await;
-            let now_ms = clock::now_ms();
+            let now_ms = self.clock.now_ms();
             let next_ms = self.ledger.next_ms().unwrap_or(now_ms.saturating_add(self.webhook.resend_ms));
             let is_paused = self.paused_until_ms > now_ms;
             let due_ms = if is_paused { self.paused_until_ms } else { next_ms };
@@ -99,18 +101,18 @@ impl Sender {
     /// Sends what is due, in batches, until one fails.
     async fn tell(&mut self) {
         let expired = self.ledger.n_expired();
-        let due = self.ledger.due(&self.events.open(), clock::now_ms());
+        let due = self.ledger.due(&self.events.open(), self.clock.now_ms());
         self.metrics.dropped.with_label_values(&["expired"]).inc_by(self.ledger.n_expired() - expired);
         self.metrics.pending.set(due.len() as i64);
         for batch in due.chunks(self.webhook.batch_alerts.max(1)) {
-            let now_ms = clock::now_ms();
+            let now_ms = self.clock.now_ms();
             match self.send(batch, now_ms).await {
                 DeliveryOutcome::Taken => {
                     if self.backoff.n_failures() > 0 {
                         tracing::info!(url = %outbound::shown(&self.webhook.url), "alerts are sent again");
                     }
                     self.metrics.taken(batch);
-                    self.metrics.last_success.set(clock::now_ms() as f64 / 1_000.0);
+                    self.metrics.last_success.set(self.clock.now_ms() as f64 / 1_000.0);
                 }
                 DeliveryOutcome::Refused { code, said } => {
                     self.metrics.failed.with_label_values(&[&code]).inc();
@@ -122,7 +124,7 @@ impl Sender {
                     if self.backoff.n_failures() == 0 {
                         tracing::warn!(url = %outbound::shown(&self.webhook.url), code, said, "cannot send alerts, trying again");
                     }
-                    self.paused_until_ms = self.backoff.failed(clock::now_ms(), retry_after.as_deref());
+                    self.paused_until_ms = self.backoff.failed(self.clock.now_ms(), retry_after.as_deref());
                     return;
                 }
             }

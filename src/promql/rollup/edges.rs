@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::column::{Column, renumbered};
 use super::fall::{OPEN_RANGES, Open, is_doubtful};
-use super::{Context, FrameView, Member, RangeFunction, extrapolate, is_number};
+use super::{Context, FrameView, Member, RangeFunction, Step, extrapolate, is_number};
 use crate::promql::eval::{Element, Vector};
 use crate::series::{Sample, TimestampMs};
 
@@ -271,18 +271,18 @@ impl Edges {
         }
     }
 
-    /// `function` of each of `members` over the range that ends at the step `end_ms`, appended to `out` where it has a value.
-    /// `grid_ms` and `last` are as in [`Context`].
+    /// `function` of each of `members` over the range that ends at the step, appended to `out` where it has a value. `last` is as
+    /// in [`Context`].
     pub fn evaluate(
         &self,
         panes: Panes,
         function: RangeFunction,
-        (grid_ms, end_ms): (TimestampMs, TimestampMs),
+        step: Step,
         members: &[Member],
         last: &[f64],
         out: &mut Vector,
     ) {
-        let end = panes.number(end_ms, grid_ms);
+        let end = panes.number(step.t_ms, step.grid_ms);
         let from = end - panes.n + 1;
         let mut resets: Vec<&Reset> =
             if function == RangeFunction::Delta { Vec::new() } else { self.resets.iter().collect() };
@@ -309,18 +309,18 @@ impl Edges {
                 increase = of_series(&resets, member.position, first_pane)
                     .fold(increase, |increase, reset| increase + reset.before);
             }
-            if let Some(value) = extrapolate(function, first, last, n, increase, end_ms, panes.range_ms) {
+            if let Some(value) = extrapolate(function, first, last, n, increase, step.t_ms, panes.range_ms) {
                 out.push(Element { labels: member.labels, value });
             }
         }
     }
 
-    /// Whether a counter among `members` fell within the range that ends at the step `end_ms`.
-    pub fn has_fall(&self, panes: Panes, (grid_ms, end_ms): (TimestampMs, TimestampMs), members: &[Member]) -> bool {
+    /// Whether a counter among `members` fell within the range that ends at the step.
+    pub fn has_fall(&self, panes: Panes, step: Step, members: &[Member]) -> bool {
         if self.resets.is_empty() {
             return false;
         }
-        let end = panes.number(end_ms, grid_ms);
+        let end = panes.number(step.t_ms, step.grid_ms);
         let mut resets: Vec<&Reset> = self.resets.iter().collect();
         resets.sort_by_key(|reset| reset.series);
         members.iter().any(|member| {
@@ -329,19 +329,13 @@ impl Edges {
         })
     }
 
-    /// Gives `found` each of `members` that has a sample in the range that ends at the step `end_ms` which doesn't go on from the one before,
+    /// Gives `found` each of `members` that has a sample in the range that ends at the step which doesn't go on from the one before,
     /// where that is in the range too.
-    pub fn doubtful(
-        &self,
-        panes: Panes,
-        (grid_ms, end_ms): (TimestampMs, TimestampMs),
-        members: &[Member],
-        found: impl FnMut(&Member),
-    ) {
+    pub fn doubtful(&self, panes: Panes, step: Step, members: &[Member], found: impl FnMut(&Member)) {
         if self.doubtful.is_empty() {
             return;
         }
-        let end = panes.number(end_ms, grid_ms);
+        let end = panes.number(step.t_ms, step.grid_ms);
         let is_doubtful = |member: &&Member| {
             let Some(doubt) = self.doubtful.get(&member.position) else { return false };
             let first = self.first_pane(panes, end, member.position);

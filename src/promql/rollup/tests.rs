@@ -56,7 +56,8 @@ impl Host {
             state.drop_until(end_ms - self.range_ms, self.range_ms);
             let value = |member: &Member| {
                 let mut out = Vec::new();
-                state.evaluate((function, self.range_ms), (0, end_ms), &[*member], &self.last, &mut out);
+                let step = Step { t_ms: end_ms, grid_ms: 0 };
+                state.evaluate(function, self.range_ms, step, &[*member], &self.last, &mut out);
                 out.first().map(|element| element.value)
             };
             all.push(self.members.iter().map(value).collect());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::fnv::Fnv;
 use crate::engine::row::HostId;
 use crate::results::{ResultSchema, ScoredRow, Verdict};
 use crate::series::TimestampMs;
@@ -94,10 +95,7 @@ impl Event {
 /// The id of an event: 64 bits of the host's name (FNV-1a, which stays the same over versions and machines), and the start.
 #[must_use]
 pub fn id_of(host: &HostId, start_ms: TimestampMs) -> String {
-    let hash = host
-        .name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let hash = Fnv::new().with(host.name.bytes()).hash();
     format!("{hash:016x}-{start_ms:x}")
 }
 

@@ -18,7 +18,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::Notify;
 
 use crate::engine::row::{AlertEligibility, HostId};
-use crate::results::state::{Reason, counted_flag};
+use crate::results::state::Reason;
 use crate::results::{ResultSchema, Results, ScoredRow, State};
 use crate::series::TimestampMs;
 
@@ -92,18 +92,14 @@ impl Events {
         self.lock().set_merge(merge_ms);
     }
 
-    /// A row was scored; its host had `history_ms` behind it. Rows of one host come in order.
-    pub fn observe(&self, row: &ScoredRow, (history_ms, eligibility): (i64, AlertEligibility), meta: &ResultSchema) {
-        match eligibility {
-            AlertEligibility::Full => {}
-            AlertEligibility::Silenced => {
-                return self.change(|book| book.end_of_host(&row.host.name, Ending::Silenced));
-            }
-            // It says nothing of now.
-            AlertEligibility::Backlog => return,
+    /// A row was scored. Rows of one host come in order.
+    pub fn observe(&self, row: &ScoredRow, meta: &ResultSchema) {
+        if row.eligibility == AlertEligibility::Silenced {
+            return self.change(|book| book.end_of_host(&row.host.name, Ending::Silenced));
         }
         let Some(verdict) = &row.verdict else { return };
-        match counted_flag(verdict.flag, history_ms, meta) {
+        match verdict.flag {
+            // Of a backlog it says nothing of now.
             None => {}
             Some(false) => self.change(|book| book.not_flagged(&row.host.name, row.t_ms, verdict.score)),
             Some(true) => {

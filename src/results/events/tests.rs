@@ -40,7 +40,7 @@ fn row(t: i64, since: Option<i64>) -> ScoredRow {
         mse: 3.0,
         limit: 1.0,
         score: 3.0,
-        flag: since.is_some(),
+        flag: Some(since.is_some()),
         flagged_since_ms: since.map(|since| since * MINUTE_MS),
         expected: [0.5, f64::NAN].into(),
         contributions: [0.25, 0.75].into(),
@@ -49,9 +49,16 @@ fn row(t: i64, since: Option<i64>) -> ScoredRow {
         host: host(),
         t_ms: t * MINUTE_MS,
         values: [9.0, 8.0, 7.0].into(),
+        eligibility: AlertEligibility::Full,
         verdict: Some(verdict),
         shadow: None,
     }
+}
+
+/// Row `t`, whose flag does not count.
+fn under(eligibility: AlertEligibility, t: i64) -> ScoredRow {
+    let row = row(t, Some(t));
+    ScoredRow { eligibility, verdict: row.verdict.map(|verdict| Verdict { flag: None, ..verdict }), ..row }
 }
 
 /// `open` or `closed` with how: of every event.
@@ -76,10 +83,10 @@ fn only_flags_that_count_are_events() {
     let registry = Registry::new();
     let events = Events::new(&BOUNDS, &registry).unwrap();
     let meta = meta();
-    events.observe(&row(8, Some(8)), (8 * MINUTE_MS, AlertEligibility::Full), &meta);
-    events.observe(&row(9, Some(8)), (9 * MINUTE_MS, AlertEligibility::Full), &meta);
+    events.observe(&under(AlertEligibility::Young, 8), &meta);
+    events.observe(&under(AlertEligibility::Young, 9), &meta);
     assert_eq!(states(&events), "", "too little history");
-    events.observe(&row(10, Some(8)), (10 * MINUTE_MS, AlertEligibility::Full), &meta);
+    events.observe(&row(10, Some(8)), &meta);
     let event = &events.open()[0];
     assert_eq!((event.start_ms, event.host.as_str(), event.model.as_str()), (10 * MINUTE_MS, "a", "m"));
     let top = |feature: &str, share, actual, expected| TopFeature {
@@ -92,9 +99,9 @@ fn only_flags_that_count_are_events() {
     assert_eq!(event.features, [top("cpu", 0.75, 9.0, None), top("disk", 0.25, 7.0, Some(0.5))]);
     assert_eq!((value(&registry, "outlierd_events_total"), value(&registry, "outlierd_events_open")), (1.0, 1.0));
     let no_verdict = ScoredRow { verdict: None, ..row(11, None) };
-    events.observe(&no_verdict, (11 * MINUTE_MS, AlertEligibility::Full), &meta);
+    events.observe(&no_verdict, &meta);
     assert_eq!(states(&events), "open", "a row that says nothing changes nothing");
-    events.observe(&row(12, None), (12 * MINUTE_MS, AlertEligibility::Full), &meta);
+    events.observe(&row(12, None), &meta);
     assert_eq!((states(&events).as_str(), value(&registry, "outlierd_events_open")), ("Cleared", 0.0));
 }
 
@@ -119,7 +126,7 @@ fn states_that_end_events() {
             silenced: None,
         };
         let flagged = row(20, Some(20));
-        events.observe(&flagged, (20 * MINUTE_MS, AlertEligibility::Full), results.table().meta());
+        events.observe(&flagged, results.table().meta());
         results.record_status(&status, 0);
         results.record_row(flagged, 2);
         events.sweep(&results, 0);
@@ -138,7 +145,7 @@ fn states_that_end_events() {
     check(|status| status.last_sample_ms = 200 * MINUTE_MS, 0, "open");
 
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
+    events.observe(&row(20, Some(20)), &meta());
     events.forget(&host());
     assert_eq!(states(&events), "Forgotten");
 }
@@ -146,12 +153,11 @@ fn states_that_end_events() {
 #[test]
 fn rows_that_may_not_flag() {
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    let history_ms = 20 * MINUTE_MS;
-    events.observe(&row(20, Some(20)), (history_ms, AlertEligibility::Full), &meta());
+    events.observe(&row(20, Some(20)), &meta());
     // Late rows never have the flag; the event goes on until rows say what is now.
-    events.observe(&row(21, None), (history_ms, AlertEligibility::Backlog), &meta());
+    events.observe(&under(AlertEligibility::Backlog, 21), &meta());
     assert_eq!(states(&events), "open");
-    events.observe(&row(22, None), (history_ms, AlertEligibility::Silenced), &meta());
+    events.observe(&under(AlertEligibility::Silenced, 22), &meta());
     assert_eq!(states(&events), "Silenced");
 }
 
@@ -161,9 +167,9 @@ fn a_restart_finds_the_events() {
     let dir = folder.path().join("new/one");
     let registry = Registry::new();
     let (events, thread) = Events::stored(&BOUNDS, &registry, &dir, 0).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
-    events.observe(&row(21, None), (21 * MINUTE_MS, AlertEligibility::Full), &meta());
-    events.observe(&row(60, Some(60)), (60 * MINUTE_MS, AlertEligibility::Full), &meta());
+    events.observe(&row(20, Some(20)), &meta());
+    events.observe(&row(21, None), &meta());
+    events.observe(&row(60, Some(60)), &meta());
     let before = events.find(&Filter::default(), 10, 0);
     drop(events);
     thread.join().unwrap();
@@ -190,7 +196,7 @@ fn storage_that_fails_costs_nothing_else() {
     std::fs::create_dir_all(folder.path().join("events.jsonl.new")).unwrap();
     let registry = Registry::new();
     let (events, thread) = Events::stored(&BOUNDS, &registry, folder.path(), 0).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
+    events.observe(&row(20, Some(20)), &meta());
     assert_eq!(states(&events), "open");
     drop(events);
     thread.join().unwrap();
@@ -213,6 +219,6 @@ fn storage_that_fails_costs_nothing_else() {
 
 fn stored_event() -> Arc<Event> {
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), (20 * MINUTE_MS, AlertEligibility::Full), &meta());
+    events.observe(&row(20, Some(20)), &meta());
     events.open().remove(0)
 }

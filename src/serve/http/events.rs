@@ -42,7 +42,7 @@ pub(super) fn list(read: &Read, query: &Query) -> Response {
         total: usize,
         events: Vec<EventLine<'a>>,
     }
-    let now_ms = (read.now_ms)();
+    let now_ms = read.clock.now_ms();
     let (filter, limit, offset) = match wanted(query, now_ms) {
         Ok(wanted) => wanted,
         Err(error) => return reply::bad_data(&error),

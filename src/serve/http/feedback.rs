@@ -49,7 +49,7 @@ fn give(read: &Read, id: &str, body: &[u8]) -> Response {
     let Some(event) = read.events.get(id) else {
         return reply::not_found(&format!("there is no event {id:?}; /api/v1/events lists them"));
     };
-    match read.feedback.give(&event, request.verdict, (read.now_ms)()) {
+    match read.feedback.give(&event, request.verdict, read.clock.now_ms()) {
         Ok(host) => reply::success(&host),
         Err(refused) => failure(&refused),
     }

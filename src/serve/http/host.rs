@@ -9,7 +9,6 @@ use warp::reply::Response;
 use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
 use crate::engine::row::{self, MissingReason};
 use crate::promql::eval::EvalError;
-use crate::results::state::counted_flag;
 use crate::results::{HostView, PastRow, ResultSchema, ScoredRow, Verdict};
 
 use super::events::EventLine;
@@ -91,7 +90,7 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
         return reply::not_found(&format!("there is no host {name:?}; /api/v1/hosts?search= finds names"));
     };
     let events = events::of_host(read, &name);
-    let mut seen = view.assess(meta, (read.now_ms)());
+    let mut seen = view.assess(meta, read.clock.now_ms());
     if is_shadow {
         // A shadow never flags, so it explains no flag either.
         seen.flag = None;
@@ -107,7 +106,7 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
         senders: senders(&view),
         advice: advice(&view),
         features: features.map(|f| Feature { name: &f.name, expr: &f.expr, unit: &f.unit, help: &f.help }).collect(),
-        rows: history(&view, &rows, meta, is_shadow),
+        rows: history(&rows, meta, is_shadow),
         contributions: seen
             .scored
             .filter(|_| !is_shadow)
@@ -137,21 +136,18 @@ fn asks_for_shadow(query: &Query, meta: &ResultSchema) -> Result<bool, String> {
     Ok(is_shadow)
 }
 
-fn history(view: &HostView, rows: &[Arc<PastRow>], meta: &ResultSchema, is_shadow: bool) -> Vec<Row> {
+fn history(rows: &[Arc<PastRow>], meta: &ResultSchema, is_shadow: bool) -> Vec<Row> {
     let shadow = meta.shadow.as_ref().filter(|_| is_shadow);
     let scored = shadow.map_or(&meta.scored, |shadow| &shadow.scored);
-    let newest_ms = rows.last().map_or(0, |row| row.t_ms);
     let shown = |row: &Arc<PastRow>| {
         let verdict = if is_shadow { row.shadow.as_ref() } else { row.verdict.as_ref() };
-        // A flag counts once the host has been seen for long enough, then as now.
-        let history_ms = view.status.history_ms - (newest_ms - row.t_ms);
         Row {
             t_ms: row.t_ms,
             values: row.values.iter().copied().map(present).collect(),
             expected: verdict.map(|v| by_column(&v.expected, scored, meta)),
             mse: verdict.map(|v| v.mse),
             score: verdict.map(|v| v.score),
-            flag: verdict.and_then(|v| counted_flag(v.flag, history_ms, meta).filter(|_| !is_shadow)),
+            flag: verdict.and_then(|v| v.flag.filter(|_| !is_shadow)),
         }
     };
     rows.iter().map(shown).collect()

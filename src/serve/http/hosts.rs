@@ -61,16 +61,22 @@ pub(super) fn list(read: &Read, query: &Query) -> Response {
         Ok(wanted) => wanted,
         Err(error) => return reply::bad_data(&error),
     };
-    let (table, now_ms) = (read.results.table(), (read.now_ms)());
+    let (table, now_ms) = (read.results.table(), read.clock.now_ms());
     let (meta, views) = (table.meta(), table.hosts());
-    let mut found: Vec<(&HostView, Assessment<'_>)> =
-        views.iter().map(|view| (view, view.assess(meta, now_ms))).collect();
-    found.retain(|(view, seen)| wanted.has(view, seen));
+    let mut found: Vec<Found<'_>> = views.iter().map(|view| Found { view, seen: view.assess(meta, now_ms) }).collect();
+    found.retain(|found| wanted.has(found.view, &found.seen));
     // Views are sorted by name, and the sort is stable: equals stay in that order.
     found.sort_by(|a, b| wanted.sort.compare(a, b));
     let total = found.len();
-    let hosts = found.iter().skip(wanted.offset).take(wanted.limit).map(|(view, seen)| Line::new(view, seen)).collect();
+    let hosts =
+        found.iter().skip(wanted.offset).take(wanted.limit).map(|found| Line::new(found.view, &found.seen)).collect();
     reply::success(&Page { total, hosts })
+}
+
+/// A host, and what it is judged to be now.
+struct Found<'a> {
+    view: &'a HostView,
+    seen: Assessment<'a>,
 }
 
 impl<'a> Line<'a> {
@@ -144,13 +150,13 @@ impl Sort {
     }
 
     /// The most interesting first: the highest score, the worst state, the newest sample.
-    fn compare(self, a: &(&HostView, Assessment<'_>), b: &(&HostView, Assessment<'_>)) -> Ordering {
-        let score = |seen: &Assessment<'_>| seen.scored.map_or(f64::NEG_INFINITY, |(_, verdict)| verdict.score);
+    fn compare(self, a: &Found<'_>, b: &Found<'_>) -> Ordering {
+        let score = |found: &Found<'_>| found.seen.scored.map_or(f64::NEG_INFINITY, |(_, verdict)| verdict.score);
         match self {
             Self::Name => Ordering::Equal,
-            Self::Score => score(&b.1).total_cmp(&score(&a.1)),
-            Self::State => urgency(b.1.state).cmp(&urgency(a.1.state)),
-            Self::LastSample => b.0.status.last_sample_ms.cmp(&a.0.status.last_sample_ms),
+            Self::Score => score(b).total_cmp(&score(a)),
+            Self::State => urgency(b.seen.state).cmp(&urgency(a.seen.state)),
+            Self::LastSample => b.view.status.last_sample_ms.cmp(&a.view.status.last_sample_ms),
         }
     }
 }

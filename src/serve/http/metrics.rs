@@ -14,7 +14,7 @@ use super::{Read, negotiation, own_metrics, reply};
 
 pub(super) fn page(read: &Read, headers: &HeaderMap) -> Response {
     let format = negotiation::format(headers);
-    let now_ms = (read.now_ms)();
+    let now_ms = read.clock.now_ms();
     let hosts = Page::new(&read.results, now_ms, &read.metrics, format);
     read.counts.observe(hosts.omitted);
     let own = match own_metrics::text(&read.registry.gather(), format) {

@@ -36,12 +36,12 @@ use warp::http::header::CONTENT_TYPE;
 use warp::http::{HeaderMap, Method};
 use warp::reply::Response;
 
+use crate::base::clock::Clock;
 use crate::config::{Limits, Metrics};
 use crate::decode::Encoding;
 use crate::results::Results;
 use crate::results::events::Events;
 use crate::results::feedback::Feedback;
-use crate::series::TimestampMs;
 use crate::serve::ingest::Ingest;
 use crate::serve::silences::Silences;
 
@@ -70,8 +70,8 @@ pub struct Deps<F> {
     pub registry: prometheus::Registry,
     /// False until the service can take samples.
     pub ready: Arc<AtomicBool>,
-    /// Our clock.
-    pub now_ms: fn() -> TimestampMs,
+    /// The time.
+    pub clock: Clock,
     /// Takes the body of a write: decodes it and hands it to the shards. An error means that nothing was applied, except
     /// [`WriteError::Bad`].
     pub write: F,
@@ -96,7 +96,7 @@ struct Read {
     ingest: Arc<Ingest>,
     registry: prometheus::Registry,
     ready: Arc<AtomicBool>,
-    now_ms: fn() -> TimestampMs,
+    clock: Clock,
     metrics: Metrics,
     counts: metrics::Counts,
     meter: Meter,
@@ -142,7 +142,7 @@ where
         ingest: deps.ingest,
         registry: deps.registry,
         ready: deps.ready,
-        now_ms: deps.now_ms,
+        clock: deps.clock,
         metrics: deps.metrics,
         counts,
         meter: meter.clone(),
@@ -274,10 +274,10 @@ fn silences_route(read: &Arc<Read>, silences: Silences) -> BoxedFilter<(Response
         .and(warp::header::headers_cloned())
         .and(warp::body::stream())
         .then(move |method: Method, headers: HeaderMap, body| {
-            let (now_ms, meter, silences) = (read.now_ms, read.meter.clone(), silences.clone());
+            let (clock, meter, silences) = (read.clock.clone(), read.meter.clone(), silences.clone());
             let answer = async move {
                 match json_body(&method, &headers, body).await {
-                    Ok(body) => silences::all(&silences, &method, &body, now_ms()).await,
+                    Ok(body) => silences::all(&silences, &method, &body, clock.now_ms()).await,
                     Err(refused) => refused,
                 }
             };
@@ -291,8 +291,8 @@ fn silence_route(read: &Arc<Read>, silences: Silences) -> BoxedFilter<(Response,
     warp::path!("api" / "v1" / "silences" / String)
         .and(warp::method())
         .then(move |id: String, method: Method| {
-            let (now_ms, meter, silences) = (read.now_ms, read.meter.clone(), silences.clone());
-            let answer = async move { silences::one(&silences, &method, id, now_ms()).await };
+            let (now_ms, meter, silences) = (read.clock.now_ms(), read.meter.clone(), silences.clone());
+            let answer = async move { silences::one(&silences, &method, id, now_ms).await };
             observed(meter, "silence", answer)
         })
         .boxed()

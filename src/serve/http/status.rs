@@ -43,7 +43,7 @@ struct Hosts {
 }
 
 pub(super) fn show(read: &Read) -> Response {
-    let (table, now_ms) = (read.results.table(), (read.now_ms)());
+    let (table, now_ms) = (read.results.table(), read.clock.now_ms());
     let meta = table.meta();
     let mut by_state: BTreeMap<&'static str, usize> = State::ALL.iter().map(|state| (state.as_str(), 0)).collect();
     let hosts = table.hosts();

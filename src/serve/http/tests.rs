@@ -12,7 +12,7 @@ use super::*;
 use crate::config::Config;
 use crate::config::silence::hosts::HostLabels;
 use crate::decode::{self, Wanted};
-use crate::engine::row::{HostId, HostStatus, Missing, MissingReason, NotScored};
+use crate::engine::row::{AlertEligibility, HostId, HostStatus, Missing, MissingReason, NotScored};
 use crate::results::silences::Store;
 use crate::results::{FeatureInfo, ResultSchema, ScoredRow, Verdict};
 use crate::series::Labels;
@@ -70,14 +70,18 @@ fn add(results: &Results, name: &str, score: f64) {
             mse: score,
             limit: 1.0,
             score,
-            flag: score > 1.0,
+            flag: (t_ms == NOW_MS - MINUTE_MS).then_some(score > 1.0),
             flagged_since_ms: None,
             expected: [0.5, 0.25].into(),
             contributions: [0.25, 0.75].into(),
         };
         let values = [0.75, f64::NAN, 0.5].into();
-        results
-            .record_row(ScoredRow { host: Arc::clone(&host), t_ms, values, verdict: Some(verdict), shadow: None }, 2);
+        let is_first = t_ms < NOW_MS - MINUTE_MS;
+        let eligibility = if is_first { AlertEligibility::Young } else { AlertEligibility::Full };
+        results.record_row(
+            ScoredRow { host: Arc::clone(&host), t_ms, values, eligibility, verdict: Some(verdict), shadow: None },
+            2,
+        );
     }
 }
 
@@ -93,11 +97,12 @@ fn deps_with<F>(write: F) -> Deps<F> {
     let bounds = crate::results::feedback::Bounds { step: 1.5, min: 0.5, max: 3.0, opinions: 10 };
     let feedback = Arc::new(Feedback::open(None, bounds, &registry).unwrap());
     let metrics = Metrics::default();
-    let (results, now_ms, reload) = (results(), || NOW_MS, None);
+    let (results, clock, reload) = (results(), Clock::Simulated(Arc::new(NOW_MS.into())), None);
     let wanted = Wanted::new(["up", "cpu_x"], "instance", 1, &limits).unwrap();
     let intake = Intake { wanted, bounds: Config::default().ingest };
-    let ingest = Arc::new(Ingest::new(intake, Shards::default(), Arc::new(decode::Metrics::new(&registry).unwrap())));
-    Deps { results, events, feedback, ingest, silences, registry, ready, now_ms, write, limits, metrics, reload }
+    let decode_metrics = Arc::new(decode::Metrics::new(&registry).unwrap());
+    let ingest = Arc::new(Ingest::new(intake, Shards::default(), decode_metrics, clock.clone()));
+    Deps { results, events, feedback, ingest, silences, registry, ready, clock, write, limits, metrics, reload }
 }
 
 /// Takes everything, except bodies that name an error.

@@ -4,126 +4,42 @@
 //! before is scored and in the results, so that no row meets a model that it was not made for.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
-use crossbeam_channel::Sender;
 use prometheus::{Gauge, IntGauge, Registry};
 use tokio::sync::mpsc;
 
-use crate::base::clock;
-use crate::config::push::Push;
-use crate::config::webhook::Webhook;
+use super::stages::Stages;
+use crate::base::clock::Clock;
 use crate::config::{self, Config};
-use crate::decode::Wanted;
 use crate::detect::host_detector::Models;
-use crate::engine::EngineConfig;
 use crate::model::session::Runtime;
-use crate::output::push::{self, Pusher};
-use crate::output::webhook::{self, Notifier};
-use crate::results::events::Events;
-use crate::results::{ResultSchema, Results};
 use crate::serve::http::ReloadRequest;
-use crate::serve::ingest::{Ingest, Intake};
-use crate::serve::scorer::{Message, NewModels};
-use crate::serve::shard::{Paused, Shards};
-use crate::serve::silences::Silences;
-use crate::setup::Setup;
-
-/// How long a push that was replaced may take for what it still has.
-const OLD_PUSH: Duration = Duration::from_secs(60);
+use crate::serve::shard::{Resume, Shards};
+use crate::setup::{Environment, Setup};
 
 /// Reloads when it is asked to.
 pub(super) struct Reloader {
-    /// The configuration that runs.
-    pub(super) running: Arc<Config>,
-    /// Its distance of two rows.
-    pub(super) step_ms: i64,
+    pub(super) running: Arc<Running>,
     pub(super) runtime: &'static Runtime,
     pub(super) shards: Shards,
-    /// The queues of the scoring threads.
-    pub(super) scorers: Vec<Sender<Message>>,
-    pub(super) results: Arc<Results>,
-    pub(super) ingest: Arc<Ingest>,
-    pub(super) silences: Silences,
-    pub(super) events: Arc<Events>,
+    pub(super) stages: Stages,
     pub(super) metrics: Metrics,
-    pub(super) pushes: Pushes,
-    pub(super) push: PushCell,
-    pub(super) webhooks: Webhooks,
-    pub(super) webhook: WebhookCell,
 }
 
-/// Where the results are pushed now, if anywhere.
-pub(super) type PushCell = Arc<Mutex<Option<Pusher>>>;
-
-/// Who is told of events now, if anybody.
-pub(super) type WebhookCell = Arc<Mutex<Option<Notifier>>>;
-
-/// Starts webhooks one after the other; their counters go on.
-pub(super) struct Webhooks {
-    registry: Registry,
-    events: Arc<Events>,
-    /// Registered by the first.
-    metrics: Option<webhook::Metrics>,
+/// What is kept of the setup that runs, to hold the next one to.
+pub(super) struct Running {
+    config: Config,
+    environment: Environment,
+    step_ms: i64,
 }
 
-impl Webhooks {
-    pub(super) fn new(registry: Registry, events: Arc<Events>) -> Self {
-        Self { registry, events, metrics: None }
+impl Running {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let (config, environment) = (setup.config.clone(), setup.environment.clone());
+        Self { config, environment, step_ms: setup.step_ms() }
     }
-
-    /// Starts one. It tells of every event that is open; alerts that an earlier one sent elsewhere end by themselves.
-    ///
-    /// # Errors
-    /// As [`Notifier::start`].
-    pub(super) fn start(&mut self, webhook: &Webhook) -> anyhow::Result<Notifier> {
-        let metrics = match &self.metrics {
-            Some(metrics) => metrics.clone(),
-            None => webhook::Metrics::new(&self.registry)?,
-        };
-        self.metrics = Some(metrics.clone());
-        Notifier::start(webhook, Arc::clone(&self.events), metrics, clock::now_ms().unsigned_abs())
-    }
-}
-
-/// Starts pushes one after the other; their counters go on.
-#[derive(Clone)]
-pub(super) struct Pushes {
-    registry: Registry,
-    /// Registered by the first.
-    metrics: Option<push::metrics::Metrics>,
-}
-
-impl Pushes {
-    pub(super) fn new(registry: Registry) -> Self {
-        Self { registry, metrics: None }
-    }
-
-    /// Starts one.
-    ///
-    /// # Errors
-    /// As [`Pusher::start`].
-    pub(super) fn start(&mut self, push: &Push, meta: &ResultSchema) -> anyhow::Result<Pusher> {
-        let metrics = match &self.metrics {
-            Some(metrics) => metrics.clone(),
-            None => push::metrics::Metrics::new(&self.registry)?,
-        };
-        self.metrics = Some(metrics.clone());
-        Pusher::start(push, meta, metrics, clock::now_ms().unsigned_abs())
-    }
-}
-
-/// A configuration with all that it needs.
-struct Prepared {
-    setup: Setup,
-    wanted: Wanted,
-    /// One per scoring thread.
-    models: Vec<Models>,
-    meta: ResultSchema,
-    /// Where results are pushed; as before where `None`.
-    push: Option<Option<Pusher>>,
 }
 
 impl Reloader {
@@ -158,81 +74,37 @@ impl Reloader {
     }
 
     async fn reload(&mut self) -> anyhow::Result<()> {
-        let (running, runtime, n) = (Arc::clone(&self.running), self.runtime, self.scorers.len());
+        let (running, runtime, n) = (Arc::clone(&self.running), self.runtime, self.stages.scorers.len());
         let prepared = tokio::task::spawn_blocking(move || prepare(&running, runtime, n)).await;
-        let mut prepared = prepared.context("the configuration could not be read")??;
-        prepared.push = self.new_push(&prepared)?;
-        if prepared.setup.step_ms() != self.step_ms {
+        let (setup, models) = prepared.context("the configuration could not be read")??;
+        let changes = self.stages.prepare(&self.running.config, &setup, models)?;
+        if setup.step_ms() != self.running.step_ms {
             tracing::warn!("`step` has changed: windows and statistics of every host start over");
         }
-        let new_webhook = self.new_webhook(&prepared)?;
-        (self.running, self.step_ms) = self.hand_over(prepared).await?;
-        if let Some(new) = new_webhook {
-            let old = std::mem::replace(&mut *self.webhook.lock().unwrap_or_else(PoisonError::into_inner), new);
-            if let Some(old) = old {
-                old.stop().await;
-            }
-        }
-        Ok(())
-    }
-
-    /// The push of the new configuration, where it sends elsewhere or other series.
-    fn new_push(&mut self, prepared: &Prepared) -> anyhow::Result<Option<Option<Pusher>>> {
-        let (table, new) = (self.results.table(), &prepared.meta);
-        let old = table.meta();
-        let is_same_meta =
-            old.features == new.features && old.scored == new.scored && old.model_alias == new.model_alias;
-        let push = prepared.setup.config.push.as_ref();
-        if push == self.running.push.as_ref() && (push.is_none() || is_same_meta) {
-            return Ok(None);
-        }
-        Ok(Some(push.map(|push| self.pushes.start(push, new)).transpose()?))
-    }
-
-    /// The webhook of the new configuration, where it is another.
-    fn new_webhook(&mut self, prepared: &Prepared) -> anyhow::Result<Option<Option<Notifier>>> {
-        let webhook = prepared.setup.config.webhook.as_ref();
-        if webhook == self.running.webhook.as_ref() {
-            return Ok(None);
-        }
-        Ok(Some(webhook.map(|webhook| self.webhooks.start(webhook)).transpose()?))
-    }
-
-    /// Gives what is prepared to every stage. Gives back what runs then.
-    async fn hand_over(&self, prepared: Prepared) -> anyhow::Result<(Arc<Config>, i64)> {
-        let paused = self.shards.pause().await;
-        let Ok(paused) = paused else { bail!("a thread of the service is gone: restart it") };
-        let stages = Stages {
-            results: Arc::clone(&self.results),
-            ingest: Arc::clone(&self.ingest),
-            scorers: self.scorers.clone(),
-            silences: self.silences.clone(),
-            events: Arc::clone(&self.events),
-            push: Arc::clone(&self.push),
+        let Ok(paused) = self.shards.pause().await else { bail!("a thread of the service is gone: restart it") };
+        let (engine, silences) = (setup.engine(), self.stages.silences.clone());
+        let apply = move || {
+            changes.into_iter().for_each(|change| change());
+            paused.resume(&Resume { engine, silences: silences.in_force() });
         };
         // To its end, even if the service stops meanwhile.
-        let applied = tokio::task::spawn_blocking(move || stages.apply(prepared, paused));
-        let (running, old_push) = applied.await.context("the new configuration could not be applied")?;
-        if let Some(old) = old_push {
-            // What it still has is sent beside what comes next.
-            tokio::spawn(old.stop(OLD_PUSH));
-        }
+        tokio::task::spawn_blocking(apply).await.context("the new configuration could not be applied")?;
+        self.running = Arc::new(Running::new(&setup));
         // They know; this is for what was asked for meanwhile.
-        self.silences.tell().await;
-        Ok(running)
+        self.stages.silences.tell().await;
+        Ok(())
     }
 }
 
-/// The configuration in the file of the running one, checked against it and loaded.
-fn prepare(running: &Config, runtime: &Runtime, n_scorers: usize) -> anyhow::Result<Prepared> {
-    let file = running.file.as_deref();
+/// The configuration in the file of the running one, checked against it and loaded, with the models of `n_scorers` threads.
+fn prepare(running: &Running, runtime: &Runtime, n_scorers: usize) -> anyhow::Result<(Setup, Vec<Models>)> {
+    let file = running.config.file.as_deref();
     let file: &Path = file.context("it runs without a configuration file: start it with --config.file to have one")?;
-    let config = config::load(file)?;
-    let setup = Setup::new(config)?;
-    check_fixed(running, &setup.config)?;
+    let setup = Setup::in_environment(config::load(file)?, running.environment.clone())?;
+    check_fixed(&running.config, &setup.config)?;
     setup.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let models = (0..n_scorers).map(|_| setup.models(runtime)).collect::<anyhow::Result<_>>()?;
-    Ok(Prepared { wanted: setup.wanted()?, meta: setup.meta(), setup, models, push: None })
+    Ok((setup, models))
 }
 
 /// Holds `new` to what cannot change while the service runs.
@@ -277,49 +149,16 @@ fn quoted(key: &str) -> String {
     if key.contains(' ') { key.to_owned() } else { format!("`{key}`") }
 }
 
-/// What is told of a new configuration.
-struct Stages {
-    results: Arc<Results>,
-    ingest: Arc<Ingest>,
-    scorers: Vec<Sender<Message>>,
-    silences: Silences,
-    events: Arc<Events>,
-    push: PushCell,
-}
-
-impl Stages {
-    /// Lets all run with what is prepared. Nothing here can fail, and nobody else writes meanwhile. Gives what runs now, and the push
-    /// that was replaced.
-    fn apply(self, prepared: Prepared, paused: Paused) -> ((Arc<Config>, i64), Option<Pusher>) {
-        let Prepared { setup, wanted, models, meta, push: new_push } = prepared;
-        self.results.reconfigure(Arc::new(meta));
-        for (scorer, models) in self.scorers.into_iter().zip(models) {
-            let outbox = new_push.as_ref().map(|push| push.as_ref().map(Pusher::outbox));
-            // Before any shard goes on. An error means that the thread is gone, which its end tells.
-            scorer.send(Message::Reconfigure(Box::new(NewModels { models, outbox }))).ok();
-        }
-        let old_push = new_push.and_then(|new| {
-            let mut push = self.push.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *push, new)
-        });
-        self.ingest.reconfigure(Intake { wanted, bounds: setup.config.ingest.clone() });
-        self.events.set_merge(setup.config.detection.merge_ms);
-        let silences = self.silences.set_maintenance(setup.maintenance.clone());
-        paused.resume(&EngineConfig { silences, ..setup.engine() });
-        let step_ms = setup.step_ms();
-        ((Arc::new(setup.config), step_ms), old_push)
-    }
-}
-
 /// How the last reload went, named as Prometheus names it.
 pub(super) struct Metrics {
     successful: IntGauge,
     succeeded_at: Gauge,
+    clock: Clock,
 }
 
 impl Metrics {
     /// Registers them; the start counts as a reload.
-    pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
+    pub(super) fn new(registry: &Registry, clock: Clock) -> prometheus::Result<Self> {
         let metrics = Self {
             successful: IntGauge::new(
                 "outlierd_config_last_reload_successful",
@@ -329,6 +168,7 @@ impl Metrics {
                 "outlierd_config_last_reload_success_timestamp_seconds",
                 "When the configuration was last loaded.",
             )?,
+            clock,
         };
         registry.register(Box::new(metrics.successful.clone()))?;
         registry.register(Box::new(metrics.succeeded_at.clone()))?;
@@ -339,7 +179,7 @@ impl Metrics {
     fn observe(&self, is_successful: bool) {
         self.successful.set(i64::from(is_successful));
         if is_successful {
-            self.succeeded_at.set(clock::now_ms() as f64 / 1_000.0);
+            self.succeeded_at.set(self.clock.now_ms() as f64 / 1_000.0);
         }
     }
 }

@@ -28,7 +28,9 @@ pub(super) struct Scorers {
 pub(super) fn start_scorers(
     setup: &Setup,
     runtime: &Runtime,
-    (results, events, feedback): (&Arc<Results>, &Arc<Events>, &Arc<Feedback>),
+    results: &Arc<Results>,
+    events: &Arc<Events>,
+    feedback: &Arc<Feedback>,
     registry: &Registry,
     push: Option<&Pusher>,
 ) -> anyhow::Result<Scorers> {

@@ -293,8 +293,8 @@ fn others(page: &mut Page, host: &Host) {
 #[cfg(test)]
 mod tests {
     use super::super::host::Role;
-    use super::super::random::Random;
     use super::*;
+    use crate::base::random::Random;
 
     fn host() -> Host {
         let mut host = Host::new(Role::Db, 0, Random::new(1));

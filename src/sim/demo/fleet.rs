@@ -5,8 +5,8 @@
 use super::exposition::Page;
 use super::fault::{Fault, Kind, Strain};
 use super::host::{Host, Role};
-use super::random::Random;
 use crate::base::proto::prometheus::TimeSeries;
+use crate::base::random::Random;
 use crate::series::TimestampMs;
 
 /// Time between two scrapes of a host.

@@ -5,7 +5,8 @@
 use std::f64::consts::TAU;
 
 use super::fault::Strain;
-use super::random::{Random, Wander};
+use super::wander::Wander;
+use crate::base::random::Random;
 use crate::series::TimestampMs;
 
 /// What a host is for.

@@ -12,7 +12,7 @@ pub mod exposition;
 pub mod fault;
 pub mod fleet;
 pub mod host;
-pub mod random;
 pub mod remote_write;
 pub mod report;
+pub mod wander;
 pub mod watch;

@@ -37,7 +37,8 @@ pub struct Played {
 pub async fn play(
     hosts: &[LabelledHost],
     step_ms: i64,
-    (service, base): (&Service, &str),
+    service: &Service,
+    base: &str,
     end_ms: TimestampMs,
     mut progress: impl FnMut(usize, usize, u64),
 ) -> anyhow::Result<Vec<Played>> {

@@ -29,7 +29,7 @@ fn names(host: &Value, key: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_host_is_judged_on_the_features_that_it_has() {
-    let world = World::start::<15>("").await;
+    let world = World::start("").await;
     let (mut calm, mut ill) = (Machine::new("calm:9100", Role::Web, 61), Machine::new("ill:9100", Role::Web, 62));
     let mut one = Machine::new("one:9100", Role::Db, 63);
     let fault = Strain { busy: 0.8, ..CALM };
@@ -74,7 +74,7 @@ async fn a_host_is_judged_on_the_features_that_it_has() {
 
 #[tokio::test]
 async fn what_was_lost_is_missing_for_a_day() {
-    let world = World::start::<14>("").await;
+    let world = World::start("").await;
     let mut host = Machine::new("lost:9100", Role::Web, 64);
     let mut scrape = |minute: i64, body: &mut Body| {
         let all = host.scrape(minute, CALM);

@@ -27,7 +27,7 @@ fn reset(machine: &mut Machine, minute: i64) {
 
 #[tokio::test]
 async fn a_reboot_is_not_flagged_because_of_the_reset() {
-    let world = World::start::<5>("").await;
+    let world = World::start("").await;
     // Three minutes without a sample, then counters from 0. The second host also lost its page cache and load, which is real.
     let mut reset_only = Machine::new("reset:9100", Role::Web, 21);
     let mut rebooted = Machine::new("reboot:9100", Role::Db, 22);
@@ -68,7 +68,7 @@ fn rows(host: &Value) -> &Vec<Value> {
 
 #[tokio::test]
 async fn a_family_of_features_that_disappears() {
-    let world = World::start::<6>("").await;
+    let world = World::start("").await;
     let (mut one, mut most) = (Machine::new("one:9100", Role::Db, 23), Machine::new("most:9100", Role::Web, 24));
     let families = ["node_disk", "node_netstat", "node_sockstat", "node_network", "node_vmstat"];
     let mut scrape = |minute: i64, body: &mut Body| {
@@ -122,7 +122,7 @@ async fn a_family_of_features_that_disappears() {
 #[tokio::test]
 async fn a_host_that_stops_and_one_that_returns() {
     const FAULT: Strain = Strain { busy: 0.55, packets: 14.0, ..CALM };
-    let world = World::start::<7>("").await;
+    let world = World::start("").await;
     let (mut calm, mut ill) = (Machine::new("calm:9100", Role::Web, 25), Machine::new("ill:9100", Role::Web, 26));
     let mut other = Machine::new("other:9100", Role::Db, 27);
     // In its last twenty minutes one is flagged.

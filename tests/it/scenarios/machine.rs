@@ -3,13 +3,13 @@
 use std::sync::LazyLock;
 
 use outlierd::base::proto::prometheus::TimeSeries;
+use outlierd::base::random::Random;
 use outlierd::config::Config;
 use outlierd::offline::labelled::SMD_FEATURES;
 use outlierd::setup::Setup;
 use outlierd::sim::demo::exposition::Page;
 use outlierd::sim::demo::fault::Strain;
 use outlierd::sim::demo::host::{Host, Role};
-use outlierd::sim::demo::random::Random;
 use outlierd::sim::playback::exporter::Exporter;
 
 use super::{START_MS, time_of};

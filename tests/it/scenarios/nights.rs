@@ -21,7 +21,7 @@ fn backup(minute: i64) -> Strain {
 
 #[tokio::test]
 async fn a_nightly_backup_is_normal_after_a_week() {
-    let world = World::start::<2>("").await;
+    let world = World::start("").await;
     let mut db = Machine::new("db:9100", Role::Db, 11);
     // The first is in the third night.
     let backup = |minute: i64| if minute >= 2 * DAY { backup(minute) } else { Strain::default() };
@@ -49,7 +49,7 @@ async fn a_backup_under_maintenance_is_neither_flagged_nor_learnt() {
 maintenance:
 - {name: backup, match: '{instance="db:9100"}', schedule: "55 1 * * *", duration: 2h}
 "#;
-    let world = World::start::<3>(config).await;
+    let world = World::start(config).await;
     // The same host twice: one has backups.
     let (mut db, mut calm) = (Machine::new("db:9100", Role::Db, 12), Machine::new("calm:9100", Role::Db, 12));
     let mut scrape = |minute: i64, body: &mut Body| {
@@ -82,7 +82,7 @@ maintenance:
 /// One minute of swapping a day, always at another time, in a host that never swaps else.
 #[tokio::test]
 async fn a_daily_burst_of_one_feature() {
-    let world = World::start::<4>("").await;
+    let world = World::start("").await;
     let mut host = Puppet::new("burst:9100");
     let is_burst = |minute: i64| minute % DAY == 9 * HOUR + 137 * (minute / DAY);
     let scrape = |minute: i64, body: &mut Body| {

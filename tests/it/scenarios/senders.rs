@@ -42,7 +42,7 @@ async fn rows(world: &World, host: &str) -> BTreeMap<i64, (Value, Option<f64>)> 
 
 #[tokio::test]
 async fn a_tenth_of_the_samples_is_late() {
-    let world = World::start::<9>("").await;
+    let world = World::start("").await;
     // The same host three times.
     let names = ["prompt:9100", "late:9100", "lost:9100"];
     let [mut prompt, mut late, mut lost] = names.map(|name| Machine::new(name, Role::Web, 41));
@@ -100,7 +100,7 @@ fn shifted(mut scrape: Vec<TimeSeries>, by_ms: i64) -> Vec<TimeSeries> {
 
 #[tokio::test]
 async fn clocks_that_jump() {
-    let world = World::start::<10>("").await;
+    let world = World::start("").await;
     // For half an hour.
     let jumps = [("ahead:9100", 60 * MINUTE_MS), ("behind:9100", -60 * MINUTE_MS)];
     let mut hosts = jumps.map(|(name, by_ms)| (Machine::new(name, Role::Web, 42), by_ms));
@@ -141,7 +141,7 @@ fn by_replica(mut scrape: Vec<TimeSeries>, replica: &str) -> Vec<TimeSeries> {
 
 #[tokio::test]
 async fn two_vmagents_send_the_same() {
-    let world = World::start::<11>("").await;
+    let world = World::start("").await;
     let (mut one, mut two) = (Machine::new("one:9100", Role::Web, 44), Machine::new("two:9100", Role::Web, 44));
     let strain = |minute: i64| if (WRONG..WRONG + 40).contains(&minute) { FAULT } else { CALM };
     // The second replica scrapes 1.7 s after the first. Both hosts live the same.
@@ -175,7 +175,7 @@ async fn two_vmagents_send_the_same() {
 /// Three hours in which a sender could not reach us, and then sends all it kept.
 #[tokio::test]
 async fn a_backlog_is_learnt_and_not_flagged() {
-    let world = World::start::<12>("").await;
+    let world = World::start("").await;
     // The same host twice: of one nothing comes for three hours.
     let mut hosts = ["steady:9100", "cut:9100"].map(|name| Machine::new(name, Role::Web, 45));
     let (gone, live) = (WRONG, WRONG + 3 * HOUR);

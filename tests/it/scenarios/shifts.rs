@@ -26,7 +26,7 @@ const MOVING: [&str; 8] =
 /// A host on which nothing ever moved is put to use.
 #[tokio::test]
 async fn a_flat_host_that_starts_moving() {
-    let world = World::start::<0>("").await;
+    let world = World::start("").await;
     let (mut flat, starts) = (Puppet::new("flat:9100"), DAY + 15 * HOUR);
     let mut scrape = |minute: i64, body: &mut Body| {
         let value = |name: &str| match MOVING.iter().position(|moving| *moving == name) {
@@ -48,7 +48,7 @@ async fn a_flat_host_that_starts_moving() {
 #[tokio::test]
 async fn a_level_shift() {
     const STRAIN: Strain = Strain { busy: 0.45, packets: 8.0, memory: 0.0, disk: 0.0, loss: 0.0 };
-    let world = World::start::<1>("").await;
+    let world = World::start("").await;
     let (mut web, mut calm) = (Machine::new("web:9100", Role::Web, 3), Machine::new("calm:9100", Role::Web, 4));
     let shift = DAY + 22 * HOUR;
     let scrape = |minute: i64, body: &mut Body| {

@@ -13,7 +13,7 @@ const FAULT: Strain = Strain { busy: 0.55, packets: 14.0, ..CALM };
 
 #[tokio::test]
 async fn a_silence_during_a_fault() {
-    let world = World::start::<8>("").await;
+    let world = World::start("").await;
     // Of the first the fault outlasts the silence; of the second it ends within it.
     let (mut long, mut short) = (Machine::new("long:9100", Role::Web, 31), Machine::new("short:9100", Role::Web, 32));
     let fault = DAY + 14 * HOUR;

@@ -1,6 +1,6 @@
 //! Whatever arrives: the right status with a text that helps, or a counted skip; and the next good request works.
 
-use outlierd::base::clock;
+use outlierd::base::clock::Clock;
 use outlierd::base::proto::prometheus::{Exemplar, Label, MetricMetadata, TimeSeries, WriteRequest};
 use outlierd::series::STALE_NAN_BITS;
 use prost::Message;
@@ -25,7 +25,7 @@ struct Target {
 
 impl Target {
     async fn start() -> Self {
-        Self { world: World::start(CONFIG, &["load1"]).await, t_ms: (clock::now_ms() - 30 * MINUTE_MS).into() }
+        Self { world: World::start(CONFIG, &["load1"]).await, t_ms: (Clock::System.now_ms() - 30 * MINUTE_MS).into() }
     }
 
     /// A time that no sample had yet.
@@ -323,7 +323,7 @@ async fn samples_of_any_time_and_value() {
     let check = async |samples: &[(i64, f64)], expected: &str| {
         target.taken(SNAPPY, snappy(&message(vec![series(&[NAME, HOST], samples)])), expected).await;
     };
-    let now_ms = clock::now_ms();
+    let now_ms = Clock::System.now_ms();
     let days = |n: i64| n * 24 * 60 * MINUTE_MS;
     check(&[(i64::MAX, 1.0), (now_ms + days(1), 1.0)], "samples_received 2, samples_rejected future 2").await;
     check(&[(now_ms + 20 * MINUTE_MS, 1.0)], "samples_received 1, samples_rejected future 1").await;

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::World;
 use super::node::{CONFIG, FEATURES, HOUR, JUMPING, Node, SCRAPE_MS, START_MS};
 use super::pages;
+use super::{World, stored_in};
 
 /// Scrapes of the lateness: what was sent, less these, is in closed rows.
 const LATENESS: usize = 4;
@@ -126,8 +126,7 @@ async fn a_host_whose_scrape_fails_has_no_open_event() {
 async fn events_survive_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let config = CONFIG.replace("min_history: 12m", "min_history: 12m, merge: 5m");
-    let start =
-        async || World::start_with(&config, &FEATURES, |setup| setup.storage = Some(folder.path().to_owned())).await;
+    let start = async || World::start_in(&config, &FEATURES, stored_in(folder.path())).await;
     let world = start().await;
     world.write(jumping().series(0..92)).await;
     let before = events(&world, "").await;
@@ -158,16 +157,5 @@ async fn events_survive_restarts() {
     let world = start().await;
     assert_eq!(events(&world, "").await["total"], 0);
     assert_eq!(std::fs::read(folder.path().join("events.jsonl.unreadable")).unwrap(), b"something else");
-    world.stop().await;
-}
-
-#[tokio::test]
-async fn without_storage_nothing_is_written() {
-    let world = World::start(CONFIG, &FEATURES).await;
-    world.write(jumping().series(0..92)).await;
-    assert_eq!(brief(&events(&world, "").await), "open");
-    world.stop().await;
-    let world = World::start(CONFIG, &FEATURES).await;
-    assert_eq!(events(&world, "").await["total"], 0);
     world.stop().await;
 }

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::World;
 use super::node::{CONFIG, FEATURES, HOUR, Node};
 use super::pages;
+use super::{World, stored_in};
 
 const JSON: &str = "application/json";
 
@@ -34,8 +34,7 @@ async fn event(world: &World) -> String {
 async fn an_expected_event_raises_the_limit_of_its_host() {
     let folder = tempfile::tempdir().unwrap();
     let config = format!("{CONFIG}\nfeedback: {{step: 1.5, max: 2}}");
-    let start =
-        async || World::start_with(&config, &FEATURES, |setup| setup.storage = Some(folder.path().to_owned())).await;
+    let start = async || World::start_in(&config, &FEATURES, stored_in(folder.path())).await;
     let threshold = async |world: &World, host: &str| world.host(host).await["threshold"].as_f64().unwrap();
     let world = start().await;
     world.write(Node::calm("b:9100").series(0..HOUR)).await;

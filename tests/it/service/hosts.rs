@@ -1,14 +1,14 @@
 //! Who a host is: the labels that its results carry and what follows from them, by which target it is down, and what matchers may be
 //! about.
 
-use outlierd::base::clock;
+use outlierd::base::clock::Clock;
 use outlierd::base::proto::prometheus::{Label, TimeSeries};
 use outlierd::series::STALE_NAN_BITS;
 use serde_json::{Value, json};
 
 use super::bodies::series;
 use super::node::{CONFIG, FEATURES, HOUR, Node, SCRAPE_MS, START_MS};
-use super::{World, pages};
+use super::{World, pages, stored_in};
 
 const HOST: &str = "a:9100";
 
@@ -34,7 +34,7 @@ fn up(job: &str, k: usize, value: f64) -> TimeSeries {
 /// Asks for a silence: status and text of the answer.
 async fn silence(world: &World, hosts: &str) -> (u16, String) {
     // From the first sample on, and for an hour by the service's clock.
-    let until_s = clock::now_ms() / 1_000 + 3_600;
+    let until_s = Clock::System.now_ms() / 1_000 + 3_600;
     let wish = json!({"match": hosts, "starts_at": START_MS / 1_000, "ends_at": until_s});
     let request = world.client.post(format!("http://{}/api/v1/silences", world.address)).body(wish.to_string());
     let answer = request.header("content-type", "application/json").send().await.unwrap();
@@ -139,7 +139,7 @@ async fn a_stored_silence_of_a_label_that_is_not_kept_any_more_is_for_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let start = async |identity: &str| {
         let config = format!("{CONFIG}{identity}\n");
-        World::start_with(&config, &FEATURES, |setup| setup.storage = Some(folder.path().to_owned())).await
+        World::start_in(&config, &FEATURES, stored_in(folder.path())).await
     };
     let world = start("identity: {keep: [job, env]}").await;
     assert_eq!(silence(&world, r#"{env!="prod"}"#).await.0, 200);

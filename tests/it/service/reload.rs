@@ -1,5 +1,6 @@
 //! Another configuration for a running service: what takes effect, what is kept, and what is refused.
 
+use outlierd::base::clock::Clock;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -372,7 +373,7 @@ async fn overrides_and_maintenance_follow_and_silences_stay() {
     };
     write(0..60).await;
     // Of the samples' time, which is long over, until an hour from now.
-    let until_s = outlierd::base::clock::now_ms() / 1_000 + 3_600;
+    let until_s = Clock::System.now_ms() / 1_000 + 3_600;
     let wish =
         format!(r#"{{"match": "{{instance=\"b:9100\"}}", "starts_at": {}, "ends_at": {until_s}}}"#, START_MS / 1_000);
     let url = format!("http://{}/api/v1/silences", world.address);

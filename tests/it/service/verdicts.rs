@@ -62,8 +62,8 @@ async fn an_hour_of_a_calm_host() {
     }
     let newest = rows(&host).last().unwrap();
     let near = |i: usize, usual: f64| (newest["values"][i].as_f64().unwrap() - usual).abs() < 0.06 * usual;
-    assert!(near(0, 0.2) || near(0, 0.2 + 0.04), "1 - rate of idle: {newest}");
-    assert!(near(2, 1.0) && near(4, 0.5) && near(5, 25.0) && near(6, 1e5) && near(7, 0.5), "{newest}");
+    // 1 - rate of idle
+    assert!(near(0, 0.2) && near(2, 1.0) && near(4, 0.5) && near(5, 25.0) && near(6, 1e5) && near(7, 0.5), "{newest}");
 
     let page = world.metrics().await;
     pages::assert_finite(&page);
