@@ -158,7 +158,9 @@ async fn absurd_values() {
         let events = world.events(&name(i)).await;
         let both = format!("{case:?}:\n{}\nwithout a glitch:\n{}", told(&events), told(&expected));
         assert!(events.len() == 1 && (events[0].from - expected[0].from).abs() <= 1, "{both}");
-        assert!((events[0].peak / expected[0].peak - 1.0).abs() < 0.05, "{both}");
+        // A value within the bounds was scored and learnt in one row, which is remembered for this time of day.
+        let most = if matches!(case.2, Over(_)) || case.3.is_empty() { 0.15 } else { 0.05 };
+        assert!((events[0].peak / expected[0].peak - 1.0).abs() < most, "{both}");
     }
     world.stop().await;
 }
