@@ -1,7 +1,8 @@
 //! The command line.
 
 use std::io::ErrorKind;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use outlierd::cmd;
@@ -57,8 +58,13 @@ enum Command {
     Train(cmd::train::Flags),
 }
 
+/// Microsoft's builds of ONNX Runtime write a device id and a database of telemetry events to the home folder as soon as they are
+/// loaded. Nothing but this variable, set when the process starts, prevents it.
+const DISABLE_TELEMETRY: &str = "ORT_DISABLE_TELEMETRY";
+
 fn main() -> ExitCode {
     let flags = Flags::parse();
+    restart_without_telemetry();
     start_log(flags.log_level, flags.log_format);
     match run(flags.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -69,6 +75,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Starts this process over with [`DISABLE_TELEMETRY`], unless it has the variable already. Where that fails it goes on: nothing
+/// is sent in any case, see `model::session`.
+fn restart_without_telemetry() {
+    let Ok(binary) = std::env::current_exe() else { return };
+    if std::env::var_os(DISABLE_TELEMETRY).is_some() {
+        return;
+    }
+    let mut arguments = std::env::args_os();
+    let mut command = process::Command::new(binary);
+    command.arg0(arguments.next().unwrap_or_default()).args(arguments).env(DISABLE_TELEMETRY, "1");
+    drop(command.exec());
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

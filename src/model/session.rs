@@ -3,7 +3,6 @@
 //! Owns the loading of the library (once per process) and one single-threaded session per scoring thread.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, anyhow, bail, ensure};
 use ndarray::{ArrayView2, ArrayView3, Axis, Slice};
@@ -11,6 +10,7 @@ use ort::environment::Environment;
 use ort::session::Session as OrtSession;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorRef, ValueType};
+use parking_lot::Mutex;
 
 use super::bundle::Bundle;
 use super::manifest::Kind;
@@ -37,7 +37,7 @@ impl Runtime {
     /// # Errors
     /// No library was found, or none could be loaded: lists the places tried and the command that fixes it.
     pub fn load(explicit: Option<&Path>) -> anyhow::Result<&'static Self> {
-        let mut runtime = RUNTIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut runtime = RUNTIME.lock();
         if let Some(runtime) = *runtime {
             return Ok(runtime);
         }
@@ -89,8 +89,9 @@ fn load(place: &Path) -> anyhow::Result<Environment> {
     // A name without a folder is looked up by the dynamic loader; anything else must be there, which `dlopen` says less clearly.
     let is_path = place.components().count() > 1;
     ensure!(!is_path || place.is_file(), "no such file");
-    let builder = ort::init_from(place).map_err(|error| anyhow!("{error}"))?;
-    builder.with_telemetry(false).build().map_err(|error| anyhow!("{error}"))
+    // Nothing is sent. That nothing is written either is up to main.rs.
+    let builder = ort::init_from(place).map_err(|error| anyhow!("{error}"))?.with_telemetry(false);
+    builder.build().map_err(|error| anyhow!("{error}"))
 }
 
 /// A bundle ready to run on one thread.
