@@ -10,7 +10,7 @@ use std::sync::Arc;
 use outlierd::base::proto::prometheus::WriteRequest;
 use outlierd::config::{Config, Limits};
 use outlierd::decode::{Decoded, Decoder, Encoding, Look, Seen, TimeBounds, Wanted};
-use outlierd::engine::{Engine, EngineConfig, Event, Input, Output};
+use outlierd::engine::{Engine, EngineConfig, EngineCounter, Input, Output};
 use outlierd::setup::Setup;
 use prost::Message;
 
@@ -80,7 +80,7 @@ fn run(hosts: usize, scrapes: usize) {
             let now_ms = START_MS + (scrape as i64 + 1) * SCRAPE_MS;
             engine.apply(Input::Samples { batch: &decoded.batches[0], now_ms }, &mut out);
             decoder.recycle(decoded.batches);
-            rows += out.counts.get(Event::RowClosed);
+            rows += out.counts.get(EngineCounter::RowClosed);
             out.clear();
             let applied = cpu_ns();
             if scrape == 0 {

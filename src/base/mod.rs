@@ -9,3 +9,4 @@ pub mod proto;
 pub mod random;
 pub mod remap;
 pub mod storage;
+pub mod write_request;

@@ -11,13 +11,14 @@ use anyhow::Context as _;
 
 use crate::base::clock::Clock;
 use crate::config::Config;
+use crate::promql::duration::duration_short;
 use crate::series::TimestampMs;
 use crate::serve::service::Service;
 use crate::setup::Setup;
 use crate::sim::demo::fault::timetable;
 use crate::sim::demo::fleet::{Fleet, SCRAPE_INTERVAL_MS};
 use crate::sim::demo::remote_write::{Blocks, Sender};
-use crate::sim::demo::report::{Report, Style, belongs, duration, judge};
+use crate::sim::demo::report::{Report, Style, belongs, judge};
 use crate::sim::demo::watch::Watch;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -91,7 +92,7 @@ async fn demonstrate(args: &Args, base: &str) -> anyhow::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     say(&format!(
         "outlierd demo: {n_hosts} simulated node_exporter hosts, {} of history, remote write to {base}\n",
-        duration(HISTORY_MS)
+        duration_short(HISTORY_MS)
     ))?;
     demo.replay(start_ms, end_ms, terminal).await?;
     say(&format!("\n{}", demo.report(base, start_ms, end_ms).render(Style { colour: terminal })))?;
@@ -130,8 +131,8 @@ impl Demo {
             let seconds = (Clock::System.now_ms() - began_ms) as f64 / 1e3;
             let line = format!(
                 "{:>6} of {} simulated, {:>5.1} s, {} samples, {:.0} k samples/s, {n_flagged} hosts flagged",
-                duration(chunk_end_ms - start_ms),
-                duration(end_ms - start_ms),
+                duration_short(chunk_end_ms - start_ms),
+                duration_short(end_ms - start_ms),
                 seconds,
                 thousands(self.blocks.n_total()),
                 self.blocks.n_total() as f64 / 1e3 / seconds.max(0.001),

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 use crate::config::duration_text;
 use crate::decode::InvalidSeries;
 use crate::engine::row::Row;
-use crate::engine::{Event, Output};
+use crate::engine::{EngineCounter, Output};
 use crate::offline::history::{History, Origin};
 use crate::setup::Setup;
 
@@ -136,16 +136,16 @@ fn summary(history: &History, found: &Found, names: &[&str], step_ms: i64) -> St
     let totals = history.totals();
     let (decoded, counts) = (&totals.decoded, &totals.counts);
     let dropped = [
-        Event::Late,
-        Event::Duplicate,
-        Event::Replica,
-        Event::NoHost,
-        Event::Hosts,
-        Event::SeriesPerHost,
-        Event::InvalidLabels,
+        EngineCounter::Late,
+        EngineCounter::Duplicate,
+        EngineCounter::Replica,
+        EngineCounter::NoHost,
+        EngineCounter::Hosts,
+        EngineCounter::SeriesPerHost,
+        EngineCounter::InvalidLabels,
     ];
     let n_dropped: u64 = dropped.iter().map(|event| counts.get(*event)).sum();
-    let n_rows = counts.get(Event::RowClosed);
+    let n_rows = counts.get(EngineCounter::RowClosed);
     let pieces = if history.progress().is_some() { "chunks" } else { "bodies" };
     let mut text = format!(
         "{pieces}: {}\nsamples: {} received, {} of metrics that no feature reads, {} kept\n",
@@ -167,10 +167,10 @@ fn summary(history: &History, found: &Found, names: &[&str], step_ms: i64) -> St
     for reason in InvalidSeries::ALL {
         line("series invalid", reason.as_str(), decoded.invalid_series[reason as usize]);
     }
-    for event in [Event::FramesPerHost, Event::SamplesPerHost] {
+    for event in [EngineCounter::FramesPerHost, EngineCounter::SamplesPerHost] {
         line("frames limited", event.as_str(), counts.get(event));
     }
-    line("steps skipped", "long gaps", counts.get(Event::StepSkipped));
+    line("steps skipped", "long gaps", counts.get(EngineCounter::StepSkipped));
     text.push_str(&format!("rows: {n_rows} of {} hosts, one per {}\n", totals.hosts, duration_text(step_ms)));
     if !history.absent().is_empty() {
         text.push_str(&format!("metrics that the database does not have: {}\n", history.absent().join(" ")));

@@ -3,11 +3,12 @@
 //! What cannot be decoded is refused, as `serve` refuses it; nothing is changed, so that a recording is what a sender sent: `features`, `train` and `backtest` read it by `--from`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,7 +89,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
     };
     drop(stop);
     server.await.context("the server failed")?;
-    let recorder = recorder.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let recorder = recorder.lock().take();
     let n_bodies = recorder.map_or(Ok(0), Recorder::finish)?;
     tracing::info!(bodies = n_bodies, "recorded");
     result
@@ -96,7 +97,7 @@ pub async fn run(flags: Flags) -> anyhow::Result<()> {
 
 /// `act` on the recorder, unless the recording has ended.
 fn with<T>(recorder: &Mutex<Option<Recorder>>, act: impl FnOnce(&mut Recorder) -> T) -> Option<T> {
-    recorder.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(act)
+    recorder.lock().as_mut().map(act)
 }
 
 /// Remote write, as `serve` takes it.

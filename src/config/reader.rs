@@ -249,22 +249,6 @@ pub(crate) fn is_name(text: &str) -> bool {
 
 /// The known key that `key` is most probably a slip of: at most one edit per three characters, and two at least.
 fn closest(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    let best = known.iter().map(|candidate| (edits(key, candidate), *candidate)).min()?;
+    let best = known.iter().map(|candidate| (strsim::levenshtein(key, candidate), *candidate)).min()?;
     (best.0 <= (key.len() / 3).max(2) && best.0 < best.1.len()).then_some(best.1)
-}
-
-/// Insertions, deletions and replacements from `a` to `b` (Levenshtein).
-fn edits(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }

@@ -2,7 +2,7 @@
 
 /// Something that happened to a sample, a series or a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
+pub enum EngineCounter {
     /// A sample came after its frame was applied: dropped.
     Late,
     /// A series had a sample at that time already.
@@ -29,23 +29,23 @@ pub enum Event {
     StepSkipped,
 }
 
-/// Every [`Event`], by its discriminant.
-pub const EVENTS: [Event; 12] = [
-    Event::Late,
-    Event::Duplicate,
-    Event::Hosts,
-    Event::SeriesPerHost,
-    Event::FramesPerHost,
-    Event::SamplesPerHost,
-    Event::Replica,
-    Event::SenderChange,
-    Event::InvalidLabels,
-    Event::NoHost,
-    Event::RowClosed,
-    Event::StepSkipped,
+/// Every [`EngineCounter`], by its discriminant.
+pub const ENGINE_COUNTERS: [EngineCounter; 12] = [
+    EngineCounter::Late,
+    EngineCounter::Duplicate,
+    EngineCounter::Hosts,
+    EngineCounter::SeriesPerHost,
+    EngineCounter::FramesPerHost,
+    EngineCounter::SamplesPerHost,
+    EngineCounter::Replica,
+    EngineCounter::SenderChange,
+    EngineCounter::InvalidLabels,
+    EngineCounter::NoHost,
+    EngineCounter::RowClosed,
+    EngineCounter::StepSkipped,
 ];
 
-impl Event {
+impl EngineCounter {
     /// Value of the label `reason`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -66,19 +66,19 @@ impl Event {
     }
 }
 
-/// How often each [`Event`] happened.
+/// How often each [`EngineCounter`] happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts([u64; EVENTS.len()]);
+pub struct Counts([u64; ENGINE_COUNTERS.len()]);
 
 impl Counts {
     /// Adds `n` events.
-    pub fn add(&mut self, event: Event, n: u64) {
+    pub fn add(&mut self, event: EngineCounter, n: u64) {
         self.0[event as usize] += n;
     }
 
     /// How often `event` happened.
     #[must_use]
-    pub fn get(&self, event: Event) -> u64 {
+    pub fn get(&self, event: EngineCounter) -> u64 {
         self.0[event as usize]
     }
 }

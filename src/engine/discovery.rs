@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::counts::Event;
+use super::counts::EngineCounter;
 use super::host::Host;
 use super::layout::Series;
 use super::new_series::NewSeries;
@@ -25,7 +25,7 @@ pub(super) fn read<'a>(series: &SeriesView<'a>, shared: &mut Shared, out: &mut O
     let is_small = series.labels.len() + series.tail.len() <= config.limits.series_label_bytes;
     if let Err(reason) = parsed.and(if is_small { Ok(()) } else { Err(InvalidSeries::LabelTooLong) }) {
         out.invalid_series[reason as usize] += 1;
-        out.counts.add(Event::InvalidLabels, series.samples.len() as u64);
+        out.counts.add(EngineCounter::InvalidLabels, series.samples.len() as u64);
         return None;
     }
     let is_dropped = |(name, _): &(&str, &str)| config.drop.iter().any(|dropped| dropped == name);
@@ -113,7 +113,7 @@ pub(super) fn add(host: &mut Host, found: &mut [NewSeries<'_>], shared: &mut Sha
             continue;
         }
         if !is_known && series.len() >= n_max {
-            out.counts.add(Event::SeriesPerHost, found.n_samples());
+            out.counts.add(EngineCounter::SeriesPerHost, found.n_samples());
             continue;
         }
         host.slots.add_offset(offset, found.sender);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::applicable::{Applicable, Lacking};
 use super::change::Change;
-use super::counts::Event;
+use super::counts::EngineCounter;
 use super::frames::{self, Frames, Inserted, REPEAT_MS};
 use super::from_to::FromTo;
 use super::interval::Watch;
@@ -251,13 +251,13 @@ impl Host {
         out: &mut Output,
     ) {
         if sample.t_ms <= self.watermark_ms {
-            out.counts.add(Event::Late, 1);
+            out.counts.add(EngineCounter::Late, 1);
             return;
         }
         self.newest_ms = self.newest_ms.max(sample.t_ms);
         if self.frames.insert(sample.t_ms, slot, sample.value, now_ms, &mut shared.spare_frames) == Inserted::Duplicate
         {
-            out.counts.add(Event::Duplicate, 1);
+            out.counts.add(EngineCounter::Duplicate, 1);
         }
         self.arrived_ms = self.arrived_ms.max(now_ms);
     }
@@ -267,7 +267,7 @@ impl Host {
         let limits = &shared.config.limits;
         let (n_frames, n_cells) = (limits.frames_per_host, limits.samples_per_host);
         while self.frames.len() > n_frames || self.frames.len() > 1 && self.frames.n_cells() > n_cells {
-            out.counts.add(Event::FramesPerHost, 1);
+            out.counts.add(EngineCounter::FramesPerHost, 1);
             if self.frames_seen.take().is_some() {
                 self.watch = Some(Watch::new(None));
             }
@@ -301,12 +301,12 @@ impl Host {
             let Some(mut frame) = self.frames.take() else { break };
             if oldest_ms.saturating_sub(self.applied_ms) < REPEAT_MS {
                 let n = frame.drop_numbers(|slot| self.slots.is_live(slot, oldest_ms, REPEAT_MS));
-                out.counts.add(Event::Duplicate, n);
+                out.counts.add(EngineCounter::Duplicate, n);
             }
             self.applied_ms = oldest_ms;
             let may_grow = self.slots.n_samples() < shared.config.limits.samples_per_host;
             if !may_grow {
-                out.counts.add(Event::SamplesPerHost, 1);
+                out.counts.add(EngineCounter::SamplesPerHost, 1);
             }
             let wiring = &shared.paces[self.pace].wiring;
             self.slots.apply(frame.view(), wiring, may_grow, &mut shared.clock_scratch);
@@ -373,7 +373,7 @@ impl Host {
             Some(_) if !self.is_long_gap(t_ms, shared) => self.close_before(t_ms, shared, out),
             skipped_from => {
                 let n_skipped = skipped_from.map_or(0, |next_ms| self.gap_rows(next_ms, t_ms, shared));
-                out.counts.add(Event::StepSkipped, n_skipped as u64);
+                out.counts.add(EngineCounter::StepSkipped, n_skipped as u64);
                 self.clear_windows();
                 self.next_step_ms = Some(self.first_step_from(t_ms, shared));
             }
@@ -397,7 +397,7 @@ impl Host {
         let shadow = self.shadow.as_mut().zip(paced.shadow.as_ref());
         let has = &self.applicable;
         let shadow = shadow.and_then(|(windows, config)| windows.push_as(eligibility, t_ms, &values, has, config).ok());
-        out.counts.add(Event::RowClosed, 1);
+        out.counts.add(EngineCounter::RowClosed, 1);
         let (host, step_ms) = (Arc::clone(&self.id), paced.pace.step_ms);
         let (values, window) = (values.into(), window.ok());
         out.rows.push(Row { host, t_ms, step_ms, values, window, shadow, eligibility });
@@ -411,7 +411,7 @@ impl Host {
             AlertEligibility::Silenced
         } else if shared.now_ms.saturating_sub(t_ms) > shared.config.max_lag_ms {
             AlertEligibility::Backlog
-        } else if self.history_ms(shared) < shared.config.min_history_ms {
+        } else if i64::from(self.windows.n_rows()).saturating_mul(self.step_ms(shared)) < shared.config.min_history_ms {
             AlertEligibility::Young
         } else {
             AlertEligibility::Full
@@ -495,8 +495,8 @@ impl Host {
 fn count_hearing(hearing: Hearing, samples: &[Sample], out: &mut Output) -> bool {
     match hearing {
         Hearing::Heard => {}
-        Hearing::Elected => out.counts.add(Event::SenderChange, 1),
-        Hearing::Refused => out.counts.add(Event::Replica, samples.len() as u64),
+        Hearing::Elected => out.counts.add(EngineCounter::SenderChange, 1),
+        Hearing::Refused => out.counts.add(EngineCounter::Replica, samples.len() as u64),
     }
     hearing != Hearing::Refused
 }

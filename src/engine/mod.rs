@@ -37,7 +37,7 @@ mod wiring;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-pub use self::counts::{Counts, EVENTS, Event};
+pub use self::counts::{Counts, ENGINE_COUNTERS, EngineCounter};
 pub use self::frames::FRAME_WAIT_MS_MAX;
 use self::frames::Frame;
 use self::host::Host;
@@ -341,12 +341,12 @@ impl Engine {
     fn add_host(&mut self, name: &str, found: &[NewSeries<'_>], out: &mut Output) -> Option<usize> {
         let n_samples = || found.iter().map(NewSeries::n_samples).sum();
         let Some(selected) = found.iter().find(|found| !found.leaves.is_empty()) else {
-            out.counts.add(Event::NoHost, n_samples());
+            out.counts.add(EngineCounter::NoHost, n_samples());
             return None;
         };
         let config = &self.shared.config;
         if self.hosts.len() >= config.limits.hosts {
-            out.counts.add(Event::Hosts, n_samples());
+            out.counts.add(EngineCounter::Hosts, n_samples());
             return None;
         }
         let is_kept = |name: &str| name == config.identity || config.keep.iter().any(|k| k == name);
@@ -378,7 +378,7 @@ impl Engine {
             // A series of which all samples are late is not worth remembering.
             let is_late = host.is_late(samples);
             if is_late {
-                out.counts.add(Event::Late, samples.len() as u64);
+                out.counts.add(EngineCounter::Late, samples.len() as u64);
             }
             return is_late;
         };

@@ -162,7 +162,7 @@ fn time_on_the_callers_clock_closes_the_step_of_the_last_frame() {
     assert_eq!(out.rows.len(), 1);
     // A sample of the closed step is late.
     send(&mut engine, &scrape(0), 2_000_000, &mut out);
-    assert_eq!(out.counts.get(Event::Late), 4);
+    assert_eq!(out.counts.get(EngineCounter::Late), 4);
 }
 
 #[test]
@@ -171,7 +171,7 @@ fn a_long_gap_starts_over_and_a_short_one_leaves_missing_rows() {
     run(&mut engine, 0, 5 * STEP_MS);
     let short = run(&mut engine, 7 * STEP_MS, 9 * STEP_MS);
     assert_eq!(short.rows.first().unwrap().t_ms, 5 * STEP_MS);
-    assert_eq!(short.counts.get(Event::StepSkipped), 0);
+    assert_eq!(short.counts.get(EngineCounter::StepSkipped), 0);
     let long = run(&mut engine, 60 * STEP_MS + 1, 62 * STEP_MS + 1);
     // The step of the last frame before the gap is closed, then the first one after the gap; the grid stays.
     let times: Vec<i64> = long.rows.iter().map(|row| row.t_ms).collect();
@@ -227,12 +227,12 @@ fn limits_are_counted_and_the_rest_goes_on() {
     });
     let mut out = Output::default();
     send(&mut engine, &scrape(0), 0, &mut out);
-    assert_eq!(out.counts.get(Event::SeriesPerHost), 1);
+    assert_eq!(out.counts.get(EngineCounter::SeriesPerHost), 1);
     send(&mut engine, &[Point { host: "b", ..point("g", "", 0, 1.0) }], 0, &mut out);
-    assert_eq!(out.counts.get(Event::Hosts), 1);
+    assert_eq!(out.counts.get(EngineCounter::Hosts), 1);
     let many: Vec<Point> = (1..6).map(|t_ms| point("g", "", t_ms, 1.0)).collect();
     send(&mut engine, &many, 0, &mut out);
-    assert_eq!(out.counts.get(Event::FramesPerHost), 4);
+    assert_eq!(out.counts.get(EngineCounter::FramesPerHost), 4);
     send(&mut engine, &scrape(STEP_MS), STEP_MS, &mut out);
     send(&mut engine, &scrape(2 * STEP_MS), 2 * STEP_MS, &mut out);
     assert_eq!(out.rows.len(), 2);
@@ -249,7 +249,7 @@ fn what_reads_more_samples_than_a_host_may_keep_is_missing_and_not_wrong() {
         config.limits.samples_per_host = 30;
     });
     let out = run(&mut engine, 0, 40 * STEP_MS);
-    assert!(out.counts.get(Event::SamplesPerHost) > 0);
+    assert!(out.counts.get(EngineCounter::SamplesPerHost) > 0);
     for row in &out.rows {
         let n_samples = (row.t_ms / 15_000 + 1).min(40) as f64;
         let [sum, rate, delayed] = row.values[..] else { panic!() };
@@ -286,7 +286,7 @@ fn a_sample_from_the_future_waits_for_its_time() {
     engine.apply(Input::Tick { now_ms: 2 * STEP_MS + 12_000 }, &mut out);
     out.clear();
     let after = run(&mut engine, 2 * STEP_MS + 15_000, 6 * STEP_MS);
-    assert_eq!(after.counts.get(Event::Late), 0);
+    assert_eq!(after.counts.get(EngineCounter::Late), 0);
     assert_eq!(after.rows.last().unwrap().values[0], 5.0);
 }
 
@@ -306,7 +306,7 @@ fn what_nothing_selects_takes_no_memory() {
     }
     assert_eq!(engine.shared.sets.bytes(), bytes);
     assert!(engine.shared.ignored.len() <= 20_000);
-    assert_eq!(out.counts.get(Event::SeriesPerHost), 0);
+    assert_eq!(out.counts.get(EngineCounter::SeriesPerHost), 0);
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn series_that_vanished_make_room() {
             send(&mut engine, &[point("g", "", t_ms, 5.0), point("c", device, t_ms, 1.0)], t_ms, &mut out);
         }
     }
-    assert_eq!(out.counts.get(Event::SeriesPerHost), 0);
+    assert_eq!(out.counts.get(EngineCounter::SeriesPerHost), 0);
     assert!(engine.hosts[0].slots.layout.len() <= 3, "{}", engine.hosts[0].slots.layout.len());
 }
 

@@ -46,6 +46,15 @@ pub fn duration_text(ms: i64) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// A duration for people: its two largest units, seconds at least, such as `2h10m`; negative durations do not occur.
+#[must_use]
+pub fn duration_short(ms: i64) -> String {
+    let units = &UNITS[2..6];
+    let largest = units.iter().position(|(_, unit_ms)| ms >= *unit_ms).unwrap_or(units.len() - 1);
+    let (_, least_ms) = units[(largest + 1).min(units.len() - 1)];
+    duration_text(ms / least_ms * least_ms)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +83,20 @@ mod tests {
         check("1d ", None);
         check("99999999999999999999s", None);
         check("9999999999999y", None);
+    }
+
+    #[test]
+    fn two_units_are_enough_for_people() {
+        let check = |ms: i64, text: &str| assert_eq!(duration_short(ms), text, "{ms}");
+        check(0, "0s");
+        check(999, "0s");
+        check(3_500, "3s");
+        check(598_900, "9m58s");
+        check(7_805_000, "2h10m");
+        check(3_600_000, "1h");
+        check(3_601_000, "1h");
+        check(90_061_000, "1d1h");
+        check(-5, "0s");
     }
 
     #[test]

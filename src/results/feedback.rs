@@ -5,9 +5,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use prometheus::{IntGauge, Registry};
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +107,7 @@ impl Feedback {
     /// The factors as they are now.
     #[must_use]
     pub fn factors(&self) -> Arc<LimitFactors> {
-        Arc::clone(&self.factors.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.factors.read())
     }
 
     /// Somebody says this of `event`; what was said of it before no longer counts.
@@ -158,7 +159,7 @@ impl Feedback {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<FeedbackEntry>> {
-        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+        self.given.lock()
     }
 
     fn of_host(&self, given: &[FeedbackEntry], host: &str) -> HostFeedback {
@@ -172,7 +173,7 @@ impl Feedback {
         self.keep(&changed).map_err(|error| Refused::NotKept(format!("{error:#}")))?;
         *given = changed;
         self.gauge.set(given.len() as i64);
-        *self.factors.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(factors(given, &self.bounds));
+        *self.factors.write() = Arc::new(factors(given, &self.bounds));
         Ok(())
     }
 

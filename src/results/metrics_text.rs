@@ -45,7 +45,7 @@ enum Series {
 struct Known<'a> {
     host: &'a HostView,
     seen: Assessment<'a>,
-    meta: &'a ResultSchema,
+    schema: &'a ResultSchema,
 }
 
 /// Every name, in the order of the page: the flags first, which are the last to be left out. The tests know the exact text.
@@ -102,7 +102,7 @@ const FAMILIES: [Family; 10] = [
         name: "outlierd_feature_value",
         help: "Value of the feature of an anomalous host.",
         compact: false,
-        series: Series::Feature(|row, _, meta, i| row.values.get(*meta.scored.get(i)?).copied()),
+        series: Series::Feature(|row, _, schema, i| row.values.get(*schema.scored.get(i)?).copied()),
     },
     Family {
         name: "outlierd_feature_expected",
@@ -167,7 +167,7 @@ impl Page {
 fn count(results: &Table, hosts: &[Arc<HostId>], now_ms: TimestampMs) -> (usize, usize) {
     let (mut all, mut few) = (0, 0);
     for host in hosts.iter().filter_map(|id| results.view(&id.name)) {
-        let known = Known { host: &host, seen: host.assess(results.meta(), now_ms), meta: results.meta() };
+        let known = Known { host: &host, seen: host.assess(results.schema(), now_ms), schema: results.schema() };
         for family in &FAMILIES {
             let mut n = 0;
             family.each(&known, |_, _, _| n += 1);
@@ -203,8 +203,8 @@ impl Iterator for Page {
             };
             self.at.1 += 1;
             let Some(host) = self.results.view(&id.name) else { continue };
-            let meta = self.results.meta();
-            let known = Known { host: &host, seen: host.assess(meta, self.now_ms), meta };
+            let schema = self.results.schema();
+            let known = Known { host: &host, seen: host.assess(schema, self.now_ms), schema };
             family.write(&mut out, &known, &mut self.room);
         }
         Some(Bytes::from(out))
@@ -232,9 +232,9 @@ impl Family {
             Series::State => series(labels, Some(("state", known.seen.state.as_str())), 1.0),
             Series::Feature(value) => {
                 let (Some(true), Some((row, verdict))) = (known.seen.flag, known.seen.scored) else { return };
-                for (i, configured) in known.meta.scored.iter().enumerate() {
-                    let Some(feature) = known.meta.features.get(*configured) else { continue };
-                    if let Some(value) = value(row, verdict, known.meta, i).filter(|v| !v.is_nan()) {
+                for (i, configured) in known.schema.scored.iter().enumerate() {
+                    let Some(feature) = known.schema.features.get(*configured) else { continue };
+                    if let Some(value) = value(row, verdict, known.schema, i).filter(|v| !v.is_nan()) {
                         series(labels, Some(("feature", &feature.name)), value);
                     }
                 }

@@ -12,10 +12,11 @@ pub mod silences;
 pub mod state;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use change::Change;
 use dashmap::DashMap;
+use parking_lot::RwLock;
 
 pub use crate::detect::verdict::Verdict;
 use crate::engine::row::{AlertEligibility, HostId, HostStatus};
@@ -33,7 +34,7 @@ pub struct Results {
 /// The results of one configuration.
 #[derive(Debug)]
 pub struct Table {
-    meta: Arc<ResultSchema>,
+    schema: Arc<ResultSchema>,
     /// By the host's name. Bounded by the engine's limit of hosts: [`Results::record_status`] alone adds one.
     hosts: DashMap<Box<str>, Entry>,
 }
@@ -62,12 +63,12 @@ pub struct ResultSchema {
     /// Samples that arrive so long after their time raise no flag.
     pub max_lag_ms: i64,
     /// The model that is only looked at.
-    pub shadow: Option<ShadowMeta>,
+    pub shadow: Option<ShadowSchema>,
 }
 
 /// What readers need to know of the shadow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShadowMeta {
+pub struct ShadowSchema {
     /// Value of the label `model`.
     pub alias: String,
     /// The bundle's [`id`](crate::model::bundle::Bundle::id).
@@ -138,9 +139,9 @@ struct LabelsText {
 }
 
 impl LabelsText {
-    fn new(labels: &Labels, meta: &ResultSchema) -> Self {
+    fn new(labels: &Labels, schema: &ResultSchema) -> Self {
         let with = |alias: &str| metrics_text::labels_text(labels, alias).into();
-        Self { live: with(&meta.model_alias), shadow: meta.shadow.as_ref().map(|shadow| with(&shadow.alias)) }
+        Self { live: with(&schema.model_alias), shadow: schema.shadow.as_ref().map(|shadow| with(&shadow.alias)) }
     }
 }
 
@@ -173,23 +174,23 @@ pub struct PastVerdict {
 impl Results {
     /// Without hosts.
     #[must_use]
-    pub fn new(meta: Arc<ResultSchema>) -> Self {
-        Self { table: RwLock::new(Arc::new(Table { meta, hosts: DashMap::new() })) }
+    pub fn new(schema: Arc<ResultSchema>) -> Self {
+        Self { table: RwLock::new(Arc::new(Table { schema, hosts: DashMap::new() })) }
     }
 
     /// What there is now, consistent in itself. Not to be held: another one may come.
     #[must_use]
     pub fn table(&self) -> Arc<Table> {
-        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.table.read())
     }
 
     /// Has other features, another model or other bounds from now on. What is known of features that stay goes along. Nobody may
     /// write meanwhile: what it wrote would be lost.
-    pub fn reconfigure(&self, meta: Arc<ResultSchema>) {
+    pub fn reconfigure(&self, schema: Arc<ResultSchema>) {
         let old = self.table();
-        let change = Change::new(&old.meta, &meta);
+        let change = Change::new(&old.schema, &schema);
         let hosts = old.hosts.iter().map(|entry| (entry.key().clone(), change.entry(&entry))).collect();
-        *self.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(Table { meta, hosts });
+        *self.table.write() = Arc::new(Table { schema, hosts });
     }
 
     /// Called by the host's shard thread; adds the host where it is new.
@@ -201,13 +202,13 @@ impl Results {
                 entry.arrived_ms = now_ms;
             }
             if entry.status.host.labels != status.host.labels {
-                entry.labels = LabelsText::new(&status.host.labels, &table.meta);
+                entry.labels = LabelsText::new(&status.host.labels, &table.schema);
             }
             entry.status = status;
             return;
         }
         let name = status.host.name.clone();
-        let labels = LabelsText::new(&status.host.labels, &table.meta);
+        let labels = LabelsText::new(&status.host.labels, &table.schema);
         let entry = Entry { labels, status, arrived_ms: now_ms, scored: None, shadow: None, rows: VecDeque::new() };
         table.hosts.insert(name, entry);
     }
@@ -239,8 +240,8 @@ impl Results {
 impl Table {
     /// What readers need to know beside the hosts.
     #[must_use]
-    pub fn meta(&self) -> &Arc<ResultSchema> {
-        &self.meta
+    pub fn schema(&self) -> &Arc<ResultSchema> {
+        &self.schema
     }
 
     /// Number of hosts.
@@ -265,8 +266,9 @@ impl Table {
     /// count.
     #[must_use]
     pub fn lag_ms(&self, now_ms: TimestampMs) -> i64 {
-        let is_heard =
-            |entry: &Entry| now_ms.saturating_sub(entry.arrived_ms) <= state::stale_after_ms(&entry.status, &self.meta);
+        let is_heard = |entry: &Entry| {
+            now_ms.saturating_sub(entry.arrived_ms) <= state::stale_after_ms(&entry.status, &self.schema)
+        };
         let heard = self.hosts.iter().filter(|entry| is_heard(entry));
         heard.map(|entry| entry.arrived_ms.saturating_sub(entry.status.last_sample_ms).max(0)).max().unwrap_or(0)
     }
@@ -311,9 +313,9 @@ impl Entry {
 impl HostView {
     /// The host's state and what may be shown of its verdict.
     #[must_use]
-    pub fn assess<'a>(&'a self, meta: &'a ResultSchema, now_ms: TimestampMs) -> Assessment<'a> {
-        let shadow = state::of_shadow(&self.status, self.arrived_ms, self.shadow.as_deref(), meta, now_ms);
-        let assessment = state::assess(&self.status, self.arrived_ms, self.scored.as_deref(), meta, now_ms);
+    pub fn assess<'a>(&'a self, schema: &'a ResultSchema, now_ms: TimestampMs) -> Assessment<'a> {
+        let shadow = state::of_shadow(&self.status, self.arrived_ms, self.shadow.as_deref(), schema, now_ms);
+        let assessment = state::assess(&self.status, self.arrived_ms, self.scored.as_deref(), schema, now_ms);
         Assessment { shadow, ..assessment }
     }
 }

@@ -33,7 +33,7 @@ pub struct StoredSilence {
     pub id: String,
     /// What was asked for.
     #[serde(flatten)]
-    pub wish: SilenceRequest,
+    pub request: SilenceRequest,
 }
 
 /// What somebody asks for.
@@ -55,7 +55,7 @@ pub struct SilenceRequest {
 /// Why a silence is not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// The wish makes no sense; what to write instead.
+    /// The request makes no sense; what to write instead.
     Bad(String),
     /// There are as many as may be.
     Full(usize),
@@ -128,8 +128,8 @@ impl Store {
     #[must_use]
     pub fn list(&self, now_ms: TimestampMs) -> Vec<&StoredSilence> {
         let mut list: Vec<&StoredSilence> = self.asked.iter().map(|(asked, _)| asked).collect();
-        list.retain(|asked| asked.wish.ends_ms > now_ms);
-        list.sort_by(|a, b| (a.wish.ends_ms, &a.id).cmp(&(b.wish.ends_ms, &b.id)));
+        list.retain(|asked| asked.request.ends_ms > now_ms);
+        list.sort_by(|a, b| (a.request.ends_ms, &a.id).cmp(&(b.request.ends_ms, &b.id)));
         list
     }
 
@@ -137,32 +137,34 @@ impl Store {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub fn add(&mut self, wish: SilenceRequest, now_ms: TimestampMs) -> Result<StoredSilence, Refused> {
+    pub fn add(&mut self, request: SilenceRequest, now_ms: TimestampMs) -> Result<StoredSilence, Refused> {
         let bad = |message: String| Err(Refused::Bad(message));
-        let hosts = self.labels.selector(&wish.hosts);
+        let hosts = self.labels.selector(&request.hosts);
         let hosts = hosts.map_err(|message| Refused::Bad(format!("`match`: {message}")))?;
-        if wish.ends_ms <= wish.starts_ms || wish.ends_ms <= now_ms {
+        if request.ends_ms <= request.starts_ms || request.ends_ms <= now_ms {
             return bad("the silence would end before it begins, or is over already".to_owned());
         }
-        if wish.starts_ms < now_ms.saturating_sub(AGE_MS_MAX) {
+        if request.starts_ms < now_ms.saturating_sub(AGE_MS_MAX) {
             return bad("the silence begins more than ten years ago; are the units right?".to_owned());
         }
-        if wish.ends_ms.saturating_sub(wish.starts_ms.max(now_ms)) > LENGTH_MS_MAX {
+        if request.ends_ms.saturating_sub(request.starts_ms.max(now_ms)) > LENGTH_MS_MAX {
             return bad("a silence may last 366 days; for longer, do not send the hosts".to_owned());
         }
-        for (key, text) in [("comment", &wish.comment), ("created_by", &wish.created_by), ("match", &wish.hosts)] {
+        for (key, text) in
+            [("comment", &request.comment), ("created_by", &request.created_by), ("match", &request.hosts)]
+        {
             if text.len() > TEXT_BYTES_MAX {
                 return bad(format!("`{key}` has {} bytes; at most {TEXT_BYTES_MAX} are kept", text.len()));
             }
         }
-        self.asked.retain(|(asked, _)| asked.wish.ends_ms > now_ms);
+        self.asked.retain(|(asked, _)| asked.request.ends_ms > now_ms);
         if self.asked.len() >= self.n_max {
             return Err(Refused::Full(self.n_max));
         }
         let id = self.new_id(now_ms);
-        let when = When::Once(wish.starts_ms, wish.ends_ms);
+        let when = When::Once(request.starts_ms, request.ends_ms);
         let silence = Silence { name: id.as_str().into(), hosts, when };
-        let asked = StoredSilence { id, wish };
+        let asked = StoredSilence { id, request };
         self.asked.push((asked.clone(), Ok(Arc::new(silence))));
         if let Err(error) = self.keep() {
             self.asked.pop();
@@ -239,13 +241,13 @@ fn kept(path: &Path, labels: &HostLabels) -> Vec<Entry> {
 }
 
 fn entry(asked: StoredSilence, labels: &HostLabels) -> anyhow::Result<Entry> {
-    let hosts = host_selector(&asked.wish.hosts).map_err(anyhow::Error::msg)?;
+    let hosts = host_selector(&asked.request.hosts).map_err(anyhow::Error::msg)?;
     if let Err(error) = labels.check(&hosts) {
         // It was fine by another configuration. For whom it was meant can't be told now, so it is for nobody.
-        tracing::warn!(id = asked.id, hosts = asked.wish.hosts, error, "a stored silence silences nothing");
+        tracing::warn!(id = asked.id, hosts = asked.request.hosts, error, "a stored silence silences nothing");
         return Ok((asked, Err(error)));
     }
-    let when = When::Once(asked.wish.starts_ms, asked.wish.ends_ms);
+    let when = When::Once(asked.request.starts_ms, asked.request.ends_ms);
     let silence = Arc::new(Silence { name: asked.id.as_str().into(), hosts, when });
     Ok((asked, Ok(silence)))
 }
@@ -257,7 +259,7 @@ mod tests {
     const NOW_MS: i64 = 1_795_392_000_000;
     const HOUR_MS: i64 = 3_600_000;
 
-    fn wish(hosts: &str, hours: (i64, i64)) -> SilenceRequest {
+    fn request(hosts: &str, hours: (i64, i64)) -> SilenceRequest {
         SilenceRequest {
             hosts: hosts.into(),
             starts_ms: NOW_MS + hours.0 * HOUR_MS,
@@ -275,8 +277,8 @@ mod tests {
     fn silences_outlive_the_service() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = open(Some(folder.path()), 10);
-        let first = store.add(wish(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
-        let second = store.add(wish("{}", (1, 9)), NOW_MS).unwrap();
+        let first = store.add(request(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
+        let second = store.add(request("{}", (1, 9)), NOW_MS).unwrap();
         assert_ne!(first.id, second.id);
         let InForce { silences: in_force, version } = store.in_force();
         assert_eq!((in_force.len(), version), (2, 3));
@@ -302,7 +304,7 @@ mod tests {
             let mut store = open(Some(folder.path()), 10);
             assert_eq!(store.list(NOW_MS).len(), 0, "{text}");
             assert_eq!(std::fs::read_to_string(folder.path().join("silences.json.unreadable")).unwrap(), text);
-            store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
+            store.add(request("{}", (0, 1)), NOW_MS).unwrap();
         }
     }
 
@@ -311,8 +313,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let with_env = HostLabels::new("instance", &["job".to_owned(), "env".to_owned()]);
         let mut before = Store::open(Some(folder.path()), Vec::new(), with_env.clone(), 10);
-        let strange = before.add(wish(r#"{env!="prod"}"#, (0, 9)), NOW_MS).unwrap();
-        let usual = before.add(wish(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
+        let strange = before.add(request(r#"{env!="prod"}"#, (0, 9)), NOW_MS).unwrap();
+        let usual = before.add(request(r#"{job="db"}"#, (0, 2)), NOW_MS).unwrap();
         let mut store = open(Some(folder.path()), 10);
         assert_eq!(store.list(NOW_MS), [&usual, &strange], "it stays in the file");
         let in_force: Vec<String> = store.in_force().silences.iter().map(|silence| silence.hosts.to_string()).collect();
@@ -320,7 +322,7 @@ mod tests {
         assert!(store.refused(&strange.id).is_some_and(|why| why.contains("`identity.keep`")));
         assert_eq!(store.refused(&usual.id), None);
         // Writing the file again loses nothing: with the label it is in force again.
-        store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
+        store.add(request("{}", (0, 1)), NOW_MS).unwrap();
         let after = Store::open(Some(folder.path()), Vec::new(), with_env, 10);
         assert_eq!((after.in_force().silences.len(), after.refused(&strange.id)), (3, None));
         assert_eq!(store.end(&strange.id), Some(Ok(strange)));
@@ -329,23 +331,26 @@ mod tests {
     #[test]
     fn what_is_refused() {
         let mut store = open(None, 2);
-        let mut check = |wish: SilenceRequest, expected: &str| {
-            let refused = store.add(wish, NOW_MS).unwrap_err().to_string();
+        let mut check = |request: SilenceRequest, expected: &str| {
+            let refused = store.add(request, NOW_MS).unwrap_err().to_string();
             assert!(refused.contains(expected), "{refused}");
         };
-        check(wish("up", (0, 1)), "`match`: `up` is more than the labels of a host");
-        check(wish(r#"{env!="prod"}"#, (0, 1)), "`match`: hosts carry no label `env`");
-        check(wish("{}", (2, 1)), "end before it begins");
-        check(wish("{}", (-2, -1)), "is over already");
-        check(wish("{}", (0, 24 * 400)), "may last 366 days");
-        check(SilenceRequest { starts_ms: 0, ..wish("{}", (0, 1)) }, "are the units right?");
-        check(SilenceRequest { comment: "a".repeat(2_000), ..wish("{}", (0, 1)) }, "`comment` has 2000 bytes");
-        check(SilenceRequest { starts_ms: i64::MIN, ends_ms: i64::MAX, ..wish("{}", (0, 1)) }, "are the units right?");
-        store.add(wish("{}", (0, 1)), NOW_MS).unwrap();
-        store.add(wish("{}", (0, 5)), NOW_MS).unwrap();
-        assert_eq!(store.add(wish("{}", (0, 1)), NOW_MS), Err(Refused::Full(2)));
+        check(request("up", (0, 1)), "`match`: `up` is more than the labels of a host");
+        check(request(r#"{env!="prod"}"#, (0, 1)), "`match`: hosts carry no label `env`");
+        check(request("{}", (2, 1)), "end before it begins");
+        check(request("{}", (-2, -1)), "is over already");
+        check(request("{}", (0, 24 * 400)), "may last 366 days");
+        check(SilenceRequest { starts_ms: 0, ..request("{}", (0, 1)) }, "are the units right?");
+        check(SilenceRequest { comment: "a".repeat(2_000), ..request("{}", (0, 1)) }, "`comment` has 2000 bytes");
+        check(
+            SilenceRequest { starts_ms: i64::MIN, ends_ms: i64::MAX, ..request("{}", (0, 1)) },
+            "are the units right?",
+        );
+        store.add(request("{}", (0, 1)), NOW_MS).unwrap();
+        store.add(request("{}", (0, 5)), NOW_MS).unwrap();
+        assert_eq!(store.add(request("{}", (0, 1)), NOW_MS), Err(Refused::Full(2)));
         // One is over by then.
-        store.add(wish("{}", (3, 4)), NOW_MS + 2 * HOUR_MS).unwrap();
+        store.add(request("{}", (3, 4)), NOW_MS + 2 * HOUR_MS).unwrap();
     }
 
     #[test]
@@ -354,7 +359,7 @@ mod tests {
         let gone = folder.path().join("a file");
         std::fs::write(&gone, "").unwrap();
         let mut store = open(Some(&gone), 10);
-        assert!(matches!(store.add(wish("{}", (0, 1)), NOW_MS), Err(Refused::NotKept(_))));
+        assert!(matches!(store.add(request("{}", (0, 1)), NOW_MS), Err(Refused::NotKept(_))));
         assert_eq!((store.list(NOW_MS).len(), store.in_force().version), (0, 1));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::engine::row::{AlertEligibility, HostStatus, Missing, NotScored};
+use crate::promql::duration::duration_short;
 use crate::promql::plan::Spans;
 use crate::series::TimestampMs;
 
@@ -82,34 +83,34 @@ pub fn assess<'a>(
     status: &'a HostStatus,
     arrived_ms: TimestampMs,
     scored: Option<&'a ScoredRow>,
-    meta: &'a ResultSchema,
+    schema: &'a ResultSchema,
     now_ms: TimestampMs,
 ) -> Assessment<'a> {
     let scored = scored.and_then(|row| Some((row, row.verdict.as_ref()?)));
     let unjudged = |state, reason| Assessment { state, reason, flag: None, scored: None, shadow: None };
     let silent_ms = now_ms.saturating_sub(arrived_ms);
-    if silent_ms > stale_after_ms(status, meta) {
+    if silent_ms > stale_after_ms(status, schema) {
         return unjudged(State::Stale, Reason::Silent(silent_ms));
     }
     if status.up == Some(false) {
         return unjudged(State::Down, Reason::UpIsZero);
     }
     if status.not_scored == Some(NotScored::TooMuchMissing) {
-        let n_features = meta.features.len().saturating_sub(status.not_applicable.len());
-        return unjudged(State::Partial, Reason::Missing(&status.missing, n_features, meta));
+        let n_features = schema.features.len().saturating_sub(status.not_applicable.len());
+        return unjudged(State::Partial, Reason::Missing(&status.missing, n_features, schema));
     }
     if status.not_scored == Some(NotScored::NoneApplicable) {
         return unjudged(State::Partial, Reason::NoneApplicable);
     }
-    if status.not_scored == Some(NotScored::TooFewRows) || (status.window_rows as usize) < meta.window {
-        return unjudged(State::Warming, Reason::Rows(status.window_rows, meta.window));
+    if status.not_scored == Some(NotScored::TooFewRows) || (status.window_rows as usize) < schema.window {
+        return unjudged(State::Warming, Reason::Rows(status.window_rows, schema.window));
     }
     if status.not_scored == Some(NotScored::StatisticsWarmingUp) {
         return unjudged(State::Warming, Reason::Statistics);
     }
     let Some((row, verdict)) = scored else { return unjudged(State::Warming, Reason::NoVerdict) };
     let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
-    if behind_ms > stale_after_ms(status, meta).saturating_add(status.step_ms) {
+    if behind_ms > stale_after_ms(status, schema).saturating_add(status.step_ms) {
         return unjudged(State::Warming, Reason::ScoringBehind(behind_ms));
     }
     if let Some(silenced) = &status.silenced {
@@ -117,11 +118,11 @@ pub fn assess<'a>(
         return Assessment { state: State::Ok, reason, flag: None, scored, shadow: None };
     }
     let lag_ms = arrived_ms.saturating_sub(status.last_sample_ms);
-    if lag_ms > meta.max_lag_ms {
+    if lag_ms > schema.max_lag_ms {
         return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored, shadow: None };
     }
     if row.eligibility == AlertEligibility::Young {
-        let reason = Reason::History(status.history_ms, meta.min_history_ms);
+        let reason = Reason::History(status.history_ms, schema.min_history_ms);
         return Assessment { state: State::Warming, reason, flag: None, scored, shadow: None };
     }
     // Of a row under a silence that has just ended there is none: not flagged, until the next row says.
@@ -137,9 +138,9 @@ pub fn assess<'a>(
 
 /// Silence after which the host is stale: what is configured, and of a host that is scraped seldom as long as its gauges are seen.
 #[must_use]
-pub fn stale_after_ms(status: &HostStatus, meta: &ResultSchema) -> i64 {
-    let at = |interval_ms| Spans::of_scrapes(interval_ms, meta.stale_after_ms).lookback_ms;
-    status.interval_ms.map_or(meta.stale_after_ms, at)
+pub fn stale_after_ms(status: &HostStatus, schema: &ResultSchema) -> i64 {
+    let at = |interval_ms| Spans::of_scrapes(interval_ms, schema.stale_after_ms).lookback_ms;
+    status.interval_ms.map_or(schema.stale_after_ms, at)
 }
 
 /// The newest verdict of the shadow, if it is not out of date. Whether the live model can judge the host is no matter.
@@ -148,13 +149,13 @@ pub fn of_shadow<'a>(
     status: &HostStatus,
     arrived_ms: TimestampMs,
     row: Option<&'a ScoredRow>,
-    meta: &ResultSchema,
+    schema: &ResultSchema,
     now_ms: TimestampMs,
 ) -> Option<(&'a ScoredRow, &'a Verdict)> {
     let row = row?;
-    let is_silent = now_ms.saturating_sub(arrived_ms) > stale_after_ms(status, meta) || status.up == Some(false);
+    let is_silent = now_ms.saturating_sub(arrived_ms) > stale_after_ms(status, schema) || status.up == Some(false);
     let behind_ms = status.last_sample_ms.saturating_sub(row.t_ms);
-    let is_old = behind_ms > stale_after_ms(status, meta).saturating_add(status.step_ms);
+    let is_old = behind_ms > stale_after_ms(status, schema).saturating_add(status.step_ms);
     if is_silent || is_old { None } else { Some((row, row.shadow.as_ref()?)) }
 }
 
@@ -188,21 +189,21 @@ impl fmt::Display for Reason<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::None => Ok(()),
-            Self::Silent(ms) => write!(f, "nothing received for {}", Span(ms)),
+            Self::Silent(ms) => write!(f, "nothing received for {}", duration_short(ms)),
             Self::UpIsZero => f.write_str("up is 0: the scrape fails"),
             Self::Rows(have, need) => write!(f, "{have} of {need} rows"),
             Self::Statistics => f.write_str("mean and deviation of its features are still being learnt"),
-            Self::Missing(missing, n_features, meta) => write_missing(f, missing, n_features, meta),
+            Self::Missing(missing, n_features, schema) => write_missing(f, missing, n_features, schema),
             Self::NoneApplicable => f.write_str(
                 "the model knows none of the features that this host has; train a model of them (outlierd train) and name it in \
                  model.bundle",
             ),
             Self::NoVerdict => f.write_str("waits for its first score"),
-            Self::ScoringBehind(ms) => write!(f, "scoring is {} behind", Span(ms)),
-            Self::Silenced(name, left_ms) => write!(f, "silenced by {name} for another {}", Span(left_ms)),
-            Self::Backlog(ms) => write!(f, "its samples come {} late: learnt, not flagged", Span(ms)),
-            Self::History(have_ms, need_ms) => write!(f, "{} of {} history", Span(have_ms), Span(need_ms)),
-            Self::Flagged(for_ms) => write!(f, "for {}", Span(for_ms)),
+            Self::ScoringBehind(ms) => write!(f, "scoring is {} behind", duration_short(ms)),
+            Self::Silenced(name, left_ms) => write!(f, "silenced by {name} for another {}", duration_short(left_ms)),
+            Self::Backlog(ms) => write!(f, "its samples come {} late: learnt, not flagged", duration_short(ms)),
+            Self::History(have_ms, need_ms) => write!(f, "{} of {} history", duration_short(have_ms), duration_short(need_ms)),
+            Self::Flagged(for_ms) => write!(f, "for {}", duration_short(for_ms)),
         }
     }
 }
@@ -211,35 +212,18 @@ fn write_missing(
     f: &mut fmt::Formatter<'_>,
     missing: &[Missing],
     n_features: usize,
-    meta: &ResultSchema,
+    schema: &ResultSchema,
 ) -> fmt::Result {
     if missing.is_empty() {
         return f.write_str("too much of its window is missing");
     }
     write!(f, "{} of {} features missing: ", missing.len(), n_features)?;
     for (i, missing) in missing.iter().take(FEATURES_NAMED).enumerate() {
-        let name = meta.features.get(usize::from(missing.feature)).map_or("?", |feature| feature.name.as_str());
+        let name = schema.features.get(usize::from(missing.feature)).map_or("?", |feature| feature.name.as_str());
         write!(f, "{}{name}", if i == 0 { "" } else { ", " })?;
     }
     match missing.len().saturating_sub(FEATURES_NAMED) {
         0 => Ok(()),
         more => write!(f, " and {more} more"),
-    }
-}
-
-/// Milliseconds as people say them: the two largest units, such as `2h 10m`.
-struct Span(i64);
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.max(0) / 1_000;
-        let units =
-            [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m"), (seconds % 60, "s")];
-        let Some(first) = units.iter().position(|(n, _)| *n > 0) else { return f.write_str("0s") };
-        write!(f, "{}{}", units[first].0, units[first].1)?;
-        match units.get(first + 1) {
-            Some((n, unit)) if *n > 0 => write!(f, " {n}{unit}"),
-            _ => Ok(()),
-        }
     }
 }

@@ -10,7 +10,7 @@ const NOW_MS: i64 = 1_700_000_000_000;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 
-fn meta() -> ResultSchema {
+fn schema() -> ResultSchema {
     let feature =
         |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
     ResultSchema {
@@ -77,7 +77,7 @@ fn scored(name: &str, t_ms: i64, flag: bool) -> ScoredRow {
 
 #[test]
 fn the_lag_is_that_of_the_latest_host_that_is_heard() {
-    let results = Results::new(Arc::new(meta()));
+    let results = Results::new(Arc::new(schema()));
     assert_eq!(results.table().lag_ms(NOW_MS), 0);
     let record = |name: &str, last_sample_ms: i64, arrived_ms: i64| {
         let status = HostStatus { last_sample_ms, ..status(name) };
@@ -94,7 +94,7 @@ fn the_lag_is_that_of_the_latest_host_that_is_heard() {
 #[test]
 fn states_with_reasons() {
     use NotScored::{NoneApplicable, StatisticsWarmingUp, TooFewRows, TooMuchMissing};
-    let meta = meta();
+    let schema = schema();
     let row = scored("a", NOW_MS - MINUTE_MS, false);
     let flagged = scored("a", NOW_MS - MINUTE_MS, true);
     let old = scored("a", NOW_MS - 10 * MINUTE_MS, true);
@@ -103,13 +103,13 @@ fn states_with_reasons() {
         |n: u16| HostStatus { missing: (0..n).map(without_value).collect(), not_scored: Some(TooMuchMissing), ..ok() };
     // State, reason, flag, and whether the verdict is shown.
     #[track_caller]
-    fn check(meta: &ResultSchema, status: &HostStatus, silent_ms: i64, scored: Option<&ScoredRow>, expected: &str) {
-        let seen = state::assess(status, NOW_MS - silent_ms, scored, meta, NOW_MS);
+    fn check(schema: &ResultSchema, status: &HostStatus, silent_ms: i64, scored: Option<&ScoredRow>, expected: &str) {
+        let seen = state::assess(status, NOW_MS - silent_ms, scored, schema, NOW_MS);
         let rendered =
             format!("{} | {} | {:?} | {}", seen.state.as_str(), seen.reason, seen.flag, seen.scored.is_some());
         assert_eq!(rendered, expected);
     }
-    let check = |status: &HostStatus, silent_ms, scored, expected| check(&meta, status, silent_ms, scored, expected);
+    let check = |status: &HostStatus, silent_ms, scored, expected| check(&schema, status, silent_ms, scored, expected);
     check(&ok(), 0, Some(&row), "ok |  | Some(false) | true");
     check(&ok(), 0, Some(&flagged), "anomalous | for 2m | Some(true) | true");
     check(&ok(), 5 * MINUTE_MS, Some(&row), "ok |  | Some(false) | true");
@@ -133,10 +133,10 @@ fn states_with_reasons() {
     let statistics = HostStatus { not_scored: Some(StatisticsWarmingUp), ..ok() };
     check(&statistics, 0, None, "warming | mean and deviation of its features are still being learnt | None | false");
     check(&ok(), 0, None, "warming | waits for its first score | None | false");
-    check(&ok(), 0, Some(&old), "warming | scoring is 9m 58s behind | None | false");
+    check(&ok(), 0, Some(&old), "warming | scoring is 9m58s behind | None | false");
     let young = HostStatus { history_ms: 2 * HOUR_MS + 10 * MINUTE_MS + 5_000, ..ok() };
     let of_young = ScoredRow { eligibility: AlertEligibility::Young, ..flagged.clone() };
-    check(&young, 0, Some(&of_young), "warming | 2h 10m of 6h history | None | true");
+    check(&young, 0, Some(&of_young), "warming | 2h10m of 6h history | None | true");
     for state in State::ALL {
         assert_eq!(state.as_str().parse(), Ok(state));
     }
@@ -144,7 +144,7 @@ fn states_with_reasons() {
 
 #[test]
 fn the_table() {
-    let results = Results::new(Arc::new(meta()));
+    let results = Results::new(Arc::new(schema()));
     results.record_row(scored("a", 0, false), 60);
     assert!(results.table().is_empty(), "a row alone makes no host");
     results.record_status(&status("b"), 5);
@@ -168,7 +168,7 @@ fn the_table() {
 
 #[test]
 fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
-    let results = Results::new(Arc::new(meta()));
+    let results = Results::new(Arc::new(schema()));
     let lacking = [2, 3].map(without_value);
     results.record_status(
         &HostStatus { missing: lacking.into(), not_applicable: [0, 1].map(without_value).into(), ..status("a") },
@@ -177,7 +177,7 @@ fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     results.record_row(scored("a", 1, true), 60);
     let before = results.table();
     // cpu is gone, net first, one new; the model sees disk and net.
-    let mut new = meta();
+    let mut new = schema();
     new.features.rotate_right(1);
     new.features.remove(1);
     new.features.push(FeatureInfo { name: "new".into(), ..new.features[0].clone() });
@@ -185,7 +185,7 @@ fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     new.scored = vec![2, 0];
     results.reconfigure(Arc::new(new.clone()));
     let table = results.table();
-    let names: Vec<&str> = table.meta().features.iter().map(|feature| feature.name.as_str()).collect();
+    let names: Vec<&str> = table.schema().features.iter().map(|feature| feature.name.as_str()).collect();
     assert_eq!(names, ["net", "mem", "disk", "new"]);
     let (view, rows) = table.host("a").unwrap();
     assert_eq!(view.status.missing.as_ref(), [2, 0].map(without_value));
@@ -199,7 +199,7 @@ fn another_configuration_moves_columns_and_nobody_sees_half_of_it() {
     );
     assert_eq!((verdict.mse, verdict.flagged_since_ms), (1.5, Some(1 - 2 * MINUTE_MS)));
     // Who reads the old one goes on with it, and the same again shares everything.
-    assert_eq!((before.meta().features.len(), before.host("a").unwrap().1[0].values[0]), (4, 0.75));
+    assert_eq!((before.schema().features.len(), before.host("a").unwrap().1[0].values[0]), (4, 0.75));
     results.reconfigure(Arc::new(new));
     assert!(Arc::ptr_eq(&results.table().host("a").unwrap().1[0], &rows[0]));
 }

@@ -8,8 +8,9 @@ mod notice;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 
 use crate::base::clock::Clock;
@@ -86,7 +87,7 @@ impl Ingest {
     /// Takes something else of bodies from now on. The number of shards must be as it was.
     pub fn reconfigure(&self, intake: Intake) {
         let intake = Arc::new(intake);
-        *self.intake.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&intake);
+        *self.intake.write() = Arc::clone(&intake);
         self.jobs.reconfigure(&intake.wanted);
     }
 
@@ -103,7 +104,7 @@ impl Ingest {
     /// The body is malformed, or a queue is full; nothing was applied.
     pub async fn write(&self, body: &[u8], encoding: Encoding) -> Result<(), WriteError> {
         let now_ms = self.clock.now_ms();
-        let intake = Arc::clone(&self.intake.read().unwrap_or_else(PoisonError::into_inner));
+        let intake = Arc::clone(&self.intake.read());
         let bounds = TimeBounds {
             min_ms: now_ms.saturating_sub(intake.bounds.max_age_ms),
             max_ms: now_ms.saturating_add(intake.bounds.max_future_ms),
@@ -132,7 +133,7 @@ impl Ingest {
         Ok(())
     }
 
-    fn lock_decoders(&self) -> std::sync::MutexGuard<'_, Vec<Decoder>> {
-        self.decoders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_decoders(&self) -> parking_lot::MutexGuard<'_, Vec<Decoder>> {
+        self.decoders.lock()
     }
 }

@@ -166,7 +166,7 @@ impl Scorer {
             if let Some(outbox) = &mut self.outbox {
                 outbox.add(&scored, &alone);
             }
-            self.events.observe(&scored, table.meta());
+            self.events.observe(&scored, table.schema());
             self.results.record_row(scored, keep_rows);
         }
         if let Some(outbox) = &mut self.outbox {

@@ -5,12 +5,13 @@ mod scorers;
 mod stages;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context;
+use parking_lot::Mutex;
 use prometheus::{Gauge, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -77,13 +78,13 @@ impl Service {
         let (config, Environment { storage, clock }) = (&setup.config, &setup.environment);
         let registry = Registry::new();
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        let results = Arc::new(Results::new(Arc::new(setup.meta())));
+        let results = Arc::new(Results::new(Arc::new(setup.schema())));
 
         let (events, events_thread) = start_events(setup, &registry)?;
         let feedback = Arc::new(Feedback::open(storage.as_deref(), feedback_bounds(config), &registry)?);
         let (webhooks, webhook) = start_webhook(setup, &registry, &events)?;
         let mut pushes = Pushes::new(registry.clone(), clock.clone());
-        let push = config.push.as_ref().map(|push| pushes.start(push, results.table().meta())).transpose()?;
+        let push = config.push.as_ref().map(|push| pushes.start(push, results.table().schema())).transpose()?;
         let Scorers { queues, senders, threads: scorer_threads } =
             start_scorers(setup, runtime, &results, &events, &feedback, &registry, push.as_ref())?;
         let push = Arc::new(Mutex::new(push));
@@ -177,7 +178,7 @@ impl Service {
         self.ticking.await.context("the ticker failed")?;
         self.reloader.await.context("the reloader failed")?;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "requests are done");
-        let webhook = self.webhook.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let webhook = self.webhook.lock().take();
         if let Some(webhook) = webhook {
             webhook.stop().await;
         }
@@ -188,7 +189,7 @@ impl Service {
         let joined = tokio::time::timeout(JOIN, tokio::task::spawn_blocking(join));
         let joined = joined.await.context("shards and scorers did not finish what they had")??;
         tracing::info!(after_ms = started.elapsed().as_millis() as u64, "shards and scorers are done");
-        let push = self.push.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let push = self.push.lock().take();
         if let Some(push) = push {
             push.stop(FLUSH).await;
             tracing::info!(after_ms = started.elapsed().as_millis() as u64, "the push is done");

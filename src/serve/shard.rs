@@ -15,7 +15,7 @@ use crate::base::bounds::Bounds;
 use crate::decode::{self, InvalidSeries, SampleBatch, Unused};
 use crate::engine::advice::{SELDOM_ADVICE, range_advice, twins_advice};
 use crate::engine::row::{HostStatus, Missing, MissingReason};
-use crate::engine::{EVENTS, Engine, EngineConfig, Event, Input, OutOfBounds, Output};
+use crate::engine::{ENGINE_COUNTERS, Engine, EngineConfig, EngineCounter, Input, OutOfBounds, Output};
 use crate::promql::Plan;
 use crate::promql::eval::EvalError;
 use crate::results::Results;
@@ -385,7 +385,7 @@ impl Metrics {
             registry.register(Box::new(counters.clone()))?;
         }
         // From the beginning, or the first of a kind would be no increase to who scrapes them.
-        for event in EVENTS {
+        for event in ENGINE_COUNTERS {
             metrics.of(event);
         }
         Ok(metrics)
@@ -401,22 +401,26 @@ impl Metrics {
     }
 
     /// What counts `event`.
-    fn of(&self, event: Event) -> IntCounter {
+    fn of(&self, event: EngineCounter) -> IntCounter {
         match event {
-            Event::RowClosed => self.rows.clone(),
-            Event::StepSkipped => self.steps_skipped.clone(),
-            Event::Duplicate => self.duplicates.clone(),
-            Event::SenderChange => self.sender_changes.clone(),
-            Event::Late | Event::Replica | Event::Hosts | Event::SeriesPerHost | Event::InvalidLabels => {
-                self.dropped.with_label_values(&[event.as_str()])
+            EngineCounter::RowClosed => self.rows.clone(),
+            EngineCounter::StepSkipped => self.steps_skipped.clone(),
+            EngineCounter::Duplicate => self.duplicates.clone(),
+            EngineCounter::SenderChange => self.sender_changes.clone(),
+            EngineCounter::Late
+            | EngineCounter::Replica
+            | EngineCounter::Hosts
+            | EngineCounter::SeriesPerHost
+            | EngineCounter::InvalidLabels => self.dropped.with_label_values(&[event.as_str()]),
+            EngineCounter::NoHost => self.decode.unused(Unused::NoHost).clone(),
+            EngineCounter::FramesPerHost | EngineCounter::SamplesPerHost => {
+                self.frames_early.with_label_values(&[event.as_str()])
             }
-            Event::NoHost => self.decode.unused(Unused::NoHost).clone(),
-            Event::FramesPerHost | Event::SamplesPerHost => self.frames_early.with_label_values(&[event.as_str()]),
         }
     }
 
     fn observe(&self, out: &Output, plan: &Plan) {
-        for event in EVENTS {
+        for event in ENGINE_COUNTERS {
             let n = out.counts.get(event);
             if n == 0 {
                 continue;

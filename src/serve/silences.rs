@@ -1,7 +1,8 @@
 //! What a person may do about silences while the service runs: the store, and the shards that must know of each change.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::config::silence::Silence;
@@ -66,8 +67,8 @@ impl Silences {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub async fn add(&self, wish: SilenceRequest, now_ms: TimestampMs) -> Result<StoredSilence, Refused> {
-        self.change(move |store| store.add(wish, now_ms)).await
+    pub async fn add(&self, request: SilenceRequest, now_ms: TimestampMs) -> Result<StoredSilence, Refused> {
+        self.change(move |store| store.add(request, now_ms)).await
     }
 
     /// Ends a silence; `None` where there is none of that id.
@@ -110,6 +111,6 @@ impl Silences {
 
     fn with<T>(&self, f: impl FnOnce(&mut Store) -> T) -> T {
         // A panic cannot leave the store half changed: it changes last.
-        f(&mut self.store.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.store.lock())
     }
 }

@@ -27,7 +27,7 @@ use crate::model::manifest::Manifest;
 use crate::model::session::{Runtime, Session};
 use crate::promql::plan::{FeatureId, Spans, UP, UP_NAME};
 use crate::promql::{FeatureSource, Plan, host_selector};
-use crate::results::{FeatureInfo, ResultSchema, ShadowMeta};
+use crate::results::{FeatureInfo, ResultSchema, ShadowSchema};
 
 use matching::{add_from_preset, in_file, load_bundle, match_features};
 pub use shadow::ShadowPlan;
@@ -241,7 +241,7 @@ impl Setup {
 
     /// What readers of the results are told.
     #[must_use]
-    pub fn meta(&self) -> ResultSchema {
+    pub fn schema(&self) -> ResultSchema {
         let config = &self.config;
         let feature = |f: &crate::config::Feature| FeatureInfo {
             name: f.name.clone(),
@@ -255,7 +255,7 @@ impl Setup {
             scored: self.scored.iter().map(|&i| usize::from(i)).collect(),
             model_alias: config.model.alias.clone(),
             bundle: self.bundle.id(),
-            shadow: self.shadow.as_ref().map(|shadow| ShadowMeta {
+            shadow: self.shadow.as_ref().map(|shadow| ShadowSchema {
                 alias: shadow.alias.clone(),
                 bundle: shadow.bundle.id(),
                 scored: shadow.scored.iter().map(|&i| usize::from(i)).collect(),

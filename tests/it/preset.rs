@@ -9,7 +9,7 @@ mod pipeline;
 use std::collections::BTreeSet;
 
 use outlierd::config::{self, Config};
-use outlierd::engine::Event;
+use outlierd::engine::EngineCounter;
 use outlierd::setup::Setup;
 
 use machine::{EXPECTED, Machine, Nic};
@@ -51,7 +51,13 @@ fn close(got: f64, expected: f64) -> bool {
 }
 
 fn check_no_limit(pipeline: &Pipeline) {
-    for event in [Event::SeriesPerHost, Event::FramesPerHost, Event::SamplesPerHost, Event::Late, Event::Duplicate] {
+    for event in [
+        EngineCounter::SeriesPerHost,
+        EngineCounter::FramesPerHost,
+        EngineCounter::SamplesPerHost,
+        EngineCounter::Late,
+        EngineCounter::Duplicate,
+    ] {
         assert_eq!(pipeline.count(event), 0, "{}", event.as_str());
     }
 }
@@ -149,7 +155,7 @@ fn series_needed(machine: &Machine) -> usize {
     let is_enough = |series_per_host: usize| {
         let mut pipeline = Pipeline::new(with_series(series_per_host), MINUTE_MS);
         pipeline.scrape(START_MS, &machine.page(START_MS));
-        pipeline.count(Event::SeriesPerHost) == 0
+        pipeline.count(EngineCounter::SeriesPerHost) == 0
     };
     let all = machine.page(START_MS).len() + 1;
     assert!(is_enough(all) && !is_enough(1));

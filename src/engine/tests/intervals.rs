@@ -124,7 +124,7 @@ fn two_senders_that_nothing_tells_apart_cost_no_row() {
     assert_eq!(out.statuses.last().unwrap().interval_ms, Some(15_000));
     let settled: Vec<&Row> = out.rows.iter().skip(2).collect();
     assert!(settled.len() > 15 && settled.iter().all(|row| (row.values[1] - 1.0).abs() < 1e-3), "{settled:?}");
-    assert!(out.counts.get(Event::Duplicate) >= 150, "{}", out.counts.get(Event::Duplicate));
+    assert!(out.counts.get(EngineCounter::Duplicate) >= 150, "{}", out.counts.get(EngineCounter::Duplicate));
 }
 
 #[test]

@@ -38,10 +38,10 @@ fn rows(samples_per_host: usize) -> (Vec<Vec<f64>>, Output) {
 #[test]
 fn what_was_not_kept_is_missing_and_never_wrong() {
     let (whole, out) = rows(100_000);
-    assert_eq!(out.counts.get(Event::SamplesPerHost), 0);
+    assert_eq!(out.counts.get(EngineCounter::SamplesPerHost), 0);
     for n in [1, 3, 10, 40, 60, 80, 100, 150] {
         let (limited, out) = rows(n);
-        assert!(out.counts.get(Event::SamplesPerHost) > 0, "{n}");
+        assert!(out.counts.get(EngineCounter::SamplesPerHost) > 0, "{n}");
         assert!(out.feature_errors.iter().all(|(_, error)| *error == EvalError::SamplesNotKept));
         assert_eq!(limited.len(), whole.len());
         for (k, (limited, whole)) in limited.iter().zip(&whole).enumerate() {

@@ -42,7 +42,7 @@ fn two_replicas_are_as_one_alone() {
         let both = merged(each("a", 0, 900).chain(each("b", behind_s, 900)).collect());
         let (rows, out) = rows_of(&both);
         assert_eq!(rows, rows_of(&alone).0, "{behind_s} s behind");
-        assert_eq!(out.counts.get(Event::Replica), 3 * each("b", behind_s, 900).count() as u64);
+        assert_eq!(out.counts.get(EngineCounter::Replica), 3 * each("b", behind_s, 900).count() as u64);
         let senders = out.statuses.last().unwrap().senders.clone().unwrap();
         let shown: Vec<_> = senders.iter().map(|sender| (sender.labels.as_ref(), sender.is_heard)).collect();
         assert_eq!(shown, [("replica=\"a\"", true), ("replica=\"b\"", false)]);
@@ -53,7 +53,7 @@ fn two_replicas_are_as_one_alone() {
 fn another_replica_takes_over_and_no_row_is_lost() {
     let both = merged(each("a", 0, 600).chain(each("b", 7, 1_200)).chain(each("a", 900, 1_200)).collect());
     let (rows, out) = rows_of(&both);
-    assert_eq!(out.counts.get(Event::SenderChange), 1);
+    assert_eq!(out.counts.get(EngineCounter::SenderChange), 1);
     let times: Vec<i64> = rows.iter().map(|(t_ms, _)| *t_ms).collect();
     assert_eq!(times, (0..20).map(|k| k * STEP_MS).collect::<Vec<_>>());
     for row in &out.rows[1..] {
@@ -76,7 +76,7 @@ fn a_label_of_a_series_is_no_label_of_a_sender() {
         engine.apply(Input::Samples { batch: &batch, now_ms: t_ms }, &mut out);
     }
     let last = out.rows.last().unwrap();
-    assert_eq!((last.values[2], out.counts.get(Event::Replica)), (2.0, 0), "both are counted");
+    assert_eq!((last.values[2], out.counts.get(EngineCounter::Replica)), (2.0, 0), "both are counted");
 }
 
 #[test]

@@ -210,7 +210,7 @@ fn check(lives: [&[Life]; 2], has_heartbeat: bool, seed: u64) {
         }
     }
     engine.apply(Input::Tick { now_ms: now_ms + 60_000 }, &mut out);
-    assert_eq!((out.counts.get(Event::Late), out.counts.get(Event::SeriesPerHost)), (0, 0));
+    assert_eq!((out.counts.get(EngineCounter::Late), out.counts.get(EngineCounter::SeriesPerHost)), (0, 0));
     assert_eq!(out.feature_errors, []);
     for (host, model) in ["a", "b"].into_iter().zip(&models) {
         let rows: Vec<&Row> = out.rows.iter().filter(|row| row.host.name.as_ref() == host).collect();

@@ -80,11 +80,11 @@ impl Backfill {
     /// # Errors
     /// The database cannot be read. The caller stops there.
     pub fn advance(&mut self, out: &mut Output) -> anyhow::Result<bool> {
-        if let (Some((slices, _)), Some((host, driven))) = (&mut self.chunk, &mut self.host)
+        if let (Some((slices, _)), Some((host, driver))) = (&mut self.chunk, &mut self.host)
             && let Some(slice) = slices.next(host)
         {
             self.totals.decoded.kept_samples += slice.batch.samples() as u64;
-            driven.take(&[slice.batch], slice.from_ms, slice.now_ms, &mut self.totals, out);
+            driver.take(&[slice.batch], slice.from_ms, slice.now_ms, &mut self.totals, out);
             return Ok(true);
         }
         if let Some((_, len_ms)) = self.chunk.take() {
@@ -129,8 +129,8 @@ impl Backfill {
 
     /// Closes everything that the running host has pending.
     fn finish_host(&mut self, out: &mut Output) {
-        if let Some((_, mut driven)) = self.host.take() {
-            driven.finish(&mut self.totals, out);
+        if let Some((_, mut driver)) = self.host.take() {
+            driver.finish(&mut self.totals, out);
             self.progress.hosts_done += 1;
         }
     }

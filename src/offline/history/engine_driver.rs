@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::config::silence::Silence;
 use crate::decode::{DecodeStats, SampleBatch};
-use crate::engine::{Counts, EVENTS, Engine, EngineConfig, FRAME_WAIT_MS_MAX, Input, Output};
+use crate::engine::{Counts, ENGINE_COUNTERS, Engine, EngineConfig, FRAME_WAIT_MS_MAX, Input, Output};
 use crate::series::TimestampMs;
 use crate::setup::Setup;
 
@@ -35,7 +35,7 @@ pub(super) struct EngineDriver {
     newest_ms: TimestampMs,
 }
 
-/// What an engine is driven with.
+/// What an engine is driver with.
 #[derive(Clone)]
 pub(super) struct DriverConfig {
     pub(super) engine: EngineConfig,
@@ -95,7 +95,7 @@ impl EngineDriver {
         let before = (out.counts, out.invalid_series, out.forgotten.len() as u64);
         let n_hosts = self.engine.n_hosts() as u64;
         self.engine.apply(input, out);
-        for event in EVENTS {
+        for event in ENGINE_COUNTERS {
             totals.counts.add(event, out.counts.get(event) - before.0.get(event));
         }
         let invalid = totals.decoded.invalid_series.iter_mut().zip(out.invalid_series).zip(before.1);

@@ -21,7 +21,7 @@ pub struct Replay {
     decoder: Decoder,
     /// With one shard.
     wanted: Wanted,
-    driven: EngineDriver,
+    driver: EngineDriver,
     bounds: Ingest,
     /// Bodies in all.
     n_bodies: usize,
@@ -43,7 +43,7 @@ impl Replay {
             recording,
             decoder: Decoder::new(),
             wanted: setup.wanted()?,
-            driven: EngineDriver::new(DriverConfig::new(setup)),
+            driver: EngineDriver::new(DriverConfig::new(setup)),
             bounds: setup.config.ingest.clone(),
             is_finished: false,
             cancelled,
@@ -66,7 +66,7 @@ impl Replay {
             None if self.is_finished => return Ok(false),
             None => {
                 self.is_finished = true;
-                self.driven.finish(&mut self.totals, out);
+                self.driver.finish(&mut self.totals, out);
             }
         }
         Ok(true)
@@ -95,7 +95,7 @@ impl Replay {
         self.totals.bodies += 1;
         add(&mut self.totals.decoded, &decoded.stats);
         if let Some(now_ms) = body.received_ms.or_else(|| newest_ms(&decoded.batches)) {
-            self.driven.take(&decoded.batches, now_ms, now_ms, &mut self.totals, out);
+            self.driver.take(&decoded.batches, now_ms, now_ms, &mut self.totals, out);
         }
         Ok(())
     }

@@ -48,8 +48,8 @@ impl Pusher {
     ///
     /// # Errors
     /// The queue has no room for a row, a header cannot be sent, or there is no client.
-    pub fn start(push: &Push, meta: &ResultSchema, metrics: Metrics, clock: Clock) -> anyhow::Result<Self> {
-        let layout = Arc::new(Layout::new(push, meta));
+    pub fn start(push: &Push, schema: &ResultSchema, metrics: Metrics, clock: Clock) -> anyhow::Result<Self> {
+        let layout = Arc::new(Layout::new(push, schema));
         let row_samples = layout.n_series();
         if row_samples > push.queue_samples {
             bail!("`push.queue` must be at least {row_samples}: so many samples has each row");

@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use prost::Message as _;
-
 use super::row::QueuedRow;
 use crate::base::proto::prometheus::{Label, Sample, TimeSeries};
+use crate::base::write_request::WriteRequestEncoder;
 use crate::config::push::{Push, PushSeries};
 use crate::detect::verdict::FeatureScore;
 use crate::results::{ResultSchema, ScoredRow};
@@ -27,9 +25,6 @@ const FEATURE_NAMES: [&str; 5] = ["anomaly_score", "y", "yhat", "yhat_lower", "y
 /// Our own names, as on `/metrics`, in the order of the values.
 const HOST_NAMES: [&str; 4] =
     ["outlierd_host_anomaly", "outlierd_host_score", "outlierd_host_mse", "outlierd_host_threshold"];
-
-/// Key of `WriteRequest.timeseries`: field 1, length-delimited.
-const TIMESERIES_KEY: u8 = 0x0a;
 
 /// The series of every host, in the order of a row's values.
 #[derive(Debug)]
@@ -56,22 +51,22 @@ struct Head {
 impl Layout {
     /// The series that `push` asks for.
     #[must_use]
-    pub fn new(push: &Push, meta: &ResultSchema) -> Self {
+    pub fn new(push: &Push, schema: &ResultSchema) -> Self {
         let named = |name: &str, of: &str| Head { name: format!("{}{name}", push.prefix), of: Some(of.to_owned()) };
         let mut heads = vec![named(FEATURE_NAMES[0], WHOLE_HOST)];
         if push.host_metrics {
             heads.extend(HOST_NAMES.map(|name| Head { name: name.to_owned(), of: None }));
         }
-        let columns = if push.series == PushSeries::All { meta.scored.clone() } else { Vec::new() };
-        for feature in columns.iter().filter_map(|column| meta.features.get(*column)) {
+        let columns = if push.series == PushSeries::All { schema.scored.clone() } else { Vec::new() };
+        for feature in columns.iter().filter_map(|column| schema.features.get(*column)) {
             heads.extend(FEATURE_NAMES.map(|name| named(name, &feature.name)));
         }
         let aliases = [
-            ("model_alias", meta.model_alias.clone()),
+            ("model_alias", schema.model_alias.clone()),
             ("preset", push.preset.clone()),
             ("scheduler_alias", push.scheduler_alias.clone()),
         ];
-        let model = ("model", meta.model_alias.clone());
+        let model = ("model", schema.model_alias.clone());
         Self { heads, columns, host_metrics: push.host_metrics, aliases, model }
     }
 
@@ -118,8 +113,7 @@ impl Layout {
     }
 }
 
-/// The encoded `WriteRequest` that is being filled. Its one repeated field is written series by series, which is the same bytes
-/// as encoding the whole message.
+/// The request that is being filled.
 #[derive(Debug)]
 pub struct Block {
     layout: Arc<Layout>,
@@ -127,8 +121,7 @@ pub struct Block {
     of_vmanomaly: TimeSeries,
     /// The same, of our own names.
     of_ours: TimeSeries,
-    bytes: Vec<u8>,
-    n_samples: usize,
+    request: WriteRequestEncoder,
 }
 
 impl Block {
@@ -136,13 +129,13 @@ impl Block {
     #[must_use]
     pub fn new(layout: Arc<Layout>) -> Self {
         let (of_vmanomaly, of_ours) = (TimeSeries::default(), TimeSeries::default());
-        Self { layout, of_vmanomaly, of_ours, bytes: Vec::new(), n_samples: 0 }
+        Self { layout, of_vmanomaly, of_ours, request: WriteRequestEncoder::default() }
     }
 
     /// Samples in it.
     #[must_use]
     pub fn n_samples(&self) -> usize {
-        self.n_samples
+        self.request.n_samples()
     }
 
     /// Adds a row's samples. A value that is no number has none.
@@ -168,9 +161,7 @@ impl Block {
             };
             set(series, METRIC_NAME, &head.name);
             series.samples.iter_mut().for_each(|sample| sample.value = *value);
-            self.bytes.push(TIMESERIES_KEY);
-            series.encode_length_delimited(&mut self.bytes).context("cannot encode a series")?;
-            self.n_samples += 1;
+            self.request.push(series)?;
         }
         Ok(())
     }
@@ -180,10 +171,7 @@ impl Block {
     /// # Errors
     /// It is too large for snappy: over 4 GiB.
     pub fn take(&mut self) -> anyhow::Result<Vec<u8>> {
-        let body = snap::raw::Encoder::new().compress_vec(&self.bytes).context("cannot compress a block");
-        self.bytes.clear();
-        self.n_samples = 0;
-        body
+        self.request.take()
     }
 }
 

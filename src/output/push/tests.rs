@@ -26,7 +26,7 @@ fn push(more: &str) -> Push {
 }
 
 /// Four configured features, two of them scored, in another order.
-fn meta() -> ResultSchema {
+fn schema() -> ResultSchema {
     let feature =
         |name: &str| FeatureInfo { name: name.into(), expr: String::new(), unit: String::new(), help: String::new() };
     ResultSchema {
@@ -45,7 +45,7 @@ fn meta() -> ResultSchema {
 }
 
 fn layout(more: &str) -> Arc<Layout> {
-    Arc::new(Layout::new(&push(more), &meta()))
+    Arc::new(Layout::new(&push(more), &schema()))
 }
 
 fn host(labels: &[(&str, &str)]) -> Arc<HostId> {
@@ -219,10 +219,15 @@ async fn a_queue_that_has_no_room_for_a_row_is_refused() {
         unit: String::new(),
         help: String::new(),
     });
-    let meta = ResultSchema { features: features.collect(), scored: (0..1_000).collect(), ..meta() };
+    let schema = ResultSchema { features: features.collect(), scored: (0..1_000).collect(), ..schema() };
     let start = |more: &str| {
-        super::Pusher::start(&push(more), &meta, super::metrics::Metrics::new(&Registry::new()).unwrap(), Clock::System)
-            .map(|_| ())
+        super::Pusher::start(
+            &push(more),
+            &schema,
+            super::metrics::Metrics::new(&Registry::new()).unwrap(),
+            Clock::System,
+        )
+        .map(|_| ())
     };
     let said = start("queue: 5000").unwrap_err().to_string();
     assert_eq!(said, "`push.queue` must be at least 5001: so many samples has each row");

@@ -5,17 +5,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::results::events::{Event, TopFeature};
 use crate::series::TimestampMs;
+
+/// What stands for itself in a segment of a URL's fragment.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
 
 /// Features that a description lists.
 const FEATURES_LISTED: usize = 3;
 
 /// What is the same for every alert.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Form {
+pub struct AlertSettings {
     /// Labels beside the host's own, such as `alertname` and `severity`; they win where both have one.
     pub labels: BTreeMap<String, String>,
     /// Under which URL people reach outlierd, without a slash at its end; alerts have no link where `None`.
@@ -39,37 +43,37 @@ pub struct Alert {
 impl Alert {
     /// The alert of an event that is open: it ends by itself where it isn't sent again.
     #[must_use]
-    pub fn firing(event: &Event, form: &Form, now_ms: TimestampMs) -> Self {
-        Self::new(event, form, now_ms, now_ms.saturating_add(form.lifetime_ms))
+    pub fn firing(event: &Event, settings: &AlertSettings, now_ms: TimestampMs) -> Self {
+        Self::new(event, settings, now_ms, now_ms.saturating_add(settings.lifetime_ms))
     }
 
     /// The alert of an event that is over.
     #[must_use]
-    pub fn resolved(event: &Event, form: &Form, now_ms: TimestampMs) -> Self {
-        Self::new(event, form, now_ms, event.end_ms.unwrap_or(now_ms).min(now_ms))
+    pub fn resolved(event: &Event, settings: &AlertSettings, now_ms: TimestampMs) -> Self {
+        Self::new(event, settings, now_ms, event.end_ms.unwrap_or(now_ms).min(now_ms))
     }
 
-    fn new(event: &Event, form: &Form, now_ms: TimestampMs, ends_ms: TimestampMs) -> Self {
+    fn new(event: &Event, settings: &AlertSettings, now_ms: TimestampMs, ends_ms: TimestampMs) -> Self {
         let mut labels = event.labels.clone();
         labels.insert("model".to_owned(), event.model.clone());
-        labels.extend(form.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
+        labels.extend(settings.labels.iter().map(|(name, value)| (name.clone(), value.clone())));
         // Alertmanager refuses labels without a value.
         labels.retain(|_, value| !value.is_empty());
         // A host's clock may be ahead, and Alertmanager refuses an end before the start.
         let starts_ms = event.start_ms.min(now_ms);
-        let url = form.external_url.as_ref();
+        let url = settings.external_url.as_ref();
         Self {
             labels,
             annotations: annotations(event),
             starts_at: rfc3339(starts_ms),
             ends_at: rfc3339(ends_ms.max(starts_ms)),
-            generator_url: url.map(|url| format!("{url}/#/hosts/{}", percent_encoded(&event.host))),
+            generator_url: url.map(|url| format!("{url}/#/hosts/{}", utf8_percent_encode(&event.host, SEGMENT))),
         }
     }
 }
 
 fn annotations(event: &Event) -> BTreeMap<&'static str, String> {
-    let mut summary = format!("{} behaves unlike itself", event.host);
+    let mut summary = format!("Anomaly on {}", event.host);
     let mut description = format!(
         "Score {} (above 1 is anomalous), at most {} at {}.",
         short(event.score),
@@ -139,20 +143,6 @@ fn rfc3339(t_ms: TimestampMs) -> String {
     Timestamp::from_millisecond(t_ms).unwrap_or_default().to_string()
 }
 
-/// For a segment of a URL's fragment.
-fn percent_encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => out.push(char::from(byte)),
-            _ => {
-                let _ = write!(out, "%{byte:02X}");
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,9 +194,9 @@ mod tests {
         }
     }
 
-    fn form() -> Form {
+    fn settings() -> AlertSettings {
         let labels = [("alertname", "HostAnomalous"), ("severity", "warning")];
-        Form {
+        AlertSettings {
             labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             external_url: Some("http://outlierd:9201".into()),
             lifetime_ms: 180_000,
@@ -215,11 +205,11 @@ mod tests {
 
     #[test]
     fn an_alert_says_what_and_why() {
-        let alert = serde_json::to_value(Alert::firing(&event(), &form(), 240_000)).unwrap();
+        let alert = serde_json::to_value(Alert::firing(&event(), &settings(), 240_000)).unwrap();
         let expected = serde_json::json!({
             "labels": {"alertname": "HostAnomalous", "instance": "a b/ü:9100", "model": "m", "severity": "warning"},
             "annotations": {
-                "summary": "a b/ü:9100 behaves unlike itself: load1 is 8 processes, expected 1.25 processes",
+                "summary": "Anomaly on a b/ü:9100: load1 is 8 processes, expected 1.25 processes",
                 "description": "Score 1.5 (above 1 is anomalous), at most 2.25 at 1970-01-01T00:02:00Z. \
                     50 % of it: load1 is 8 processes, expected 1.25 processes. 30 % of it: mem_used is 90 %, expected 50 %. \
                     15 % of it: odd is 3, expected missing.",
@@ -237,7 +227,7 @@ mod tests {
     fn the_end_is_never_before_the_start_nor_in_the_future_once_it_is_over() {
         let check = |end_ms: Option<i64>, now_ms: i64, expected: (i64, i64)| {
             let over = Event { end_ms, ..event() };
-            let alert = Alert::resolved(&over, &Form { external_url: None, ..form() }, now_ms);
+            let alert = Alert::resolved(&over, &AlertSettings { external_url: None, ..settings() }, now_ms);
             assert_eq!((alert.starts_at, alert.ends_at), (rfc3339(expected.0), rfc3339(expected.1)));
             assert_eq!(alert.generator_url, None);
         };

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     /// What is due of `open` (`host/id`, or `host/id@team`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
-    fn due(ledger: &mut AlertState, open: &str, now_ms: i64, is_taken: bool) -> String {
+    fn due(alert_state: &mut AlertState, open: &str, now_ms: i64, is_taken: bool) -> String {
         let open: Vec<_> = open.split_whitespace().filter_map(|one| one.split_once('/')).collect();
         let event = |host: &str, rest: &str| {
             let (id, team) = rest.split_once('@').unwrap_or((rest, ""));
@@ -109,9 +109,9 @@ mod tests {
             Arc::new(Event { labels: labels.collect(), ..Event::of(host, id) })
         };
         let open: Vec<_> = open.into_iter().map(|(host, rest)| event(host, rest)).collect();
-        let due = ledger.due(&open, now_ms);
+        let due = alert_state.due(&open, now_ms);
         if is_taken {
-            due.iter().for_each(|due| ledger.told(due, now_ms));
+            due.iter().for_each(|due| alert_state.told(due, now_ms));
         }
         let mut texts: Vec<String> = due
             .iter()
@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn an_alert_of_other_labels_is_another_one() {
-        let mut ledger = AlertState::new(60);
+        let mut alert_state = AlertState::new(60);
         let mut check = |open: &str, now_ms: i64, is_taken: bool, expected: &str| {
-            assert_eq!(due(&mut ledger, open, now_ms, is_taken), expected, "at {now_ms}");
+            assert_eq!(due(&mut alert_state, open, now_ms, is_taken), expected, "at {now_ms}");
         };
         check("a/1@x b/1@x", 1, true, "+a/1@x +b/1@x");
         check("a/1@y b/1@x", 2, false, "+a/1@y -a/1@x");
@@ -140,9 +140,9 @@ mod tests {
 
     #[test]
     fn a_life_of_an_alert() {
-        let mut ledger = AlertState::new(60);
+        let mut alert_state = AlertState::new(60);
         let mut check = |open: &str, now_ms: i64, is_taken: bool, expected: &str| {
-            assert_eq!(due(&mut ledger, open, now_ms, is_taken), expected, "at {now_ms}");
+            assert_eq!(due(&mut alert_state, open, now_ms, is_taken), expected, "at {now_ms}");
         };
         check("", 0, true, "");
         check("a/1", 1, true, "+a/1");
@@ -162,22 +162,22 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_is_due_again_until_it_says_nothing_more() {
-        let mut ledger = AlertState::new(60);
-        assert_eq!(due(&mut ledger, "a/1", 0, false), "+a/1");
-        assert_eq!(due(&mut ledger, "a/1", 5_000, false), "+a/1");
+        let mut alert_state = AlertState::new(60);
+        assert_eq!(due(&mut alert_state, "a/1", 0, false), "+a/1");
+        assert_eq!(due(&mut alert_state, "a/1", 5_000, false), "+a/1");
         // Came and went while nobody listened.
-        assert_eq!(due(&mut ledger, "", 5_001, false), "");
-        assert_eq!(due(&mut ledger, "a/2", 6_000, true), "+a/2");
-        assert_eq!(due(&mut ledger, "", 6_180, false), "-a/2");
-        assert_eq!((due(&mut ledger, "", 6_181, false).as_str(), ledger.n_expired()), ("", 1));
-        assert_eq!(ledger.next_ms(), None);
+        assert_eq!(due(&mut alert_state, "", 5_001, false), "");
+        assert_eq!(due(&mut alert_state, "a/2", 6_000, true), "+a/2");
+        assert_eq!(due(&mut alert_state, "", 6_180, false), "-a/2");
+        assert_eq!((due(&mut alert_state, "", 6_181, false).as_str(), alert_state.n_expired()), ("", 1));
+        assert_eq!(alert_state.next_ms(), None);
     }
 
     #[test]
     fn the_next_time() {
-        let mut ledger = AlertState::new(60);
-        let _ = due(&mut ledger, "a/1", 10, true);
-        let _ = due(&mut ledger, "a/1 b/1", 20, true);
-        assert_eq!((ledger.next_ms(), ledger.lifetime_ms()), (Some(70), 180));
+        let mut alert_state = AlertState::new(60);
+        let _ = due(&mut alert_state, "a/1", 10, true);
+        let _ = due(&mut alert_state, "a/1 b/1", 20, true);
+        assert_eq!((alert_state.next_ms(), alert_state.lifetime_ms()), (Some(70), 180));
     }
 }

@@ -14,7 +14,7 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts,
 use reqwest::redirect::Policy;
 use tokio::task::JoinHandle;
 
-use self::alert::{Alert, Form};
+use self::alert::{Alert, AlertSettings};
 use self::alert_state::{AlertState, Due};
 use crate::base::clock::{self, Clock};
 use crate::base::outbound::{self, DeliveryOutcome};
@@ -39,18 +39,18 @@ impl Notifier {
         let timeout = Duration::from_millis(webhook.timeout_ms);
         // A redirect would turn the POST into a GET, and lose the credentials.
         let client = outbound::client().timeout(timeout).redirect(Policy::none());
-        let ledger = AlertState::new(webhook.resend_ms);
-        let form = Form {
+        let alert_state = AlertState::new(webhook.resend_ms);
+        let settings = AlertSettings {
             labels: webhook.labels.clone(),
             external_url: webhook.external_url.clone(),
-            lifetime_ms: ledger.lifetime_ms(),
+            lifetime_ms: alert_state.lifetime_ms(),
         };
         let sender = Sender {
             client: client.build().context("cannot make a client")?,
             webhook: webhook.clone(),
             events,
-            form,
-            ledger,
+            settings,
+            alert_state,
             backoff: Backoff::new(webhook.retry_min_ms, webhook.retry_max_ms, clock.now_ms().unsigned_abs()),
             paused_until_ms: TimestampMs::MIN,
             metrics,
@@ -73,8 +73,8 @@ struct Sender {
     client: reqwest::Client,
     webhook: Webhook,
     events: Arc<Events>,
-    form: Form,
-    ledger: AlertState,
+    settings: AlertSettings,
+    alert_state: AlertState,
     backoff: Backoff,
     /// After a failure, when it is tried again.
     paused_until_ms: TimestampMs,
@@ -87,7 +87,7 @@ impl Sender {
         loop {
             self.tell().await;
             let now_ms = self.clock.now_ms();
-            let next_ms = self.ledger.next_ms().unwrap_or(now_ms.saturating_add(self.webhook.resend_ms));
+            let next_ms = self.alert_state.next_ms().unwrap_or(now_ms.saturating_add(self.webhook.resend_ms));
             let is_paused = self.paused_until_ms > now_ms;
             let due_ms = if is_paused { self.paused_until_ms } else { next_ms };
             let pause = Duration::from_millis(due_ms.saturating_sub(now_ms).max(1).unsigned_abs());
@@ -100,9 +100,9 @@ impl Sender {
 
     /// Sends what is due, in batches, until one fails.
     async fn tell(&mut self) {
-        let expired = self.ledger.n_expired();
-        let due = self.ledger.due(&self.events.open(), self.clock.now_ms());
-        self.metrics.dropped.with_label_values(&["expired"]).inc_by(self.ledger.n_expired() - expired);
+        let expired = self.alert_state.n_expired();
+        let due = self.alert_state.due(&self.events.open(), self.clock.now_ms());
+        self.metrics.dropped.with_label_values(&["expired"]).inc_by(self.alert_state.n_expired() - expired);
         self.metrics.pending.set(due.len() as i64);
         for batch in due.chunks(self.webhook.batch_alerts.max(1)) {
             let now_ms = self.clock.now_ms();
@@ -130,7 +130,7 @@ impl Sender {
             }
             self.backoff.succeeded();
             // A refusal too: the same would be refused again, until something else is to be said.
-            batch.iter().for_each(|due| self.ledger.told(due, now_ms));
+            batch.iter().for_each(|due| self.alert_state.told(due, now_ms));
             self.metrics.pending.sub(batch.len() as i64);
         }
     }
@@ -153,9 +153,9 @@ impl Sender {
         if due.is_over {
             // How it ended, unless others have taken its place since, or it goes on under other labels.
             let over = self.events.get(&due.event.id).filter(|event| event.labels == due.event.labels);
-            return Alert::resolved(over.as_ref().unwrap_or(&due.event), &self.form, now_ms);
+            return Alert::resolved(over.as_ref().unwrap_or(&due.event), &self.settings, now_ms);
         }
-        Alert::firing(&due.event, &self.form, now_ms)
+        Alert::firing(&due.event, &self.settings, now_ms)
     }
 }
 

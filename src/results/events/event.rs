@@ -101,10 +101,10 @@ pub fn id_of(host: &HostId, start_ms: TimestampMs) -> String {
 
 /// The features with the largest share, largest first.
 #[must_use]
-pub fn top_features(row: &ScoredRow, verdict: &Verdict, meta: &ResultSchema) -> Vec<TopFeature> {
+pub fn top_features(row: &ScoredRow, verdict: &Verdict, schema: &ResultSchema) -> Vec<TopFeature> {
     let number = |value: Option<&f64>| value.copied().filter(|v| v.is_finite());
     let of_feature = |(i, column): (usize, &usize)| {
-        let info = meta.features.get(*column)?;
+        let info = schema.features.get(*column)?;
         let share = number(verdict.contributions.get(i)).filter(|share| *share > 0.0)?;
         Some(TopFeature {
             feature: info.name.clone(),
@@ -114,7 +114,7 @@ pub fn top_features(row: &ScoredRow, verdict: &Verdict, meta: &ResultSchema) -> 
             expected: number(verdict.expected.get(i)),
         })
     };
-    let mut top: Vec<TopFeature> = meta.scored.iter().enumerate().filter_map(of_feature).collect();
+    let mut top: Vec<TopFeature> = schema.scored.iter().enumerate().filter_map(of_feature).collect();
     top.sort_by(|a, b| b.share.total_cmp(&a.share));
     top.truncate(FEATURES_NAMED);
     top

@@ -1,7 +1,7 @@
 //! Events on disk: a file of JSON lines that is appended to, and now and then written anew. The last line of an id counts.
 //!
 //! What can't be read is left out and counted, what can't be written is tried again: events in memory don't depend on it. Never
-//! knows which events there should be; that is the book's.
+//! knows which events there should be; that is the store's.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};

@@ -1,6 +1,6 @@
 //! The events of all hosts: told of every scored row, asked by readers, stored by a thread of its own.
 //!
-//! Owns the one lock on the book. Scoring threads hold it for a look-up per row, readers for as long as it takes to copy pointers; the
+//! Owns the one lock on the store. Scoring threads hold it for a look-up per row, readers for as long as it takes to copy pointers; the
 //! disk is never touched under it. Which flags make an event is `store`'s, which of them count is `results::state`'s.
 
 pub mod event;
@@ -9,11 +9,12 @@ pub mod store;
 mod writer;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::Context;
 use crossbeam_channel::Sender;
+use parking_lot::{Mutex, MutexGuard};
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use tokio::sync::Notify;
 
@@ -41,8 +42,8 @@ pub struct Bounds {
 /// The events of all hosts.
 #[derive(Debug)]
 pub struct Events {
-    book: Arc<Mutex<EventStore>>,
-    /// Wakes the writer; holds one message, since what there is to write stands in the book. `None` without storage.
+    store: Arc<Mutex<EventStore>>,
+    /// Wakes the writer; holds one message, since what there is to write stands in the store. `None` without storage.
     writer: Option<Sender<()>>,
     /// Told when an event begins, begins again or ends.
     turned: Notify,
@@ -55,8 +56,8 @@ impl Events {
     /// # Errors
     /// The registry has one of the metrics already.
     pub fn new(bounds: &Bounds, registry: &Registry) -> prometheus::Result<Self> {
-        let book = Arc::new(Mutex::new(EventStore::new(bounds.merge_ms, bounds.events)));
-        Ok(Self { book, writer: None, turned: Notify::new(), metrics: Metrics::new(registry)? })
+        let store = Arc::new(Mutex::new(EventStore::new(bounds.merge_ms, bounds.events)));
+        Ok(Self { store, writer: None, turned: Notify::new(), metrics: Metrics::new(registry)? })
     }
 
     /// With those that are stored in the folder `dir`, which is made where it is missing; they are kept there by the thread that is
@@ -80,7 +81,7 @@ impl Events {
         events.metrics.skipped.with_label_values(&["file"]).inc_by(u64::from(stored.refused.is_some()));
         events.lock().restore(stored.events, now_ms);
         let (wake, woken) = crossbeam_channel::bounded(1);
-        let writer = Writer::new(log, Arc::clone(&events.book), events.metrics.clone());
+        let writer = Writer::new(log, Arc::clone(&events.store), events.metrics.clone());
         let spawned = std::thread::Builder::new().name("events".to_owned()).spawn(move || writer.run(&woken));
         events.writer = Some(wake);
         events.metrics.open.set(events.lock().n_open() as i64);
@@ -93,31 +94,31 @@ impl Events {
     }
 
     /// A row was scored. Rows of one host come in order.
-    pub fn observe(&self, row: &ScoredRow, meta: &ResultSchema) {
+    pub fn observe(&self, row: &ScoredRow, schema: &ResultSchema) {
         if row.eligibility == AlertEligibility::Silenced {
-            return self.change(|book| book.end_of_host(&row.host.name, Ending::Silenced));
+            return self.change(|store| store.end_of_host(&row.host.name, Ending::Silenced));
         }
         let Some(verdict) = &row.verdict else { return };
         match verdict.flag {
             // Of a backlog it says nothing of now.
             None => {}
-            Some(false) => self.change(|book| book.not_flagged(&row.host.name, row.t_ms, verdict.score)),
+            Some(false) => self.change(|store| store.not_flagged(&row.host.name, row.t_ms, verdict.score)),
             Some(true) => {
                 let flagged = Flagged {
                     host: &row.host,
-                    model: &meta.model_alias,
+                    model: &schema.model_alias,
                     t_ms: row.t_ms,
                     since_ms: verdict.flagged_since_ms.unwrap_or(row.t_ms),
                     score: verdict.score,
                 };
-                self.change(|book| book.flagged(flagged, || event::top_features(row, verdict, meta)));
+                self.change(|store| store.flagged(flagged, || event::top_features(row, verdict, schema)));
             }
         }
     }
 
     /// The host is gone.
     pub fn forget(&self, host: &HostId) {
-        self.change(|book| book.end_of_host(&host.name, Ending::Forgotten));
+        self.change(|store| store.end_of_host(&host.name, Ending::Forgotten));
     }
 
     /// Ends the events of hosts that are no longer judged.
@@ -125,18 +126,18 @@ impl Events {
         let (open, table) = (self.lock().open(), results.table());
         for event in open {
             let Some(view) = table.view(&event.host) else {
-                self.change(|book| book.end_abandoned(&event.id, Ending::Forgotten, now_ms));
+                self.change(|store| store.end_abandoned(&event.id, Ending::Forgotten, now_ms));
                 continue;
             };
-            let seen = view.assess(table.meta(), now_ms);
+            let seen = view.assess(table.schema(), now_ms);
             match (seen.state, seen.reason) {
                 // Rows are on the way: they will say.
                 (State::Ok | State::Anomalous, _) | (_, Reason::ScoringBehind(_) | Reason::Backlog(_)) => {}
-                (State::Stale, _) => self.change(|book| book.end(&event.id, Ending::Stale)),
-                (State::Down, _) => self.change(|book| book.end(&event.id, Ending::Down)),
-                (State::Partial, _) => self.change(|book| book.end(&event.id, Ending::Partial)),
+                (State::Stale, _) => self.change(|store| store.end(&event.id, Ending::Stale)),
+                (State::Down, _) => self.change(|store| store.end(&event.id, Ending::Down)),
+                (State::Partial, _) => self.change(|store| store.end(&event.id, Ending::Partial)),
                 (State::Warming, _) => {
-                    self.change(|book| book.end_abandoned(&event.id, Ending::Warming, now_ms));
+                    self.change(|store| store.end_abandoned(&event.id, Ending::Warming, now_ms));
                 }
             }
         }
@@ -166,17 +167,17 @@ impl Events {
     }
 
     fn lock(&self) -> MutexGuard<'_, EventStore> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock()
     }
 
     fn change(&self, act: impl FnOnce(&mut EventStore)) {
-        let mut book = self.lock();
-        let ((n_begun, n_dropped), n_turns) = (book.counts(), book.n_turns());
-        act(&mut book);
-        let after = book.counts();
-        let (has_unsaved, has_turned) = (book.has_unsaved(), book.n_turns() != n_turns);
-        self.metrics.open.set(book.n_open() as i64);
-        drop(book);
+        let mut store = self.lock();
+        let ((n_begun, n_dropped), n_turns) = (store.counts(), store.n_turns());
+        act(&mut store);
+        let after = store.counts();
+        let (has_unsaved, has_turned) = (store.has_unsaved(), store.n_turns() != n_turns);
+        self.metrics.open.set(store.n_open() as i64);
+        drop(store);
         self.metrics.begun.inc_by(after.0 - n_begun);
         self.metrics.dropped.with_label_values(&["limit"]).inc_by(after.1 - n_dropped);
         if has_turned {

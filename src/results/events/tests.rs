@@ -8,7 +8,7 @@ use crate::series::Labels;
 const MINUTE_MS: i64 = 60_000;
 const BOUNDS: Bounds = Bounds { merge_ms: 15 * MINUTE_MS, events: 10, log_bytes: 1 << 20 };
 
-fn meta() -> ResultSchema {
+fn schema() -> ResultSchema {
     let feature = |name: &str| FeatureInfo {
         name: name.into(),
         expr: String::new(),
@@ -82,11 +82,11 @@ fn value(registry: &Registry, name: &str) -> f64 {
 fn only_flags_that_count_are_events() {
     let registry = Registry::new();
     let events = Events::new(&BOUNDS, &registry).unwrap();
-    let meta = meta();
-    events.observe(&under(AlertEligibility::Young, 8), &meta);
-    events.observe(&under(AlertEligibility::Young, 9), &meta);
+    let schema = schema();
+    events.observe(&under(AlertEligibility::Young, 8), &schema);
+    events.observe(&under(AlertEligibility::Young, 9), &schema);
     assert_eq!(states(&events), "", "too little history");
-    events.observe(&row(10, Some(8)), &meta);
+    events.observe(&row(10, Some(8)), &schema);
     let event = &events.open()[0];
     assert_eq!((event.start_ms, event.host.as_str(), event.model.as_str()), (10 * MINUTE_MS, "a", "m"));
     let top = |feature: &str, share, actual, expected| TopFeature {
@@ -99,9 +99,9 @@ fn only_flags_that_count_are_events() {
     assert_eq!(event.features, [top("cpu", 0.75, 9.0, None), top("disk", 0.25, 7.0, Some(0.5))]);
     assert_eq!((value(&registry, "outlierd_events_total"), value(&registry, "outlierd_events_open")), (1.0, 1.0));
     let no_verdict = ScoredRow { verdict: None, ..row(11, None) };
-    events.observe(&no_verdict, &meta);
+    events.observe(&no_verdict, &schema);
     assert_eq!(states(&events), "open", "a row that says nothing changes nothing");
-    events.observe(&row(12, None), &meta);
+    events.observe(&row(12, None), &schema);
     assert_eq!((states(&events).as_str(), value(&registry, "outlierd_events_open")), ("Cleared", 0.0));
 }
 
@@ -109,7 +109,7 @@ fn only_flags_that_count_are_events() {
 fn states_that_end_events() {
     let check = |change: fn(&mut HostStatus), later_ms: i64, expected: &str| {
         let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-        let results = Results::new(Arc::new(meta()));
+        let results = Results::new(Arc::new(schema()));
         let mut status = HostStatus {
             step_ms: 60_000,
             interval_ms: Some(60_000),
@@ -126,7 +126,7 @@ fn states_that_end_events() {
             silenced: None,
         };
         let flagged = row(20, Some(20));
-        events.observe(&flagged, results.table().meta());
+        events.observe(&flagged, results.table().schema());
         results.record_status(&status, 0);
         results.record_row(flagged, 2);
         events.sweep(&results, 0);
@@ -145,7 +145,7 @@ fn states_that_end_events() {
     check(|status| status.last_sample_ms = 200 * MINUTE_MS, 0, "open");
 
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), &meta());
+    events.observe(&row(20, Some(20)), &schema());
     events.forget(&host());
     assert_eq!(states(&events), "Forgotten");
 }
@@ -153,11 +153,11 @@ fn states_that_end_events() {
 #[test]
 fn rows_that_may_not_flag() {
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), &meta());
+    events.observe(&row(20, Some(20)), &schema());
     // Late rows never have the flag; the event goes on until rows say what is now.
-    events.observe(&under(AlertEligibility::Backlog, 21), &meta());
+    events.observe(&under(AlertEligibility::Backlog, 21), &schema());
     assert_eq!(states(&events), "open");
-    events.observe(&under(AlertEligibility::Silenced, 22), &meta());
+    events.observe(&under(AlertEligibility::Silenced, 22), &schema());
     assert_eq!(states(&events), "Silenced");
 }
 
@@ -167,9 +167,9 @@ fn a_restart_finds_the_events() {
     let dir = folder.path().join("new/one");
     let registry = Registry::new();
     let (events, thread) = Events::stored(&BOUNDS, &registry, &dir, 0).unwrap();
-    events.observe(&row(20, Some(20)), &meta());
-    events.observe(&row(21, None), &meta());
-    events.observe(&row(60, Some(60)), &meta());
+    events.observe(&row(20, Some(20)), &schema());
+    events.observe(&row(21, None), &schema());
+    events.observe(&row(60, Some(60)), &schema());
     let before = events.find(&Filter::default(), 10, 0);
     drop(events);
     thread.join().unwrap();
@@ -180,7 +180,7 @@ fn a_restart_finds_the_events() {
     assert_eq!(events.find(&Filter::default(), 10, 0), before);
     assert_eq!((value(&registry, "outlierd_events_total"), value(&registry, "outlierd_events_open")), (0.0, 1.0));
     // Its host is not known yet.
-    let nobody = Results::new(Arc::new(meta()));
+    let nobody = Results::new(Arc::new(schema()));
     events.sweep(&nobody, 1_000 + 15 * MINUTE_MS);
     assert_eq!(states(&events), "Cleared open");
     events.sweep(&nobody, 1_001 + 15 * MINUTE_MS);
@@ -196,16 +196,16 @@ fn storage_that_fails_costs_nothing_else() {
     std::fs::create_dir_all(folder.path().join("events.jsonl.new")).unwrap();
     let registry = Registry::new();
     let (events, thread) = Events::stored(&BOUNDS, &registry, folder.path(), 0).unwrap();
-    events.observe(&row(20, Some(20)), &meta());
+    events.observe(&row(20, Some(20)), &schema());
     assert_eq!(states(&events), "open");
     drop(events);
     thread.join().unwrap();
     assert_eq!(value(&registry, "outlierd_events_write_failures_total"), 2.0, "at the start and at the end");
-    // What was in the way is gone: everything that is in the book is written.
-    let mut book = EventStore::new(0, 10);
-    book.restore(vec![Event::clone(&stored_event())], 0);
+    // What was in the way is gone: everything that is in the store is written.
+    let mut store = EventStore::new(0, 10);
+    store.restore(vec![Event::clone(&stored_event())], 0);
     let log = Log::new(folder.path(), BOUNDS.log_bytes);
-    let mut writer = Writer::new(log, Arc::new(Mutex::new(book)), Metrics::new(&Registry::new()).unwrap());
+    let mut writer = Writer::new(log, Arc::new(Mutex::new(store)), Metrics::new(&Registry::new()).unwrap());
     writer.write(false);
     std::fs::remove_dir(folder.path().join("events.jsonl.new")).unwrap();
     writer.write(false);
@@ -219,6 +219,6 @@ fn storage_that_fails_costs_nothing_else() {
 
 fn stored_event() -> Arc<Event> {
     let events = Events::new(&BOUNDS, &Registry::new()).unwrap();
-    events.observe(&row(20, Some(20)), &meta());
+    events.observe(&row(20, Some(20)), &schema());
     events.open().remove(0)
 }

@@ -1,9 +1,10 @@
-//! The thread that stores events: takes what has changed from the book, and writes it without holding the book.
+//! The thread that stores events: takes what has changed from the store, and writes it without holding the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::Metrics;
 use super::log::Log;
@@ -17,15 +18,15 @@ const RETRY: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) struct Writer {
     log: Log,
-    book: Arc<Mutex<EventStore>>,
+    store: Arc<Mutex<EventStore>>,
     metrics: Metrics,
     /// When writing last failed; `None` where it went well since.
     failed: Option<Instant>,
 }
 
 impl Writer {
-    pub(super) fn new(log: Log, book: Arc<Mutex<EventStore>>, metrics: Metrics) -> Self {
-        Self { log, book, metrics, failed: None }
+    pub(super) fn new(log: Log, store: Arc<Mutex<EventStore>>, metrics: Metrics) -> Self {
+        Self { log, store, metrics, failed: None }
     }
 
     /// Writes whenever it is woken, and everything once at the start and at the end, when nobody can wake it any more.
@@ -71,6 +72,6 @@ impl Writer {
     }
 
     fn lock(&self) -> MutexGuard<'_, EventStore> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock()
     }
 }

@@ -17,7 +17,7 @@ fn text(page: Page) -> String {
 
 /// An anomalous host, and one that is warming and has an awkward name.
 fn two_hosts() -> Arc<Results> {
-    let results = Arc::new(Results::new(Arc::new(meta())));
+    let results = Arc::new(Results::new(Arc::new(schema())));
     results.record_status(&status("a"), NOW_MS);
     results.record_row(scored("a", NOW_MS - MINUTE_MS, true), 60);
     let awkward = HostId { name: "b".into(), labels: Labels::from_pairs([("instance", "b\\\"\n")]) };
@@ -27,7 +27,7 @@ fn two_hosts() -> Arc<Results> {
 
 /// `hosts` anomalous hosts with ten series each.
 fn many(hosts: usize) -> Arc<Results> {
-    let results = Arc::new(Results::new(Arc::new(ResultSchema { scored: vec![0], ..meta() })));
+    let results = Arc::new(Results::new(Arc::new(ResultSchema { scored: vec![0], ..schema() })));
     for host in 0..hosts {
         let name = format!("host-{host:06}");
         results.record_status(&status(&name), NOW_MS);
@@ -77,7 +77,7 @@ outlierd_results_compact 0
 
 #[test]
 fn the_exact_page() {
-    let empty = Arc::new(Results::new(Arc::new(meta())));
+    let empty = Arc::new(Results::new(Arc::new(schema())));
     let without_hosts = text(page(&empty, Detail::Full, 100, Format::Text));
     assert_eq!(without_hosts.lines().count(), 3, "without hosts there are no empty families");
     assert_eq!(text(page(&two_hosts(), Detail::Full, 100, Format::Text)), EXPECTED);
@@ -151,7 +151,7 @@ fn a_million_series_come_in_pieces() {
 
 #[test]
 fn a_host_with_other_labels_has_no_second_series() {
-    let results = Arc::new(Results::new(Arc::new(meta())));
+    let results = Arc::new(Results::new(Arc::new(schema())));
     let relabelled = |team: &str| {
         let labels = Labels::from_pairs([("instance", "a"), ("team", team)]);
         HostStatus { host: Arc::new(HostId { name: "a".into(), labels }), ..status("a") }

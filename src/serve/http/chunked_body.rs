@@ -36,21 +36,21 @@ impl<I: Iterator<Item = Bytes> + Send + Unpin + 'static> warp::Stream for Chunke
         loop {
             match std::mem::replace(&mut *self, Self::Done) {
                 Self::Done => return Poll::Ready(None),
-                Self::Idle(mut pieces, turns) => {
-                    let making = turns.clone().make(move || {
+                Self::Idle(mut pieces, limiter) => {
+                    let making = limiter.clone().make(move || {
                         let piece = pieces.next();
                         (pieces, piece)
                     });
-                    *self = Self::Busy(tokio::spawn(making), turns);
+                    *self = Self::Busy(tokio::spawn(making), limiter);
                 }
-                Self::Busy(mut making, turns) => {
+                Self::Busy(mut making, limiter) => {
                     let Poll::Ready(made) = Pin::new(&mut making).poll(context) else {
-                        *self = Self::Busy(making, turns);
+                        *self = Self::Busy(making, limiter);
                         return Poll::Pending;
                     };
                     match made.and_then(|made| made) {
                         Ok((pieces, Some(piece))) => {
-                            *self = Self::Idle(pieces, turns);
+                            *self = Self::Idle(pieces, limiter);
                             return Poll::Ready(Some(Ok(piece)));
                         }
                         Ok((_, None)) => return Poll::Ready(None),

@@ -81,8 +81,8 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
         return reply::bad_data("the name of the host is not percent-encoded UTF-8");
     };
     let table = read.results.table();
-    let meta = table.meta();
-    let is_shadow = match asks_for_shadow(query, meta) {
+    let schema = table.schema();
+    let is_shadow = match asks_for_shadow(query, schema) {
         Ok(is_shadow) => is_shadow,
         Err(error) => return reply::bad_data(&error),
     };
@@ -90,14 +90,14 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
         return reply::not_found(&format!("there is no host {name:?}; /api/v1/hosts?search= finds names"));
     };
     let events = events::of_host(read, &name);
-    let mut seen = view.assess(meta, read.clock.now_ms());
+    let mut seen = view.assess(schema, read.clock.now_ms());
     if is_shadow {
         // A shadow never flags, so it explains no flag either.
         seen.flag = None;
         seen.scored = seen.shadow;
     }
-    let model = meta.shadow.as_ref().filter(|_| is_shadow).map_or(&meta.model_alias, |shadow| &shadow.alias);
-    let features = meta.features.iter();
+    let model = schema.shadow.as_ref().filter(|_| is_shadow).map_or(&schema.model_alias, |shadow| &shadow.alias);
+    let features = schema.features.iter();
     reply::success(&Details {
         line: Line::new(&view, &seen),
         model,
@@ -106,29 +106,29 @@ pub(super) fn show(read: &Read, name: &str, query: &Query) -> Response {
         senders: senders(&view),
         advice: advice(&view),
         features: features.map(|f| Feature { name: &f.name, expr: &f.expr, unit: &f.unit, help: &f.help }).collect(),
-        rows: history(&rows, meta, is_shadow),
+        rows: history(&rows, schema, is_shadow),
         contributions: seen
             .scored
             .filter(|_| !is_shadow)
-            .map(|(row, verdict)| contributions(row, verdict, meta))
+            .map(|(row, verdict)| contributions(row, verdict, schema))
             .unwrap_or_default(),
-        missing: missing(&view.status.missing, &view, meta),
-        not_applicable: missing(&view.status.not_applicable, &view, meta),
+        missing: missing(&view.status.missing, &view, schema),
+        not_applicable: missing(&view.status.not_applicable, &view, schema),
         events: events.iter().map(|event| EventLine::new(event)).collect(),
     })
 }
 
 /// Whether the shadow's verdicts are asked for.
-fn asks_for_shadow(query: &Query, meta: &ResultSchema) -> Result<bool, String> {
+fn asks_for_shadow(query: &Query, schema: &ResultSchema) -> Result<bool, String> {
     let mut is_shadow = false;
     for (name, value) in query {
-        let shadow = meta.shadow.as_ref().map(|shadow| shadow.alias.as_str());
+        let shadow = schema.shadow.as_ref().map(|shadow| shadow.alias.as_str());
         match name.as_str() {
-            "model" if *value == meta.model_alias => is_shadow = false,
+            "model" if *value == schema.model_alias => is_shadow = false,
             "model" if shadow == Some(value.as_str()) => is_shadow = true,
             "model" => {
                 let shadow = shadow.map_or_else(String::new, |shadow| format!(" and {shadow}"));
-                return Err(format!("there is no model {value:?}; there is {}{shadow}", meta.model_alias));
+                return Err(format!("there is no model {value:?}; there is {}{shadow}", schema.model_alias));
             }
             _ => return Err(format!("unknown parameter {name:?}; known is model")),
         }
@@ -136,15 +136,15 @@ fn asks_for_shadow(query: &Query, meta: &ResultSchema) -> Result<bool, String> {
     Ok(is_shadow)
 }
 
-fn history(rows: &[Arc<PastRow>], meta: &ResultSchema, is_shadow: bool) -> Vec<Row> {
-    let shadow = meta.shadow.as_ref().filter(|_| is_shadow);
-    let scored = shadow.map_or(&meta.scored, |shadow| &shadow.scored);
+fn history(rows: &[Arc<PastRow>], schema: &ResultSchema, is_shadow: bool) -> Vec<Row> {
+    let shadow = schema.shadow.as_ref().filter(|_| is_shadow);
+    let scored = shadow.map_or(&schema.scored, |shadow| &shadow.scored);
     let shown = |row: &Arc<PastRow>| {
         let verdict = if is_shadow { row.shadow.as_ref() } else { row.verdict.as_ref() };
         Row {
             t_ms: row.t_ms,
             values: row.values.iter().copied().map(present).collect(),
-            expected: verdict.map(|v| by_column(&v.expected, scored, meta)),
+            expected: verdict.map(|v| by_column(&v.expected, scored, schema)),
             mse: verdict.map(|v| v.mse),
             score: verdict.map(|v| v.score),
             flag: verdict.and_then(|v| v.flag.filter(|_| !is_shadow)),
@@ -154,8 +154,8 @@ fn history(rows: &[Arc<PastRow>], meta: &ResultSchema, is_shadow: bool) -> Vec<R
 }
 
 /// From the bundle's order to the configured one.
-fn by_column(expected: &[f32], scored: &[usize], meta: &ResultSchema) -> Vec<Option<f32>> {
-    let mut columns = vec![None; meta.features.len()];
+fn by_column(expected: &[f32], scored: &[usize], schema: &ResultSchema) -> Vec<Option<f32>> {
+    let mut columns = vec![None; schema.features.len()];
     for (value, column) in expected.iter().zip(scored) {
         if let Some(place) = columns.get_mut(*column) {
             *place = present(*value);
@@ -169,18 +169,18 @@ fn present(value: f32) -> Option<f32> {
 }
 
 /// The largest share first.
-fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, meta: &'a ResultSchema) -> Vec<Contribution<'a>> {
+fn contributions<'a>(row: &ScoredRow, verdict: &Verdict, schema: &'a ResultSchema) -> Vec<Contribution<'a>> {
     let number = |value: Option<&f64>| value.copied().filter(|v| !v.is_nan());
     let of_feature = |(i, column): (usize, &usize)| {
         let contribution = Contribution {
-            feature: &meta.features.get(*column)?.name,
+            feature: &schema.features.get(*column)?.name,
             share: number(verdict.contributions.get(i))?,
             actual: number(row.values.get(*column)),
             expected: number(verdict.expected.get(i)),
         };
         Some(contribution)
     };
-    let mut all: Vec<Contribution<'a>> = meta.scored.iter().enumerate().filter_map(of_feature).collect();
+    let mut all: Vec<Contribution<'a>> = schema.scored.iter().enumerate().filter_map(of_feature).collect();
     all.sort_by(|a, b| b.share.total_cmp(&a.share));
     all
 }
@@ -197,7 +197,7 @@ fn advice(view: &HostView) -> Vec<String> {
 /// Longer selectors, such as the preset's of network devices, are not given as a reason: nobody reads them.
 const SELECTOR_BYTES_MAX: usize = 160;
 
-fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a ResultSchema) -> Vec<Missing<'a>> {
+fn missing<'a>(missing: &[row::Missing], view: &HostView, schema: &'a ResultSchema) -> Vec<Missing<'a>> {
     let reason = |why: MissingReason| -> Option<Cow<'a, str>> {
         Some(match why {
             MissingReason::Error(EvalError::TwoSenders) if view.status.twin_labels.is_some() => {
@@ -205,11 +205,11 @@ fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a ResultSchema
             }
             MissingReason::Error(error) => error.advice().into(),
             MissingReason::RangeTooShort(leaf) => {
-                let selector = meta.selectors.get(usize::from(leaf))?;
+                let selector = schema.selectors.get(usize::from(leaf))?;
                 range_advice(selector, view.status.interval_ms.unwrap_or(view.status.step_ms)).into()
             }
             MissingReason::Unmatched(leaf) => {
-                let selector = meta.selectors.get(usize::from(leaf))?;
+                let selector = schema.selectors.get(usize::from(leaf))?;
                 match selector.split_once('{') {
                     Some((metric, _)) if !metric.is_empty() && selector.len() > SELECTOR_BYTES_MAX => {
                         format!("no series of {metric} arrives that its expression selects").into()
@@ -231,7 +231,7 @@ fn missing<'a>(missing: &[row::Missing], view: &HostView, meta: &'a ResultSchema
         })
     };
     let of_feature = |missing: &row::Missing| {
-        let feature = &meta.features.get(usize::from(missing.feature))?.name;
+        let feature = &schema.features.get(usize::from(missing.feature))?.name;
         Some(Missing { feature, reason: reason(missing.why)? })
     };
     missing.iter().filter_map(of_feature).collect()

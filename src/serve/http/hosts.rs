@@ -62,8 +62,9 @@ pub(super) fn list(read: &Read, query: &Query) -> Response {
         Err(error) => return reply::bad_data(&error),
     };
     let (table, now_ms) = (read.results.table(), read.clock.now_ms());
-    let (meta, views) = (table.meta(), table.hosts());
-    let mut found: Vec<Found<'_>> = views.iter().map(|view| Found { view, seen: view.assess(meta, now_ms) }).collect();
+    let (schema, views) = (table.schema(), table.hosts());
+    let mut found: Vec<Found<'_>> =
+        views.iter().map(|view| Found { view, seen: view.assess(schema, now_ms) }).collect();
     found.retain(|found| wanted.has(found.view, &found.seen));
     // Views are sorted by name, and the sort is stable: equals stay in that order.
     found.sort_by(|a, b| wanted.sort.compare(a, b));

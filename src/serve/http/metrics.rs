@@ -26,11 +26,11 @@ pub(super) fn page(read: &Read, headers: &HeaderMap) -> Response {
     let pieces = std::iter::once(Bytes::from(own)).chain(hosts);
     let mut response = if negotiation::takes_gzip(headers) {
         let mut response =
-            warp::reply::stream(ChunkedBody::Idle(Gzip::new(pieces), read.turns.clone())).into_response();
+            warp::reply::stream(ChunkedBody::Idle(Gzip::new(pieces), read.limiter.clone())).into_response();
         reply::set(&mut response, CONTENT_ENCODING, "gzip");
         response
     } else {
-        warp::reply::stream(ChunkedBody::Idle(pieces, read.turns.clone())).into_response()
+        warp::reply::stream(ChunkedBody::Idle(pieces, read.limiter.clone())).into_response()
     };
     reply::set(&mut response, CONTENT_TYPE, format.content_type());
     reply::set(&mut response, VARY, "accept, accept-encoding");

@@ -101,7 +101,7 @@ struct Read {
     counts: metrics::Counts,
     meter: Meter,
     /// Of everything that is read and may take long.
-    turns: ReadLimiter,
+    limiter: ReadLimiter,
 }
 
 /// Remote write alone, for who has nothing to read.
@@ -135,7 +135,7 @@ where
     let gate = Arc::new(write::Gate::new(deps.write, &deps.limits, &deps.registry)?);
     let counts = metrics::Counts::new(&deps.registry)?;
     let read = Arc::new(Read {
-        turns: ReadLimiter::new(),
+        limiter: ReadLimiter::new(),
         results: deps.results,
         events: deps.events,
         feedback: deps.feedback,
@@ -222,8 +222,8 @@ fn read_route(
         .and(warp::query::<Query>())
         .then(move |method: Method, query: Query| {
             let read = Arc::clone(&read);
-            let (meter, turns) = (read.meter.clone(), read.turns.clone());
-            async move { meter.observe(name, blocking(turns, method, move || answer(read, query))).await }
+            let (meter, limiter) = (read.meter.clone(), read.limiter.clone());
+            async move { meter.observe(name, blocking(limiter, method, move || answer(read, query))).await }
         })
         .boxed()
 }
@@ -234,9 +234,9 @@ fn metrics_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
         .and(warp::header::headers_cloned())
         .then(move |method: Method, headers: HeaderMap| {
             let read = Arc::clone(&read);
-            let (meter, turns) = (read.meter.clone(), read.turns.clone());
+            let (meter, limiter) = (read.meter.clone(), read.limiter.clone());
             let page = move || metrics::page(&read, &headers);
-            async move { meter.observe("metrics", blocking(turns, method, page)).await }
+            async move { meter.observe("metrics", blocking(limiter, method, page)).await }
         })
         .boxed()
 }
@@ -247,9 +247,9 @@ fn host_route(read: Arc<Read>) -> BoxedFilter<(Response,)> {
         .and(warp::query::<Query>())
         .then(move |name: String, method: Method, query: Query| {
             let read = Arc::clone(&read);
-            let (meter, turns) = (read.meter.clone(), read.turns.clone());
+            let (meter, limiter) = (read.meter.clone(), read.limiter.clone());
             let show = move || host::show(&read, &name, &query);
-            async move { meter.observe("host", blocking(turns, method, show)).await }
+            async move { meter.observe("host", blocking(limiter, method, show)).await }
         })
         .boxed()
 }
@@ -356,11 +356,15 @@ fn unknown_route(meter: Meter) -> BoxedFilter<(Response,)> {
 }
 
 /// The answer to GET and HEAD (hyper leaves the body of the latter away), 405 to anything else.
-async fn blocking(turns: ReadLimiter, method: Method, answer: impl FnOnce() -> Response + Send + 'static) -> Response {
+async fn blocking(
+    limiter: ReadLimiter,
+    method: Method,
+    answer: impl FnOnce() -> Response + Send + 'static,
+) -> Response {
     if method != Method::GET && method != Method::HEAD {
         return reply::method_not_allowed("GET, HEAD");
     }
-    response_of(turns.make(answer).await)
+    response_of(limiter.make(answer).await)
 }
 
 /// An answer that may take long, made beside the reactor.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, spawn_blocking};
 
-/// The turns of a service; clones share them. Who waits is served in the order of asking.
+/// The limiter of a service; clones share them. Who waits is served in the order of asking.
 #[derive(Debug, Clone)]
 pub(super) struct ReadLimiter(Arc<Semaphore>);
 
@@ -47,11 +47,11 @@ mod tests {
 
     #[tokio::test]
     async fn one_after_the_other() {
-        let turns = ReadLimiter(Arc::new(Semaphore::new(1)));
+        let limiter = ReadLimiter(Arc::new(Semaphore::new(1)));
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let made = (0..50).map(|i| {
             let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-            tokio::spawn(turns.clone().make(move || {
+            tokio::spawn(limiter.clone().make(move || {
                 most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::yield_now();
                 now.fetch_sub(1, Ordering::SeqCst);

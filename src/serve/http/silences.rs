@@ -56,8 +56,8 @@ const EXAMPLE: &str = r#"{"match": "{job=\"db\"}", "duration": "2h", "comment": 
 pub(super) async fn all(silences: &Silences, method: &Method, body: &[u8], now_ms: TimestampMs) -> Response {
     match *method {
         Method::GET | Method::HEAD => list(silences, now_ms),
-        Method::POST => match wish(body, now_ms) {
-            Ok(wish) => match silences.add(wish, now_ms).await {
+        Method::POST => match request(body, now_ms) {
+            Ok(request) => match silences.add(request, now_ms).await {
                 Ok(asked) => reply::success(&asked),
                 Err(refused) => failure(&refused),
             },
@@ -94,7 +94,7 @@ fn list(silences: &Silences, now_ms: TimestampMs) -> Response {
     reply::success(&List { silences, maintenance: maintenance.collect() })
 }
 
-fn wish(body: &[u8], now_ms: TimestampMs) -> Result<SilenceRequest, String> {
+fn request(body: &[u8], now_ms: TimestampMs) -> Result<SilenceRequest, String> {
     let request: Request =
         serde_json::from_slice(body).map_err(|error| format!("{error}; send a JSON object such as {EXAMPLE}"))?;
     let starts_ms = request.starts_at.map_or(Ok(now_ms), |time| time.ms("starts_at"))?;

@@ -44,22 +44,22 @@ struct Hosts {
 
 pub(super) fn show(read: &Read) -> Response {
     let (table, now_ms) = (read.results.table(), read.clock.now_ms());
-    let meta = table.meta();
+    let schema = table.schema();
     let mut by_state: BTreeMap<&'static str, usize> = State::ALL.iter().map(|state| (state.as_str(), 0)).collect();
     let hosts = table.hosts();
     for host in &hosts {
-        *by_state.entry(host.assess(meta, now_ms).state.as_str()).or_default() += 1;
+        *by_state.entry(host.assess(schema, now_ms).state.as_str()).or_default() += 1;
     }
     reply::success(&Status {
         version: env!("CARGO_PKG_VERSION"),
         ready: read.ready.load(std::sync::atomic::Ordering::Relaxed),
         model: Model {
-            alias: &meta.model_alias,
-            features: meta.features.len(),
-            scored_features: meta.scored.len(),
-            step_ms: meta.step_ms,
-            window_rows: meta.window,
-            shadow: meta.shadow.as_ref().map(|shadow| shadow.alias.as_str()),
+            alias: &schema.model_alias,
+            features: schema.features.len(),
+            scored_features: schema.scored.len(),
+            step_ms: schema.step_ms,
+            window_rows: schema.window,
+            shadow: schema.shadow.as_ref().map(|shadow| shadow.alias.as_str()),
         },
         hosts: Hosts { total: hosts.len(), by_state },
         ingest: read.ingest.report(),

@@ -1,9 +1,10 @@
 //! The stages of the running service, in the order in which they take a new setup.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use parking_lot::Mutex;
 use prometheus::Registry;
 
 use crate::base::clock::Clock;
@@ -91,13 +92,13 @@ impl Pushes {
     ///
     /// # Errors
     /// As [`Pusher::start`].
-    pub(super) fn start(&mut self, push: &Push, meta: &ResultSchema) -> anyhow::Result<Pusher> {
+    pub(super) fn start(&mut self, push: &Push, schema: &ResultSchema) -> anyhow::Result<Pusher> {
         let metrics = match &self.metrics {
             Some(metrics) => metrics.clone(),
             None => push::metrics::Metrics::new(&self.registry)?,
         };
         self.metrics = Some(metrics.clone());
-        Pusher::start(push, meta, metrics, self.clock.clone())
+        Pusher::start(push, schema, metrics, self.clock.clone())
     }
 }
 
@@ -109,7 +110,7 @@ impl Stages {
         setup: &Setup,
         models: Vec<Models>,
     ) -> anyhow::Result<Vec<Change>> {
-        let schema = setup.meta();
+        let schema = setup.schema();
         let push = self.new_push(running, setup, &schema)?;
         let webhook = self.new_webhook(running, setup)?;
         let mut changes = vec![self.change_results(schema), self.change_scorers(models, push.as_ref())];
@@ -145,7 +146,7 @@ impl Stages {
         schema: &ResultSchema,
     ) -> anyhow::Result<Option<Option<Pusher>>> {
         let table = self.results.table();
-        let old = table.meta();
+        let old = table.schema();
         let is_same_schema =
             old.features == schema.features && old.scored == schema.scored && old.model_alias == schema.model_alias;
         let push = setup.config.push.as_ref();
@@ -158,7 +159,7 @@ impl Stages {
     fn replace_push(&self, new: Option<Pusher>) -> Change {
         let push = Arc::clone(&self.push);
         Box::new(move || {
-            let old = std::mem::replace(&mut *push.lock().unwrap_or_else(PoisonError::into_inner), new);
+            let old = std::mem::replace(&mut *push.lock(), new);
             if let Some(old) = old {
                 // What it still has is sent beside what comes next.
                 tokio::spawn(old.stop(OLD_PUSH));
@@ -178,7 +179,7 @@ impl Stages {
     fn replace_webhook(&self, new: Option<Notifier>) -> Change {
         let webhook = Arc::clone(&self.webhook);
         Box::new(move || {
-            let old = std::mem::replace(&mut *webhook.lock().unwrap_or_else(PoisonError::into_inner), new);
+            let old = std::mem::replace(&mut *webhook.lock(), new);
             if let Some(old) = old {
                 tokio::spawn(old.stop());
             }

@@ -6,16 +6,13 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use prost::Message as _;
 use reqwest::{Client, StatusCode};
 
 use crate::base::proto::prometheus::TimeSeries;
+use crate::base::write_request::WriteRequestEncoder;
 
 /// Samples of a full block: vmagent's default of `-remoteWrite.maxRowsPerBlock`.
 pub const SAMPLES_PER_BLOCK: usize = 10_000;
-
-/// Key of `WriteRequest.timeseries`: field 1, length-delimited.
-const TIMESERIES_KEY: u8 = 0x0a;
 
 /// How often a request is sent that is answered 429 or 503, and the pause between.
 const ATTEMPTS: u32 = 60;
@@ -24,11 +21,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Cuts series into blocks.
 #[derive(Debug, Default)]
 pub struct Blocks {
-    /// The block that is being filled: an encoded `WriteRequest`. Its one repeated field is written series by series, which
-    /// is the same bytes as encoding the whole message.
-    block: Vec<u8>,
-    /// Samples in `block`, under [`SAMPLES_PER_BLOCK`].
-    n_samples: usize,
+    /// The block that is being filled, with fewer than [`SAMPLES_PER_BLOCK`] samples.
+    block: WriteRequestEncoder,
     /// Full blocks, compressed, oldest first. Bounded by the caller, who takes them after each round.
     full: Vec<Vec<u8>>,
     /// Samples of all blocks so far.
@@ -39,10 +33,8 @@ impl Blocks {
     /// Appends the series of a scrape.
     pub fn push(&mut self, series: &[TimeSeries]) -> anyhow::Result<()> {
         for one in series {
-            self.block.push(TIMESERIES_KEY);
-            one.encode_length_delimited(&mut self.block)?;
-            self.n_samples += one.samples.len();
-            if self.n_samples >= SAMPLES_PER_BLOCK {
+            self.block.push(one)?;
+            if self.block.n_samples() >= SAMPLES_PER_BLOCK {
                 self.close()?;
             }
         }
@@ -51,7 +43,7 @@ impl Blocks {
 
     /// Everything pushed so far, as compressed request bodies.
     pub fn take(&mut self) -> anyhow::Result<Vec<Vec<u8>>> {
-        if self.n_samples > 0 {
+        if self.block.n_samples() > 0 {
             self.close()?;
         }
         Ok(std::mem::take(&mut self.full))
@@ -60,14 +52,12 @@ impl Blocks {
     /// Samples pushed since the start.
     #[must_use]
     pub fn n_total(&self) -> u64 {
-        self.n_total + self.n_samples as u64
+        self.n_total + self.block.n_samples() as u64
     }
 
     fn close(&mut self) -> anyhow::Result<()> {
-        self.full.push(snap::raw::Encoder::new().compress_vec(&self.block).context("cannot compress a block")?);
-        self.n_total += self.n_samples as u64;
-        self.n_samples = 0;
-        self.block.clear();
+        self.n_total += self.block.n_samples() as u64;
+        self.full.push(self.block.take()?);
         Ok(())
     }
 }
@@ -112,6 +102,8 @@ impl Sender {
 
 #[cfg(test)]
 mod tests {
+    use prost::Message as _;
+
     use super::*;
     use crate::base::proto::prometheus::{Label, Sample, WriteRequest};
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use super::fault::{Expected, Fault};
 use super::fleet::SCRAPE_INTERVAL_MS;
 use super::watch::{Alert, Blame, Findings};
+use crate::promql::duration::duration_short;
 use crate::series::TimestampMs;
 
 const MINUTE_MS: i64 = 60_000;
@@ -164,12 +165,12 @@ impl Report {
             Verdict::Quiet => ("not flagged, right".to_owned(), "32"),
             Verdict::Flagged { for_ms } => (format!("flagged {} min", for_ms / MINUTE_MS), "33"),
             Verdict::State(state) => (format!("state {state}"), "32"),
-            Verdict::Unheard { for_ms } => (format!("unheard for {}", duration(*for_ms)), "32"),
+            Verdict::Unheard { for_ms } => (format!("unheard for {}", duration_short(*for_ms)), "32"),
             Verdict::WrongState(state) => (format!("state {state}, WRONG"), "31"),
         };
-        let began = format!("{} ago", duration(self.end_ms - fault.from_ms));
+        let began = format!("{} ago", duration_short(self.end_ms - fault.from_ms));
         let lasted =
-            if fault.to_ms > self.end_ms { "still on".to_owned() } else { duration(fault.to_ms - fault.from_ms) };
+            if fault.to_ms > self.end_ms { "still on".to_owned() } else { duration_short(fault.to_ms - fault.from_ms) };
         let peak = outcome.peak.map_or_else(|| "-".to_owned(), significant);
         let mut reasons: Vec<String> = outcome.top.iter().map(reason).collect();
         if let Verdict::Unheard { .. } = outcome.verdict {
@@ -209,7 +210,7 @@ impl Report {
             self.n_healthy
         );
         for (i, (instance, alert)) in self.false_alerts.iter().take(5).enumerate() {
-            let began = duration(self.end_ms - alert.from_ms);
+            let began = duration_short(self.end_ms - alert.from_ms);
             let _ = write!(out, "{} {instance} {began} ago", if i == 0 { ":" } else { "," });
         }
         let more = self.false_alerts.len().saturating_sub(5);
@@ -228,13 +229,6 @@ fn reason(blame: &Blame) -> String {
         value(c.actual),
         value(c.expected)
     )
-}
-
-/// `6h30m`, `45m`.
-#[must_use]
-pub fn duration(ms: i64) -> String {
-    let minutes = ms / MINUTE_MS;
-    if minutes >= 60 { format!("{}h{:02}m", minutes / 60, minutes % 60) } else { format!("{minutes}m") }
 }
 
 /// A value as people read it: ratios in percent, short times in milliseconds, large numbers with a prefix.
@@ -278,7 +272,7 @@ mod tests {
         check(0.0, "ratio", "0.00 %");
         check(0.003_4, "seconds", "3.40 ms");
         check(0.000_12, "x", "1.2e-4 x");
-        assert_eq!(duration(390 * MINUTE_MS), "6h30m");
+        assert_eq!(duration_short(390 * MINUTE_MS), "6h30m");
     }
 
     #[test]

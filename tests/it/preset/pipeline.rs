@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use outlierd::base::proto::prometheus::{Label, Sample, TimeSeries, WriteRequest};
 use outlierd::config::Config;
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
-use outlierd::engine::{Counts, EVENTS, Engine, Event, Input, Output};
+use outlierd::engine::{Counts, ENGINE_COUNTERS, Engine, EngineCounter, Input, Output};
 use outlierd::promql::eval::EvalError;
 use outlierd::series::STALE_NAN_BITS;
 use outlierd::setup::Setup;
@@ -80,7 +80,7 @@ impl Pipeline {
     }
 
     /// How often `event` happened.
-    pub fn count(&self, event: Event) -> u64 {
+    pub fn count(&self, event: EngineCounter) -> u64 {
         self.counts.get(event)
     }
 
@@ -109,7 +109,7 @@ impl Pipeline {
             self.out.feature_errors.retain(|(_, error)| *error != EvalError::CounterFellBack);
         }
         assert_eq!(self.out.feature_errors, [], "the preset's features are single values");
-        for event in EVENTS {
+        for event in ENGINE_COUNTERS {
             self.counts.add(event, self.out.counts.get(event));
         }
         self.out.clear();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use outlierd::base::bounds::Bounds;
 use outlierd::config::{Config, Feature};
 use outlierd::decode::{Decoder, Encoding, TimeBounds, Wanted};
-use outlierd::engine::{Engine, Event, Input, Output};
+use outlierd::engine::{Engine, EngineCounter, Input, Output};
 use outlierd::promql::{FeatureSource, Plan};
 use outlierd::setup::Setup;
 
@@ -66,10 +66,16 @@ pub(super) fn rows(case: &Case, bodies: &[Vec<Body>], expressions: &[String]) ->
     engine.apply(Input::Tick { now_ms: end_ms + case.lateness_ms }, &mut out);
 
     // What is compared is semantics: nothing may have been lost to lateness or limits.
-    for event in [Event::Late, Event::SeriesPerHost, Event::SamplesPerHost, Event::FramesPerHost, Event::StepSkipped] {
+    for event in [
+        EngineCounter::Late,
+        EngineCounter::SeriesPerHost,
+        EngineCounter::SamplesPerHost,
+        EngineCounter::FramesPerHost,
+        EngineCounter::StepSkipped,
+    ] {
         assert_eq!(out.counts.get(event), 0, "{event:?}");
     }
-    assert!(out.counts.get(Event::Duplicate) > 0, "some bodies repeat samples");
+    assert!(out.counts.get(EngineCounter::Duplicate) > 0, "some bodies repeat samples");
 
     let mut by_host: BTreeMap<String, Rows> = BTreeMap::new();
     for row in out.rows {

@@ -146,7 +146,7 @@ async fn a_host_that_stops_and_one_that_returns() {
     assert_eq!(world.brief("calm:9100").await, "ok |  | false");
     world.set_clock(time_of(GAP + 5, 0));
     for name in ["calm:9100", "ill:9100"] {
-        assert_eq!(world.brief(name).await, "stale | nothing received for 5m 1s | null");
+        assert_eq!(world.brief(name).await, "stale | nothing received for 5m1s | null");
         let host = world.host(name).await;
         assert!(host["score"].is_null() && host["mse"].is_null() && host["contributions"] == serde_json::json!([]));
     }

@@ -57,7 +57,7 @@ maintenance:
         body.add(&calm.scrape(minute, Strain::default()));
     };
     world.play(0..3 * DAY + 150, &mut scrape).await;
-    assert_eq!(world.brief("db:9100").await, "ok | silenced by backup for another 1h 25m | null");
+    assert_eq!(world.brief("db:9100").await, "ok | silenced by backup for another 1h25m | null");
     assert!(world.host("db:9100").await["score"].as_f64() > Some(1.0), "the score is shown all the same");
     world.play(3 * DAY + 150..3 * DAY + 14 * HOUR, &mut scrape).await;
     world.assert_calm("db:9100").await;

@@ -201,7 +201,7 @@ async fn a_backlog_is_learnt_and_not_flagged() {
     let [first, second] = kept;
     world.write(first).await;
     let brief = world.brief("cut:9100").await;
-    assert_eq!(brief, "warming | its samples come 1h 30m late: learnt, not flagged | null");
+    assert_eq!(brief, "warming | its samples come 1h30m late: learnt, not flagged | null");
     let host = world.host("cut:9100").await;
     assert_eq!((&host["window_rows"], host["score"].as_f64() > Some(1.0)), (&60.into(), true), "{host}");
     let is_flag = |line: &str| line.starts_with("outlierd_host_anomaly{") && line.contains("cut:9100");

@@ -29,8 +29,8 @@ async fn a_silence_during_a_fault() {
         assert!(spans.len() == 1 && spans[0].to.is_none() && spans[0].from < fault + 10, "{}", told(&spans));
     }
 
-    let wish = json!({"match": r#"{job="node"}"#, "duration": "1h", "comment": "moving the rack"});
-    let request = world.client.post(format!("http://{}/api/v1/silences", world.address)).body(wish.to_string());
+    let silence = json!({"match": r#"{job="node"}"#, "duration": "1h", "comment": "moving the rack"});
+    let request = world.client.post(format!("http://{}/api/v1/silences", world.address)).body(silence.to_string());
     let answer = request.header("content-type", "application/json").send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 200);
     world.play(silenced..over - 10, &mut scrape).await;

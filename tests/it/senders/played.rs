@@ -3,7 +3,7 @@
 use outlierd::base::proto::prometheus::{TimeSeries, WriteRequest};
 use outlierd::config::Config;
 use outlierd::decode::{Decoder, Encoding, TimeBounds};
-use outlierd::engine::{Engine, Event, Input, Output};
+use outlierd::engine::{Engine, EngineCounter, Input, Output};
 use outlierd::promql::eval::EvalError;
 use outlierd::setup::Setup;
 use prost::Message as _;
@@ -92,13 +92,18 @@ pub fn play(bodies: &[Sent], mut config: Config) -> Played {
     // Where the interval changes, ranges begin anew.
     out.feature_errors.retain(|(_, error)| *error != EvalError::JustBegun);
     assert_eq!(out.feature_errors, [], "the preset's features are single values");
-    for event in [Event::Late, Event::SeriesPerHost, Event::SamplesPerHost, Event::FramesPerHost, Event::InvalidLabels]
-    {
+    for event in [
+        EngineCounter::Late,
+        EngineCounter::SeriesPerHost,
+        EngineCounter::SamplesPerHost,
+        EngineCounter::FramesPerHost,
+        EngineCounter::InvalidLabels,
+    ] {
         assert_eq!(out.counts.get(event), 0, "{event:?}");
     }
     let row = |row: outlierd::engine::row::Row| Row { t_ms: row.t_ms, step_ms: row.step_ms, values: row.values.into() };
     Played {
-        sender_changes: out.counts.get(Event::SenderChange),
+        sender_changes: out.counts.get(EngineCounter::SenderChange),
         rows: out.rows.into_iter().map(row).collect(),
         interval_ms: last.interval_ms,
         names: setup.config.features.iter().map(|feature| feature.name.clone()).collect(),

@@ -35,8 +35,8 @@ fn up(job: &str, k: usize, value: f64) -> TimeSeries {
 async fn silence(world: &World, hosts: &str) -> (u16, String) {
     // From the first sample on, and for an hour by the service's clock.
     let until_s = Clock::System.now_ms() / 1_000 + 3_600;
-    let wish = json!({"match": hosts, "starts_at": START_MS / 1_000, "ends_at": until_s});
-    let request = world.client.post(format!("http://{}/api/v1/silences", world.address)).body(wish.to_string());
+    let silence = json!({"match": hosts, "starts_at": START_MS / 1_000, "ends_at": until_s});
+    let request = world.client.post(format!("http://{}/api/v1/silences", world.address)).body(silence.to_string());
     let answer = request.header("content-type", "application/json").send().await.unwrap();
     (answer.status().as_u16(), answer.text().await.unwrap())
 }

@@ -374,10 +374,10 @@ async fn overrides_and_maintenance_follow_and_silences_stay() {
     write(0..60).await;
     // Of the samples' time, which is long over, until an hour from now.
     let until_s = Clock::System.now_ms() / 1_000 + 3_600;
-    let wish =
+    let silence =
         format!(r#"{{"match": "{{instance=\"b:9100\"}}", "starts_at": {}, "ends_at": {until_s}}}"#, START_MS / 1_000);
     let url = format!("http://{}/api/v1/silences", world.address);
-    let asked = world.client.post(url).header("content-type", "application/json").body(wish).send().await.unwrap();
+    let asked = world.client.post(url).header("content-type", "application/json").body(silence).send().await.unwrap();
     assert!(asked.status().is_success(), "{}", asked.text().await.unwrap());
 
     let overrides = "overrides: [{match: '{instance=\"a:9100\"}', limit: 9}]";

@@ -69,7 +69,7 @@ async fn a_real_alertmanager_has_the_alert_until_it_is_over() {
     let world_page = world.get("/api/v1/events").await;
     assert!(world_page.contains(alert["annotations"]["top_feature"].as_str().unwrap()), "{page}");
     let summary = alert["annotations"]["summary"].as_str().unwrap();
-    assert!(summary.starts_with("a:9100 behaves unlike itself: ") && summary.contains(", expected "), "{summary}");
+    assert!(summary.starts_with("Anomaly on a:9100: ") && summary.contains(", expected "), "{summary}");
     let description = alert["annotations"]["description"].as_str().unwrap();
     assert!(description.starts_with("Score ") && description.contains(" % of it: "), "{description}");
     let starts_at = alert["startsAt"].as_str().unwrap();
