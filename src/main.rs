@@ -81,7 +81,9 @@ fn main() -> ExitCode {
 /// is sent in any case, see `model::session`.
 fn restart_without_telemetry() {
     let Ok(binary) = std::env::current_exe() else { return };
-    if std::env::var_os(DISABLE_TELEMETRY).is_some() {
+    // The loader's name, for example, where the binary was started through it.
+    let is_outlierd = binary.file_name().is_some_and(|name| name.to_string_lossy().starts_with(env!("CARGO_BIN_NAME")));
+    if !is_outlierd || std::env::var_os(DISABLE_TELEMETRY).is_some() {
         return;
     }
     let mut arguments = std::env::args_os();

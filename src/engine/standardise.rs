@@ -23,6 +23,8 @@ const EMPTY: (f32, f32) = (f32::MAX, f32::MIN);
 /// An extreme is confirmed after this many rows at least, so that one wrong sample within a range of four scrapes is not, where
 /// each scrape has a row.
 const CONFIRM_ROWS_MIN: u32 = 5;
+/// An excursion is confirmed by one that goes at least a fourth as far.
+const ALIKE: f32 = 4.0;
 
 /// Constants of the statistics. Times in seconds of event time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -147,6 +149,12 @@ impl RowConstants {
         }
     }
 
+    /// Rows after which a value far beyond the feature's range is confirmed: more than one sample can show in, as far as the
+    /// warm-up is long enough for that.
+    fn confirm_rows(&self, feature: &ScoredFeature) -> u32 {
+        self.confirm.max(feature.range_rows.min(self.warmup / 2))
+    }
+
     /// Rows before anything is standardised.
     #[must_use]
     pub fn warmup_rows(&self) -> u32 {
@@ -183,7 +191,9 @@ impl Excursion {
         if self.value <= end || self.rows > remembered_rows {
             *self = Self::NONE;
         }
-        let is_confirmed = x > end && *self != Self::NONE && self.rows >= confirm_rows;
+        // Alike: a lesser value says nothing of one that was absurd.
+        let is_alike = self.value - end <= ALIKE * (x - end);
+        let is_confirmed = x > end && *self != Self::NONE && self.rows >= confirm_rows && is_alike;
         if is_confirmed { x.min(self.value) } else { end }
     }
 
@@ -265,16 +275,17 @@ impl Standardiser {
         if !x.is_finite() || x.abs() > MAGNITUDE_MAX {
             return None;
         }
-        let confirm_rows = c.confirm.max(feature.range_rows);
+        let confirm_rows = c.confirm_rows(feature);
         if self.age < c.warmup {
             self.warm_up(x, t_ms, confirm_rows, c);
             return None;
         }
         self.confirm_range(x, t_ms, confirm_rows, c);
         let standardised = self.standardise(x, feature.floor, confirm_rows, c);
-        self.learn(self.within_reach(x), standardised.deviation, c);
+        let learnt = self.plausible(x, confirm_rows);
+        self.learn(learnt, standardised.deviation, c);
         self.extend_range(x, confirm_rows);
-        self.follow(self.within_reach(x), standardised.deviation, t_ms, c);
+        self.follow(self.plausible(x, confirm_rows), standardised.deviation, t_ms, c);
         Some(standardised)
     }
 
@@ -282,7 +293,7 @@ impl Standardiser {
     #[must_use]
     pub fn peek(&self, x: f64, feature: &ScoredFeature, c: &RowConstants) -> Option<Standardised> {
         let is_usable = x.is_finite() && x.abs() <= MAGNITUDE_MAX && self.age >= c.warmup;
-        is_usable.then(|| self.standardise(x, feature.floor, c.confirm.max(feature.range_rows), c))
+        is_usable.then(|| self.standardise(x, feature.floor, c.confirm_rows(feature), c))
     }
 
     /// Mean and (population) variance of the first rows, by Welford's update. All of the very first are learnt as they are: there is
@@ -294,7 +305,7 @@ impl Standardiser {
         self.age += 1;
         self.confirm_range(x, t_ms, confirm_rows, c);
         self.extend_range(x, confirm_rows);
-        let learnt = if self.age > 2 * confirm_rows { self.within_reach(x) } else { x };
+        let learnt = self.plausible(x, confirm_rows);
         let share = 1.0 / f64::from(self.age);
         let distance = learnt - self.mean;
         self.mean += share * distance;
@@ -371,10 +382,10 @@ impl Standardiser {
         self.newest_bucket = bucket;
         let (lowest, highest) = self.ends();
         if lowest > highest {
-            // Nothing is remembered any more.
-            self.restart_range(x, t_ms, c);
-            return;
+            // Nothing is remembered any more; this row may be absurd.
+            self.restart_range(self.mean, t_ms, c);
         }
+        let (lowest, highest) = self.ends();
         let relative = (x - self.origin) as f32;
         let [below, above] = &mut self.excursions;
         let lowest = -below.confirm(-relative, -lowest, confirm_rows, c.remembered);
@@ -397,11 +408,17 @@ impl Standardiser {
         }
     }
 
-    /// `x`, no farther outside of the range than the range is wide.
-    fn within_reach(&self, x: f64) -> f64 {
+    /// `x`, no farther outside of the range than the range is wide; as it is in the first rows, where little is known of the range.
+    fn plausible(&self, x: f64, confirm_rows: u32) -> f64 {
         let (lowest, highest) = self.ends();
-        let range = width(lowest, highest);
-        x.clamp(self.origin + f64::from(lowest) - range, self.origin + f64::from(highest) + range)
+        let (relative, reach) = ((x - self.origin) as f32, highest - lowest);
+        let nearest = relative.clamp(lowest - reach, highest + reach);
+        // The value itself where it is within reach: an f32 may not resolve it.
+        if nearest == relative || self.age <= confirm_rows.saturating_mul(2) {
+            x
+        } else {
+            self.origin + f64::from(nearest)
+        }
     }
 
     /// The lowest and the highest value that are remembered, less `origin`.

@@ -1,4 +1,4 @@
-//! What is sent to others: remote write of results, alerts.
+//! Output to others: remote write of results, alerts.
 
 pub mod push;
 pub mod webhook;

@@ -179,7 +179,7 @@ impl RangeState {
         n
     }
 
-    /// Whether all that `function` needs of the range that ends at `end_ms` was kept; `grid_ms` is as in [`Context`].
+    /// Whether all that `function` needs of the range that ends at the step was kept.
     #[must_use]
     pub fn is_complete(&self, function: RangeFunction, grid_ms: TimestampMs, end_ms: TimestampMs) -> bool {
         match self {

@@ -7,7 +7,7 @@ use crate::base::remap::Remap;
 use crate::engine::row::{HostStatus, Missing, MissingReason};
 use crate::promql::program::LeafId;
 
-/// What becomes of every host's entry.
+/// Change of every host's entry.
 pub(super) struct Change<'a> {
     old: &'a ResultSchema,
     new: &'a ResultSchema,
@@ -120,7 +120,7 @@ impl<'a> Change<'a> {
         }
     }
 
-    /// What is the live model's now, and the shadow's.
+    /// Returns which of the two is the live model's now, and which the shadow's.
     fn in_roles<T>(&self, live: T, shadow: T) -> (T, T) {
         if self.is_promotion { (shadow, live) } else { (live, shadow) }
     }

@@ -13,7 +13,7 @@ pub enum Format {
     OpenMetrics,
 }
 
-/// What the values of a family are.
+/// Type of a family's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only rises.
@@ -60,7 +60,7 @@ impl Format {
         };
     }
 
-    /// What ends a page.
+    /// Returns the end of a page.
     #[must_use]
     pub fn end(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What people said of events, and what it does: a factor on the limit of each host that was spoken of.
+//! Opinions of people about events, and their effect: a factor on the limit of each host that was spoken of.
 //!
 //! The one writer of its file. Scoring threads read an immutable table that is replaced as a whole; the lock around it is held for the
 //! copy of a pointer. It speaks of hosts, not of features: a host whose backup is expected is as a rule disturbed in several.
@@ -20,7 +20,7 @@ use crate::series::TimestampMs;
 /// The file in the storage folder.
 const FILE: &str = "feedback.json";
 
-/// What somebody said of an event.
+/// Opinion of somebody about an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rating {
@@ -37,7 +37,7 @@ pub struct FeedbackEntry {
     pub event: String,
     /// Its host, whose limit it changes.
     pub host: String,
-    /// What was said.
+    /// Opinion that was given.
     pub verdict: Rating,
     /// When, by our clock.
     pub given_ms: TimestampMs,
@@ -46,7 +46,7 @@ pub struct FeedbackEntry {
 /// By how much an opinion changes a limit, and how far all of them may.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
-    /// What one opinion multiplies or divides the limit with; at least 1.
+    /// Factor by which one opinion multiplies or divides the limit; at least 1.
     pub step: f64,
     /// The least factor; at most 1.
     pub min: f64,
@@ -70,11 +70,11 @@ pub enum Refused {
 pub struct Feedback {
     bounds: Bounds,
     given: Mutex<Vec<FeedbackEntry>>,
-    /// What follows from `given`.
+    /// Factors that follow from `given`.
     factors: RwLock<Arc<LimitFactors>>,
-    /// Where they are kept; `None` where they are not.
+    /// File that they are kept in; `None` where they are not.
     path: Option<PathBuf>,
-    /// How many there are.
+    /// Number of them.
     gauge: IntGauge,
 }
 
@@ -83,14 +83,14 @@ pub struct Feedback {
 pub struct HostFeedback {
     /// Its name.
     pub host: String,
-    /// What its limit is multiplied with.
+    /// Factor that its limit is multiplied with.
     pub factor: f64,
     /// Why, in the order in which it was said.
     pub feedback: Vec<FeedbackEntry>,
 }
 
 impl Feedback {
-    /// What is kept in the folder `storage`, if there is one. A file that cannot be read is moved aside and said in the log.
+    /// Reads what is kept in the folder `storage`, if there is one. A file that cannot be read is moved aside and said in the log.
     ///
     /// # Errors
     /// The registry has the metric already.
@@ -126,7 +126,7 @@ impl Feedback {
         Ok(self.of_host(&given, &event.host))
     }
 
-    /// What was said of the event no longer counts; `None` where nothing was.
+    /// Withdraws what was said of the event, so that it no longer counts; `None` where nothing was.
     ///
     /// # Errors
     /// See [`Refused`].

@@ -41,7 +41,7 @@ enum Series {
     Feature(fn(&ScoredRow, &Verdict, &ResultSchema, usize) -> Option<f64>),
 }
 
-/// What a host's series are made of.
+/// Sources of a host's series.
 struct Known<'a> {
     host: &'a HostView,
     seen: Assessment<'a>,
@@ -131,7 +131,7 @@ pub struct Page {
     compact: bool,
     /// Series that there is still room for.
     room: usize,
-    /// What the limits keep off the page.
+    /// Series that the limits keep off the page.
     pub omitted: Omitted,
     /// The next family, and the next host in it.
     at: (usize, usize),

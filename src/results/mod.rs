@@ -39,12 +39,12 @@ pub struct Table {
     hosts: DashMap<Box<str>, Entry>,
 }
 
-/// What readers need to know beside the hosts.
+/// Facts that readers need to know beside the hosts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResultSchema {
     /// The configured features: the columns of every row.
     pub features: Vec<FeatureInfo>,
-    /// What the plan's leaves select, as text.
+    /// Selectors of the plan's leaves, as text.
     pub selectors: Vec<String>,
     /// For each of the bundle's features the index of the configured one.
     pub scored: Vec<usize>,
@@ -54,7 +54,7 @@ pub struct ResultSchema {
     pub bundle: u64,
     /// T: rows of a window.
     pub window: usize,
-    /// Distance of two rows.
+    /// Step: interval between rows, in milliseconds.
     pub step_ms: i64,
     /// Event time that a host must have been seen before its flag counts.
     pub min_history_ms: i64,
@@ -66,7 +66,7 @@ pub struct ResultSchema {
     pub shadow: Option<ShadowSchema>,
 }
 
-/// What readers need to know of the shadow.
+/// Facts that readers need to know of the shadow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShadowSchema {
     /// Value of the label `model`.
@@ -91,13 +91,13 @@ pub struct FeatureInfo {
 }
 
 impl ResultSchema {
-    /// What some of the features are, beyond this configuration: name and expression, as in `promql::plan::FeatureId`.
+    /// Identifies some of the features beyond this configuration: name and expression, as in `promql::plan::FeatureId`.
     fn ids(&self, places: impl Iterator<Item = usize>) -> Vec<(&str, &str)> {
         places.map(|place| (self.features[place].name.as_str(), self.features[place].expr.as_str())).collect()
     }
 }
 
-/// What one host's threads wrote.
+/// Results of one host, as its threads wrote them.
 #[derive(Debug)]
 struct Entry {
     labels: LabelsText,
@@ -119,7 +119,7 @@ pub struct HostView {
     pub labels_text: Arc<str>,
     /// The same with the shadow's name, where there is a shadow.
     pub shadow_labels_text: Option<Arc<str>>,
-    /// What its shard says.
+    /// Status that its shard reports.
     pub status: Arc<HostStatus>,
     /// When its newest frame arrived, by our clock.
     pub arrived_ms: TimestampMs,
@@ -158,7 +158,7 @@ pub struct PastRow {
     pub shadow: Option<PastVerdict>,
 }
 
-/// What is kept of a verdict.
+/// Part of a verdict that is kept.
 #[derive(Debug, PartialEq)]
 pub struct PastVerdict {
     /// Smoothed mse.
@@ -178,7 +178,7 @@ impl Results {
         Self { table: RwLock::new(Arc::new(Table { schema, hosts: DashMap::new() })) }
     }
 
-    /// What there is now, consistent in itself. Not to be held: another one may come.
+    /// Returns the present table, consistent in itself. Not to be held: another one may come.
     #[must_use]
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
@@ -238,7 +238,7 @@ impl Results {
 }
 
 impl Table {
-    /// What readers need to know beside the hosts.
+    /// Facts that readers need to know beside the hosts.
     #[must_use]
     pub fn schema(&self) -> &Arc<ResultSchema> {
         &self.schema
@@ -262,7 +262,7 @@ impl Table {
         self.hosts.get(name).map(|entry| entry.view())
     }
 
-    /// How long after their time the newest samples came, of the host where that is most; hosts that are silent at `now_ms` don't
+    /// Returns how long after their time the newest samples came, of the host where that is most; hosts silent at `now_ms` don't
     /// count.
     #[must_use]
     pub fn lag_ms(&self, now_ms: TimestampMs) -> i64 {
@@ -337,13 +337,13 @@ impl From<&ScoredRow> for PastRow {
 /// A closed row after scoring: the unit of history that `/api/v1/hosts/{host}` returns.
 #[derive(Debug, Clone)]
 pub struct ScoredRow {
-    /// Whose.
+    /// Host of the row.
     pub host: Arc<HostId>,
     /// The step.
     pub t_ms: TimestampMs,
     /// One value per configured feature, in its own unit; NaN where missing.
     pub values: Box<[f64]>,
-    /// What it may cause.
+    /// Effects that the row may have beside a score.
     pub eligibility: AlertEligibility,
     /// Present where the row was scored.
     pub verdict: Option<Verdict>,

@@ -29,26 +29,26 @@ const AGE_MS_MAX: i64 = 10 * 366 * 86_400_000;
 /// A silence as somebody asked for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSilence {
-    /// Ours.
+    /// Id of the silence, given by this program.
     pub id: String,
-    /// What was asked for.
+    /// Request for it, as it was made.
     #[serde(flatten)]
     pub request: SilenceRequest,
 }
 
-/// What somebody asks for.
+/// Request for a silence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SilenceRequest {
     /// Which hosts: label matchers in braces.
     #[serde(rename = "match")]
     pub hosts: String,
-    /// From here.
+    /// Start of the silence, inclusive.
     pub starts_ms: TimestampMs,
-    /// Until before here.
+    /// End of the silence, exclusive.
     pub ends_ms: TimestampMs,
     /// Why; may be empty.
     pub comment: String,
-    /// Who; may be empty.
+    /// Author of the request; may be empty.
     pub created_by: String,
 }
 
@@ -80,11 +80,11 @@ type Entry = (StoredSilence, Result<Arc<Silence>, String>);
 #[derive(Debug)]
 pub struct Store {
     asked: Vec<Entry>,
-    /// What they may be about.
+    /// Labels that they may be about.
     labels: HostLabels,
     /// Those of the configuration.
     maintenance: Vec<Arc<Silence>>,
-    /// Where they are kept; `None` where they are not.
+    /// File that they are kept in; `None` where they are not.
     path: Option<PathBuf>,
     /// The most there may be.
     n_max: usize,
@@ -189,7 +189,7 @@ impl Store {
         Some(Ok(ended.0))
     }
 
-    /// What the engines are to be told.
+    /// Returns the silences that the engines are to be told.
     #[must_use]
     pub fn in_force(&self) -> InForce {
         let asked = self.asked.iter().filter_map(|(_, silence)| silence.as_ref().ok().map(Arc::clone));

@@ -1,4 +1,4 @@
-//! What is known of a host → its state, why, and what of its verdict may be shown. Pure.
+//! From the facts known of a host: its state, why, and what of its verdict may be shown. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use super::{ResultSchema, ScoredRow, Verdict};
 /// Names of missing features that a reason lists.
 const FEATURES_NAMED: usize = 3;
 
-/// What we know of a host.
+/// State of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
     /// Not judged yet: too few rows, or too little history.
@@ -72,7 +72,7 @@ pub enum Reason<'a> {
     Backlog(i64),
     /// Too little history: milliseconds that there are, and must be.
     History(i64, i64),
-    /// How long the flag has been up at the newest scored row, in milliseconds of event time.
+    /// Time that the flag has been up at the newest scored row, in milliseconds of event time.
     Flagged(i64),
 }
 
@@ -121,7 +121,7 @@ pub fn assess<'a>(
     if lag_ms > schema.max_lag_ms {
         return Assessment { state: State::Warming, reason: Reason::Backlog(lag_ms), flag: None, scored, shadow: None };
     }
-    if row.eligibility == AlertEligibility::Young {
+    if row.eligibility == AlertEligibility::Young || status.history_ms < schema.min_history_ms {
         let reason = Reason::History(status.history_ms, schema.min_history_ms);
         return Assessment { state: State::Warming, reason, flag: None, scored, shadow: None };
     }

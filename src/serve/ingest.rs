@@ -21,7 +21,7 @@ use crate::serve::shard::{PushError, Shards};
 use self::jobs::Jobs;
 pub use self::jobs::{JobReport, JobsReport, LackingReport, PrefixReport};
 
-/// What a sender is told to wait when a queue is full: long enough for a queue of batches to drain.
+/// Time that a sender is told to wait when a queue is full: long enough for a queue of batches to drain.
 const RETRY_AFTER_S: u64 = 5;
 
 /// Why a body was not taken.
@@ -45,12 +45,12 @@ pub struct Ingest {
     /// Decoders with their buffers; as many as requests were ever decoded at once.
     decoders: Mutex<Vec<Decoder>>,
     metrics: Arc<decode::Metrics>,
-    /// Who sends what.
+    /// Record of who sends what.
     jobs: Jobs,
     clock: Clock,
 }
 
-/// What arrives.
+/// Report of what arrives.
 #[derive(Debug, Serialize)]
 pub struct Report {
     /// By job.
@@ -60,7 +60,7 @@ pub struct Report {
     pub unused_samples: BTreeMap<&'static str, u64>,
 }
 
-/// What of a body is taken.
+/// Part of a body that is taken.
 #[derive(Debug)]
 pub struct Intake {
     /// Which series.
@@ -91,7 +91,7 @@ impl Ingest {
         self.jobs.reconfigure(&intake.wanted);
     }
 
-    /// Who sends what, and what of it does nothing.
+    /// Reports who sends what, and what of it does nothing.
     #[must_use]
     pub fn report(&self) -> Report {
         let unused = |reason: Unused| (reason.as_str(), self.metrics.unused(reason).get());

@@ -1,4 +1,4 @@
-//! What runs online: threads, queues, HTTP. Each stage is a file; [`mod@service`] wires them.
+//! The online service: threads, queues, HTTP. Each stage is a file; [`mod@service`] wires them.
 
 pub mod http;
 pub mod ingest;

@@ -22,7 +22,7 @@ use crate::results::{Results, ScoredRow};
 /// Rows per message from a shard: what makes the queue's limit in rows one in messages.
 pub const ROWS_PER_MESSAGE: usize = 64;
 
-/// What a shard sends to its scorer.
+/// Message of a shard to its scorer.
 #[derive(Debug)]
 pub enum Message {
     /// Closed rows, in order for each host; at most [`ROWS_PER_MESSAGE`].
@@ -35,12 +35,12 @@ pub enum Message {
     Reconfigure(Box<NewModels>),
 }
 
-/// What a scoring thread runs from now on.
+/// Models and queue that a scoring thread runs from now on.
 #[derive(Debug)]
 pub struct NewModels {
     /// The models.
     pub models: Models,
-    /// Where scored rows are pushed from; as before where `None`.
+    /// Queue that scored rows are pushed from; as before where `None`.
     pub outbox: Option<Option<Outbox>>,
 }
 
@@ -53,11 +53,11 @@ pub struct Scorer {
     shadow: Option<HostDetector>,
     results: Arc<Results>,
     events: Arc<Events>,
-    /// What people said of events; `None` where nobody can.
+    /// Opinions of people about events; `None` where nobody can give any.
     feedback: Option<Arc<Feedback>>,
-    /// What limits are multiplied with because of it, as it was when the running batch began.
+    /// Factors that limits are multiplied with because of it, as they were when the running batch began.
     factors: Arc<LimitFactors>,
-    /// Where scored rows are pushed from; `None` where they aren't.
+    /// Queue that scored rows are pushed from; `None` where they aren't.
     outbox: Option<Outbox>,
     metrics: Metrics,
 }
@@ -198,7 +198,7 @@ fn judged(
 pub struct ScorerQueue {
     messages: Sender<Message>,
     metrics: Metrics,
-    /// How long a full queue is waited for, in all.
+    /// Time that a full queue is waited for, in all.
     shed_after: Duration,
     /// Since when there was no room to speak of; `None` while there is.
     full_since: Option<Instant>,
@@ -206,7 +206,7 @@ pub struct ScorerQueue {
     is_shedding: bool,
 }
 
-/// How long a full queue makes a shard wait, in all, before it sheds: the queue holds seconds of work, so a scorer that is
+/// Time that a full queue makes a shard wait, in all, before it sheds: the queue holds seconds of work, so a scorer that is
 /// still behind after this much longer will not catch up by waiting, and ingest must go on.
 const SHED_AFTER: Duration = Duration::from_secs(2);
 

@@ -34,13 +34,13 @@ use reload::{Reloader, Running};
 use scorers::{Scorers, start_scorers};
 use stages::{PushCell, Pushes, Stages, WebhookCell, Webhooks};
 
-/// How long requests in flight may take once the service stops.
+/// Time that requests in flight may take once the service stops.
 const DRAIN_MS: u64 = 5_000;
-/// How long shards and scorers may then take.
+/// Time that shards and scorers may then take.
 const JOIN: Duration = Duration::from_secs(3);
-/// How long the push may then take for what is left. All together stay under the 10 s that supervisors give.
+/// Time that the push may then take for what is left. All together stay under the 10 s that supervisors give.
 const FLUSH: Duration = Duration::from_millis(1_500);
-/// How often shards are told the time.
+/// Interval at which shards are told the time.
 const TICK: Duration = Duration::from_secs(1);
 /// Requests for a reload that may wait; all that wait are answered by one.
 const RELOADS_WAITING: usize = 16;
@@ -52,7 +52,7 @@ pub struct Service {
     ticker: Ticker,
     /// Set to stop everything that waits for it.
     stop: watch::Sender<bool>,
-    /// What `/-/ready` says.
+    /// Readiness, as `/-/ready` says it.
     ready: Arc<AtomicBool>,
     server: tokio::task::JoinHandle<()>,
     ticking: tokio::task::JoinHandle<()>,
@@ -61,9 +61,9 @@ pub struct Service {
     reloads: mpsc::Sender<http::ReloadRequest>,
     /// Shards, then scorers, then what stores events: the order in which they end.
     threads: Vec<JoinHandle<()>>,
-    /// Where results are pushed; ends after the scorers.
+    /// Push of the results; ends after the scorers.
     push: PushCell,
-    /// Who tells others of events.
+    /// Webhook that tells others of events.
     webhook: WebhookCell,
 }
 
@@ -198,7 +198,7 @@ impl Service {
     }
 }
 
-/// What starts webhooks, and the first one, where there is one.
+/// Makes what starts webhooks, and starts the first one, where there is one.
 fn start_webhook(setup: &Setup, registry: &Registry, events: &Arc<Events>) -> anyhow::Result<(Webhooks, WebhookCell)> {
     let mut webhooks = Webhooks::new(registry.clone(), Arc::clone(events), setup.environment.clock.clone());
     let webhook = setup.config.webhook.as_ref().map(|webhook| webhooks.start(webhook)).transpose()?;
@@ -223,7 +223,7 @@ fn lag_gauge(registry: &Registry) -> prometheus::Result<Gauge> {
     Ok(lag)
 }
 
-/// How far what people say may move a limit.
+/// Returns the bounds within which opinions of people may move a limit.
 fn feedback_bounds(config: &Config) -> feedback::Bounds {
     let config::Feedback { step, min, max } = config.feedback;
     feedback::Bounds { step, min, max, opinions: config.limits.feedback }

@@ -23,7 +23,7 @@ use crate::results::silences::InForce;
 use crate::series::TimestampMs;
 use crate::serve::scorer::{Message, ScorerQueue};
 
-/// What a shard's thread takes.
+/// Command to a shard's thread.
 #[derive(Debug)]
 enum Command {
     Samples {
@@ -43,17 +43,17 @@ enum Command {
     Pause {
         /// Answered when it waits.
         paused: oneshot::Sender<()>,
-        /// What it goes on with; as before where it is dropped.
+        /// Settings that it goes on with; as before where it is dropped.
         resume: oneshot::Receiver<Box<Resume>>,
     },
 }
 
-/// What a shard runs with, or goes on with after a pause.
+/// Settings that a shard runs with, or goes on with after a pause.
 #[derive(Debug, Clone)]
 pub struct Resume {
     /// Of its engine.
     pub engine: EngineConfig,
-    /// What is silenced.
+    /// Silences in force.
     pub silences: InForce,
 }
 
@@ -400,7 +400,7 @@ impl Metrics {
         }
     }
 
-    /// What counts `event`.
+    /// Returns the counter of `event`.
     fn of(&self, event: EngineCounter) -> IntCounter {
         match event {
             EngineCounter::RowClosed => self.rows.clone(),

@@ -1,4 +1,4 @@
-//! What a person may do about silences while the service runs: the store, and the shards that must know of each change.
+//! Actions of people on silences while the service runs: the store, and the shards that must know of each change.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub struct Silences {
 /// A silence that was asked for, as people are shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// What was asked for.
+    /// Silence that was asked for.
     #[serde(flatten)]
     pub asked: StoredSilence,
     /// Why it silences nothing; `None` where it does.
@@ -84,7 +84,7 @@ impl Silences {
         self.with(|store| store.set_maintenance(maintenance));
     }
 
-    /// What shards are to be told at the start or after a pause; [`Silences::add`] and [`Silences::end`] tell them.
+    /// Returns what shards are to be told at the start or after a pause; [`Silences::add`] and [`Silences::end`] tell them.
     #[must_use]
     pub fn in_force(&self) -> InForce {
         self.with(|store| store.in_force())

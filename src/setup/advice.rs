@@ -1,4 +1,4 @@
-//! What of a configuration can't work, or may not, as far as it can be told before the first sample.
+//! Advice on what of a configuration can't work, or may not, as far as it can be told before the first sample.
 
 use crate::config::{Config, Feature, duration_text};
 use crate::promql::Plan;
@@ -44,8 +44,8 @@ pub(super) fn check_ranges(config: &Config, plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What may not work: ranges that hold too few scrapes where hosts are scraped once a step; and where it is known how often they
-/// are scraped, ranges that hold no scrape more than they need.
+/// Warns of what may not work: ranges that hold too few scrapes where hosts are scraped once a step; and where it is known how
+/// often they are scraped, ranges that hold no scrape more than they need.
 pub(super) fn warnings(config: &Config, plan: &Plan, step_ms: i64) -> Vec<String> {
     let warning = |short: Short<'_>| {
         let Short { feature, range_ms, n_needed } = short;
@@ -109,7 +109,7 @@ mod tests {
     use crate::config;
     use crate::setup::Setup;
 
-    /// What is said of a configuration with the feature `expr`; an error begins with `!`.
+    /// Checks what is said of a configuration with the feature `expr`; an error begins with `!`.
     fn check(settings: &str, expr: &str, expected: &[&str]) {
         let text = format!("{settings}\nfeatures: [{{name: own, expr: '{expr}'}}]\n");
         let said = match Setup::new(config::parse("o.yaml", &text).unwrap()) {

@@ -35,7 +35,7 @@ pub use shadow::ShadowPlan;
 /// Rows in a row over the limit that raise the flag, where neither the configuration nor the bundle says.
 const FOR_ROWS: u32 = 3;
 
-/// What a service has beside its configuration.
+/// Environment of a service: what it has beside its configuration.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     /// `--storage.path`: the folder for what survives a restart; nothing is written without it.
@@ -47,7 +47,7 @@ pub struct Environment {
 /// Everything that a configuration and its bundle come to, checked against each other.
 #[derive(Debug)]
 pub struct Setup {
-    /// What runs.
+    /// Configuration that runs.
     pub config: Config,
     /// The model.
     pub bundle: Bundle,
@@ -55,7 +55,7 @@ pub struct Setup {
     pub plan: Arc<Plan>,
     /// For each of the bundle's features the index of the configured one.
     pub scored: Vec<u16>,
-    /// Where it runs.
+    /// Environment that it runs in.
     pub environment: Environment,
     /// Changes to the detection for some hosts.
     overrides: Vec<Override>,
@@ -102,7 +102,7 @@ impl Setup {
         Ok(setup)
     }
 
-    /// What may not work as it was meant, and what to write instead.
+    /// Warns of what may not work as it was meant, and says what to write instead.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         advice::warnings(&self.config, &self.plan, self.step_ms())
@@ -120,7 +120,7 @@ impl Setup {
         self.config.step_ms.unwrap_or(self.bundle.manifest.step_ms)
     }
 
-    /// What decode keeps of a body, and into how many batches it splits it.
+    /// Returns what decode keeps of a body, and into how many batches it splits it.
     ///
     /// # Errors
     /// As [`Wanted::new`].
@@ -153,7 +153,7 @@ impl Setup {
         statistics
     }
 
-    /// What each shard's engine is built with.
+    /// Returns the settings that each shard's engine is built with.
     #[must_use]
     pub fn engine(&self) -> EngineConfig {
         let config = &self.config;
@@ -184,7 +184,7 @@ impl Setup {
         }
     }
 
-    /// What windows of `bundle` are made with.
+    /// Returns the settings of windows of `bundle`.
     fn windows(&self, bundle: &Bundle, scored: &[u16], window_rows: usize) -> WindowConfig {
         let (config, manifest) = (&self.config, &bundle.manifest);
         let step_ms = self.step_ms();
@@ -192,7 +192,7 @@ impl Setup {
         let feature = |&feature: &u16| ScoredFeature {
             feature,
             floor: config.features[feature as usize].floor,
-            range_rows: u32::try_from(self.plan.range_ms(feature, spans) / step_ms + 1).unwrap_or(u32::MAX),
+            range_rows: u32::try_from(self.plan.range_ms(feature, spans) / step_ms + 2).unwrap_or(u32::MAX),
         };
         WindowConfig {
             window_rows,
@@ -224,7 +224,7 @@ impl Setup {
         })
     }
 
-    /// How errors become a flag, by host.
+    /// Returns the rules by which errors become a flag, by host.
     #[must_use]
     pub fn decisions(&self) -> Decisions {
         self.decisions_of(&self.bundle, self.window(), &self.scored, &self.overrides)
@@ -239,7 +239,7 @@ impl Setup {
         Decisions::new(Decision { rules, ..base }, overrides.to_vec())
     }
 
-    /// What readers of the results are told.
+    /// Returns what readers of the results are told.
     #[must_use]
     pub fn schema(&self) -> ResultSchema {
         let config = &self.config;
@@ -269,7 +269,7 @@ impl Setup {
     }
 }
 
-/// How errors become a flag, as the configuration has it and else the bundle, for windows of `window` rows `step_ms` apart.
+/// Returns how errors become a flag, as the configuration has it and else the bundle, for windows of `window` rows `step_ms` apart.
 #[must_use]
 pub fn decision(detection: &config::Detection, manifest: &Manifest, window: usize, step_ms: i64) -> Decision {
     let bundle = &manifest.detection;

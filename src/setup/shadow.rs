@@ -18,7 +18,7 @@ pub struct ShadowPlan {
     pub(super) overrides: Vec<Override>,
     /// The label `model` of its series.
     pub alias: String,
-    /// T.
+    /// T: rows of a window.
     pub window: usize,
 }
 

@@ -154,6 +154,46 @@ fn one_absurd_value_of_any_size_spoils_nothing() {
 }
 
 #[test]
+fn a_feature_of_a_long_range_is_learnt_as_another() {
+    let c = Constants::default().in_rows(MINUTE_MS);
+    for range_rows in [31, 361, 1441] {
+        let feature = ScoredFeature { range_rows, ..FEATURE };
+        let (mut long, mut short) = (Standardiser::default(), Standardiser::default());
+        // What is averaged over a long range moves slowly.
+        let mut level = 0.0;
+        for (x, t_ms) in noise(3 * DAY_ROWS).zip((0..).step_by(MINUTE_MS as usize)) {
+            level += (x - level) / 60.0;
+            let both = (long.observe(level, t_ms, &feature, &c), short.observe(level, t_ms, &FEATURE, &c));
+            let (Some(a), Some(b)) = both else { continue };
+            assert!((a.z - b.z).abs() <= 0.2 * b.z.abs().max(1.0), "{range_rows}: {a:?} {b:?} at {t_ms}");
+        }
+    }
+}
+
+#[test]
+fn an_absurd_value_after_a_gap_longer_than_the_range() {
+    let c = Constants::default().in_rows(MINUTE_MS);
+    let mut statistics = Standardiser::default();
+    let mut t_ms = 0;
+    let mut last = None;
+    for (row, x) in noise(3 * DAY_ROWS).enumerate() {
+        t_ms += if row == DAY_ROWS { 40 * DAY_ROWS as i64 * MINUTE_MS } else { MINUTE_MS };
+        let x = if row == DAY_ROWS { 1e12 } else { 100.0 + x };
+        last = statistics.observe(x, t_ms, &FEATURE, &c);
+    }
+    let last = last.unwrap();
+    assert!((last.mean - 100.0).abs() < 0.5 && last.deviation < 2.0, "{last:?}");
+}
+
+#[test]
+fn an_outlier_confirms_no_absurd_value() {
+    let mut values: Vec<f64> = noise(20 * DAY_ROWS).map(|x| 100.0 + x).collect();
+    values[10 * DAY_ROWS] = 1e15;
+    values[18 * DAY_ROWS] = 1e6;
+    assert!(run(values).last().unwrap().unwrap().deviation < 2.0);
+}
+
+#[test]
 fn values_that_cannot_be_squared_are_not_learnt() {
     let c = Constants { warmup_s: 0.0, ..Constants::default() }.in_rows(MINUTE_MS);
     let mut statistics = Standardiser::default();

@@ -35,7 +35,7 @@ pub(super) struct EngineDriver {
     newest_ms: TimestampMs,
 }
 
-/// What an engine is driver with.
+/// Settings of an engine and of its clock.
 #[derive(Clone)]
 pub(super) struct DriverConfig {
     pub(super) engine: EngineConfig,

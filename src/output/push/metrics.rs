@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-/// What became of samples and requests.
+/// Metrics of what became of samples and requests.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     /// Samples that the receiver took.
@@ -13,7 +13,7 @@ pub struct Metrics {
     pub failed: IntCounterVec,
     /// Samples that have room in the queue, or are in the request that is being sent.
     pub queue: IntGauge,
-    /// How many may have.
+    /// Limit of `queue`.
     limit: IntGauge,
     /// When the receiver last took something.
     pub last_success: Gauge,

@@ -44,7 +44,7 @@ pub struct Pusher {
 }
 
 impl Pusher {
-    /// Starts the sending task. The jitter of its pauses comes from `seed`.
+    /// Starts the sending task.
     ///
     /// # Errors
     /// The queue has no room for a row, a header cannot be sent, or there is no client.

@@ -40,7 +40,7 @@ pub struct Layout {
     model: (&'static str, String),
 }
 
-/// What one series has that others of the host have not.
+/// Part of a series that others of the host have not.
 #[derive(Debug)]
 struct Head {
     name: String,

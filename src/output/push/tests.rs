@@ -84,7 +84,7 @@ fn queue(layout: &Arc<Layout>, n: usize) -> (Outbox, mpsc::Receiver<Vec<QueuedRo
     (Outbox::new(Arc::clone(layout), sender, Arc::new(Semaphore::new(n)), metrics), receiver, registry)
 }
 
-/// What reaches the wire of `row`, a line per sample.
+/// Returns what reaches the wire of `row`, a line per sample.
 fn wire(more: &str, row: ScoredRow, flag: Option<bool>) -> Vec<String> {
     let layout = layout(more);
     let (mut outbox, mut receiver, _) = queue(&layout, 1_000);

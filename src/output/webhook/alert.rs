@@ -11,24 +11,24 @@ use serde::Serialize;
 use crate::results::events::{Event, TopFeature};
 use crate::series::TimestampMs;
 
-/// What stands for itself in a segment of a URL's fragment.
+/// Set of the ASCII characters to escape in a segment of a URL's fragment: all but those that stand for themselves.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b':');
 
 /// Features that a description lists.
 const FEATURES_LISTED: usize = 3;
 
-/// What is the same for every alert.
+/// Settings that are the same for every alert.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertSettings {
     /// Labels beside the host's own, such as `alertname` and `severity`; they win where both have one.
     pub labels: BTreeMap<String, String>,
     /// Under which URL people reach outlierd, without a slash at its end; alerts have no link where `None`.
     pub external_url: Option<String>,
-    /// How long Alertmanager takes an alert to be firing that it hears no more of.
+    /// Time that Alertmanager takes an alert to be firing that it hears no more of.
     pub lifetime_ms: i64,
 }
 
-/// What Alertmanager is sent.
+/// Alert as Alertmanager is sent it.
 #[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Alert {

@@ -1,4 +1,4 @@
-//! What Alertmanager was told of each host, and so what it must be told next. Pure: time is an argument.
+//! Record of what Alertmanager was told of each host, and so of what it must be told next. Pure: time is an argument.
 //!
 //! Follows from the open events as they are, not from a queue of changes: nothing is lost while the receiver is away, and what came and
 //! went meanwhile costs nothing.
@@ -12,10 +12,10 @@ use crate::series::TimestampMs;
 /// Alerts last so many resend intervals: two may be lost.
 pub const LIFETIME_RESENDS: i64 = 3;
 
-/// What was told last. Bounded by the events that may be open, and those that ended within an alert's lifetime.
+/// Alerts that were told last. Bounded by the events that may be open, and those that ended within an alert's lifetime.
 #[derive(Debug)]
 pub struct AlertState {
-    /// How often an open event is told again.
+    /// Interval at which an open event is told again.
     resend_ms: i64,
     /// By host: alerts of one host have the same labels, so they are one for the receiver; where its labels change, the one that
     /// was told is over and another one begins.
@@ -31,7 +31,7 @@ struct Told {
     ms: TimestampMs,
 }
 
-/// What is to be told.
+/// Alert that is to be told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Due {
     /// As it is, or where it is over as it was last told.
@@ -47,13 +47,13 @@ impl AlertState {
         Self { resend_ms, told: HashMap::new(), n_expired: 0 }
     }
 
-    /// How long an alert lasts unless it is sent again.
+    /// Returns the time that an alert lasts unless it is sent again.
     #[must_use]
     pub fn lifetime_ms(&self) -> i64 {
         self.resend_ms.saturating_mul(LIFETIME_RESENDS)
     }
 
-    /// What is to be told now, where these are the `open` events: what is over first, since it may make room for people.
+    /// Returns what is to be told now, where these are the `open` events: what is over first, since it may make room for people.
     #[must_use]
     pub fn due(&mut self, open: &[Arc<Event>], now_ms: TimestampMs) -> Vec<Due> {
         let by_host: HashMap<&str, &Arc<Event>> = open.iter().map(|event| (event.host.as_str(), event)).collect();
@@ -100,7 +100,7 @@ impl AlertState {
 mod tests {
     use super::*;
 
-    /// What is due of `open` (`host/id`, or `host/id@team`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
+    /// Lists the due of `open` (`host/id`, or `host/id@team`) at `now_ms`, sorted: `+a/1` firing, `-a/1` over. Taken if `is_taken`.
     fn due(alert_state: &mut AlertState, open: &str, now_ms: i64, is_taken: bool) -> String {
         let open: Vec<_> = open.split_whitespace().filter_map(|one| one.split_once('/')).collect();
         let event = |host: &str, rest: &str| {

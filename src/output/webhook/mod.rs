@@ -60,10 +60,17 @@ impl Notifier {
     }
 
     /// Stops at once. Alerts that are firing go on until they end by themselves or are sent again after a restart.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.task.abort();
         // It was told to end: how it did says nothing.
-        drop(self.task.await);
+        drop((&mut self.task).await);
+    }
+}
+
+impl Drop for Notifier {
+    /// One that was started for a configuration that is then refused must not go on.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

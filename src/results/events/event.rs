@@ -27,7 +27,7 @@ pub struct Event {
     pub start_ms: TimestampMs,
     /// The row at which the flag was cleared; where it ended in another way, the last one that had it. `None` while it is open.
     pub end_ms: Option<TimestampMs>,
-    /// How it ended; `None` while it is open.
+    /// Manner in which it ended; `None` while it is open.
     pub ended: Option<Ending>,
     /// The newest row that had the flag.
     pub last_ms: TimestampMs,
@@ -41,7 +41,7 @@ pub struct Event {
     pub features: Vec<TopFeature>,
 }
 
-/// What a feature has to do with an event.
+/// Part of a feature in an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TopFeature {
     /// Its name.
@@ -52,11 +52,11 @@ pub struct TopFeature {
     pub share: f64,
     /// Its value at the peak.
     pub actual: Option<f64>,
-    /// What the model expected at the peak.
+    /// Value that the model expected at the peak.
     pub expected: Option<f64>,
 }
 
-/// How an event ended.
+/// Manner in which an event ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {

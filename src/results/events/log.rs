@@ -1,6 +1,6 @@
 //! Events on disk: a file of JSON lines that is appended to, and now and then written anew. The last line of an id counts.
 //!
-//! What can't be read is left out and counted, what can't be written is tried again: events in memory don't depend on it. Never
+//! Lines that can't be read are left out and counted, writes that fail are tried again: events in memory don't depend on it. Never
 //! knows which events there should be; that is the store's.
 
 use std::fs::{self, File, OpenOptions};
@@ -19,7 +19,7 @@ pub const FILE_NAME: &str = "events.jsonl";
 /// A file smaller than this is not worth writing anew.
 const REWRITE_BYTES_MIN: u64 = 1 << 20;
 
-/// How much of the file may be of events that have a newer line.
+/// Factor by which the file may grow with lines of events that have a newer one, before it is written anew.
 const REWRITE_FACTOR: u64 = 4;
 
 const VERSION: u32 = 1;
@@ -31,7 +31,7 @@ struct Heading {
     version: u32,
 }
 
-/// What a file held.
+/// Contents of a file.
 #[derive(Debug, Default, PartialEq)]
 pub struct Stored {
     /// In the order in which they began.
@@ -65,7 +65,7 @@ impl Log {
         Self { path, bytes_max, file: None, bytes: 0, bytes_rewritten: 0, n_left_out: 0 }
     }
 
-    /// What is there. A file that isn't ours is moved aside, so that nothing is written over it.
+    /// Reads what is there. A file that isn't ours is moved aside, so that nothing is written over it.
     #[must_use]
     pub fn read(&self) -> Stored {
         let stored = match self.contents() {

@@ -1,7 +1,7 @@
 //! The events of all hosts: told of every scored row, asked by readers, stored by a thread of its own.
 //!
 //! Owns the one lock on the store. Scoring threads hold it for a look-up per row, readers for as long as it takes to copy pointers; the
-//! disk is never touched under it. Which flags make an event is `store`'s, which of them count is `results::state`'s.
+//! disk is never touched under it. Which flags make an event is `store`'s, which of them count, the verdict.
 
 pub mod event;
 pub mod log;
@@ -28,7 +28,7 @@ use log::Log;
 use store::{EventStore, Filter, Flagged};
 use writer::Writer;
 
-/// What bounds events.
+/// Limits of events.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// A flag that rises at most so long after an event of its host ended goes on with that event.
@@ -143,7 +143,7 @@ impl Events {
         }
     }
 
-    /// How many events `filter` lets through, and `limit` of them after the first `offset`, those that began last first.
+    /// Counts the events that `filter` lets through, and gives `limit` of them after the first `offset`, last begun first.
     #[must_use]
     pub fn find(&self, filter: &Filter, limit: usize, offset: usize) -> (usize, Vec<Arc<Event>>) {
         self.lock().find(filter, limit, offset)

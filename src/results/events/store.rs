@@ -32,7 +32,7 @@ pub struct EventStore {
     open: BTreeSet<u64>,
     /// Those that have changed since they were last taken to be stored.
     unsaved: BTreeSet<u64>,
-    /// How often an event began, began again, ended or had other labels.
+    /// Number of times that an event began, began again, ended or had other labels.
     n_turns: u64,
     /// Begun since this was made.
     n_begun: u64,
@@ -52,7 +52,7 @@ struct Entry {
 /// A row with the flag, of a host that is judged.
 #[derive(Debug, Clone, Copy)]
 pub struct Flagged<'a> {
-    /// Whose.
+    /// Host of the row.
     pub host: &'a HostId,
     /// Alias of the bundle.
     pub model: &'a str,
@@ -210,7 +210,7 @@ impl EventStore {
         (self.n_begun, self.n_dropped)
     }
 
-    /// How often an event began, began again or ended since this was made.
+    /// Returns the number of times that an event began, began again or ended since this was made.
     #[must_use]
     pub fn n_turns(&self) -> u64 {
         self.n_turns
@@ -222,7 +222,7 @@ impl EventStore {
         self.by_id.get(id).and_then(|key| self.entries.get(key)).map(|entry| Arc::clone(&entry.event))
     }
 
-    /// How many events `filter` lets through, and `limit` of them after the first `offset`, those that began last first.
+    /// Counts the events that `filter` lets through, and gives `limit` of them after the first `offset`, last begun first.
     #[must_use]
     pub fn find(&self, filter: &Filter, limit: usize, offset: usize) -> (usize, Vec<Arc<Event>>) {
         let wanted = |event: &&Arc<Event>| filter.has(event);
@@ -237,7 +237,7 @@ impl EventStore {
         self.entries.values().map(|entry| Arc::clone(&entry.event)).collect()
     }
 
-    /// What has changed since the last call.
+    /// Takes the events that have changed since the last call.
     #[must_use]
     pub fn take_unsaved(&mut self) -> Vec<Arc<Event>> {
         let unsaved = std::mem::take(&mut self.unsaved);

@@ -11,7 +11,7 @@ use super::log::Log;
 use super::store::EventStore;
 use crate::base::clock;
 
-/// How long after a failure it is tried again.
+/// Time after a failure until it is tried again.
 const RETRY: Duration = Duration::from_secs(30);
 
 /// Owns the file.

@@ -8,14 +8,14 @@ use crate::results::feedback::{HostFeedback, Rating, Refused};
 
 use super::{Read, reply};
 
-/// What `POST` takes.
+/// Body of a `POST`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
     verdict: Rating,
 }
 
-/// What a request may look like, for errors.
+/// Example of a request, for errors.
 const EXAMPLE: &str = r#"{"verdict": "expected"} or {"verdict": "useful"}"#;
 
 pub(super) fn list(read: &Read) -> Response {

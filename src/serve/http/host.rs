@@ -21,11 +21,11 @@ struct Details<'a> {
     line: Line<'a>,
     model: &'a str,
     step_ms: i64,
-    /// How often it is scraped; null where its samples don't tell yet.
+    /// Interval at which it is scraped; null where its samples don't tell yet.
     interval_ms: Option<i64>,
     /// The replicas that write it, where there are several.
     senders: Vec<Sender<'a>>,
-    /// What is wrong with what it is sent, and what to do about it.
+    /// Faults of what it is sent, and what to do about them.
     advice: Vec<String>,
     features: Vec<Feature<'a>>,
     rows: Vec<Row>,

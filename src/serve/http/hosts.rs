@@ -31,7 +31,7 @@ pub(super) struct Line<'a> {
     window_rows: u32,
 }
 
-/// What is asked for.
+/// Parameters of the query.
 #[derive(Debug)]
 struct Wanted {
     /// No state means every state.

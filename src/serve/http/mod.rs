@@ -52,19 +52,19 @@ pub use crate::serve::ingest::WriteError;
 pub use reload::ReloadRequest;
 pub use serve::serve;
 
-/// What the service answers: all routes as one filter that never rejects.
+/// Answers of the service: all routes as one filter that never rejects.
 pub type Routes = BoxedFilter<(Response,)>;
 
-/// What the routes answer from.
+/// Dependencies that the routes answer from.
 #[derive(Debug, Clone)]
 pub struct Deps<F> {
-    /// What is known of the hosts.
+    /// Results: what is known of the hosts.
     pub results: Arc<Results>,
-    /// When they were flagged.
+    /// Events: when they were flagged.
     pub events: Arc<Events>,
-    /// What was said of them.
+    /// Opinions that were given of them.
     pub feedback: Arc<Feedback>,
-    /// Who sends what.
+    /// Record of who sends what.
     pub ingest: Arc<Ingest>,
     /// The metrics of this process; the routes add their own.
     pub registry: prometheus::Registry,
@@ -75,20 +75,20 @@ pub struct Deps<F> {
     /// Takes the body of a write: decodes it and hands it to the shards. An error means that nothing was applied, except
     /// [`WriteError::Bad`].
     pub write: F,
-    /// What is silenced.
+    /// Silences, which the routes list and change.
     pub silences: Silences,
-    /// What bounds requests.
+    /// Limits of requests.
     pub limits: Limits,
-    /// What bounds `/metrics`.
+    /// Limits of `/metrics`.
     pub metrics: Metrics,
-    /// Who reloads the configuration; nobody does where `None`.
+    /// Channel to the task that reloads the configuration; nobody does where `None`.
     pub reload: Option<mpsc::Sender<ReloadRequest>>,
 }
 
 /// A query string, decoded.
 type Query = Vec<(String, String)>;
 
-/// What a read answers from.
+/// Dependencies that a read answers from.
 struct Read {
     results: Arc<Results>,
     events: Arc<Events>,
@@ -107,7 +107,7 @@ struct Read {
 /// Remote write alone, for who has nothing to read.
 ///
 /// # Errors
-/// Where the registry has one of the metrics already.
+/// The registry has one of the metrics already.
 pub fn write_routes<F, Fut>(
     write: F,
     limits: &Limits,
@@ -125,7 +125,7 @@ where
 /// All routes.
 ///
 /// # Errors
-/// Where the registry has one of the metrics already.
+/// The registry has one of the metrics already.
 pub fn routes<F, Fut>(deps: Deps<F>) -> Result<Routes, prometheus::Error>
 where
     F: Fn(Bytes, Encoding) -> Fut + Clone + Send + Sync + 'static,

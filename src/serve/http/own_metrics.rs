@@ -11,7 +11,7 @@ use crate::series::Quoted;
 /// All of `families`.
 ///
 /// # Errors
-/// Where the client library cannot write them.
+/// The client library cannot write them.
 pub(super) fn text(families: &[MetricFamily], format: Format) -> Result<String, prometheus::Error> {
     match format {
         Format::Text => TextEncoder::new().encode_to_string(families),

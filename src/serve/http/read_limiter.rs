@@ -1,4 +1,4 @@
-//! How many answers are made at once, whoever asks: a hundred readers must leave processors to what comes in.
+//! Limit of answers made at once, whoever asks: a hundred readers must leave processors to what comes in.
 //!
 //! A turn lasts while a thread works, never while a reader is slow.
 
@@ -19,7 +19,7 @@ impl ReadLimiter {
         Self(Arc::new(Semaphore::new((cores / 2).max(1))))
     }
 
-    /// What `make` gives, made beside the reactor when its turn comes.
+    /// Returns what `make` gives, made beside the reactor when its turn comes.
     ///
     /// # Errors
     /// It panicked.

@@ -11,7 +11,7 @@ use crate::serve::silences::{Listed, Silences};
 
 use super::reply;
 
-/// What `POST` takes.
+/// Body of a `POST`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Request {
@@ -49,7 +49,7 @@ struct Maintenance {
     ends_ms: Option<TimestampMs>,
 }
 
-/// What a request may look like, for errors.
+/// Example of a request, for errors.
 const EXAMPLE: &str = r#"{"match": "{job=\"db\"}", "duration": "2h", "comment": "disk swap"}"#;
 
 /// Answers a request without an id.

@@ -12,7 +12,7 @@ use crate::serve::ingest::Report;
 
 use super::{Read, reply};
 
-/// What is answered.
+/// Body of the answer.
 #[derive(Debug, Serialize)]
 struct Status<'a> {
     /// Of this program.
@@ -38,7 +38,7 @@ struct Model<'a> {
 #[derive(Debug, Serialize)]
 struct Hosts {
     total: usize,
-    /// How many are in each state; every state is there.
+    /// Number of hosts in each state; every state is there.
     by_state: BTreeMap<&'static str, usize>,
 }
 

@@ -39,7 +39,7 @@ const BUSY_RETRY_S: u64 = 5;
 /// Of the longest path.
 const PATH_SEGMENTS_MAX: usize = 6;
 
-/// What all writes share.
+/// State that all writes share.
 #[derive(Debug)]
 pub(super) struct Gate<F> {
     write: F,

@@ -1,4 +1,4 @@
-//! How many different hashes there were, in a bounded place.
+//! Count of different hashes, in a bounded place.
 
 /// Hashes kept: 1 KiB, and an error of about 9 % beyond.
 const KEPT: usize = 128;

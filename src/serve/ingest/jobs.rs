@@ -34,7 +34,7 @@ const TEXT_BYTES_MAX: usize = 128;
 /// Prefixes that exporters of every kind have: they tell nothing about the kind.
 const GENERIC: [&str; 6] = ["go_", "process_", "promhttp_", "python_", "scrape_", UP_NAME];
 
-/// What there is of every scrape, whatever the exporter.
+/// Prefixes of the series that every scrape has, whatever the exporter.
 const OF_SCRAPES: [&str; 2] = ["scrape_", UP_NAME];
 
 /// Of our own metrics: whoever sends all that is scraped sends them too, and that needs no line.
@@ -97,7 +97,7 @@ struct WithoutIdentity {
     series: Distinct,
     /// Those that a feature would read.
     read: Distinct,
-    /// How often which label was met instead.
+    /// Number of times that each label was met instead.
     labels: BTreeMap<String, u64>,
 }
 
@@ -128,7 +128,7 @@ impl Jobs {
         (decoded, table.finish(now_ms))
     }
 
-    /// What is known.
+    /// Reports what is known.
     pub(super) fn report(&self) -> JobsReport {
         self.lock().report()
     }
@@ -364,7 +364,7 @@ fn text(bytes: &[u8]) -> String {
     text.into_owned()
 }
 
-/// What arrives, by job. Numbers of series are of all that was looked at, exact up to about a hundred, an estimate beyond.
+/// Series that arrive, by job. Numbers of series are of all that was looked at, exact up to about a hundred, an estimate beyond.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct JobsReport {
     /// The label whose values are the hosts.
@@ -424,7 +424,7 @@ pub struct LackingReport {
     pub read_series: u64,
     /// The labels that they have instead, the most frequent first.
     pub labels: Vec<String>,
-    /// What to do about them; `None` where there are none.
+    /// Advice about them; `None` where there are none.
     pub reason: Option<String>,
 }
 

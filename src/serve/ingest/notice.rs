@@ -1,4 +1,4 @@
-//! What is worth a line in the log about what senders send, in words that name the key to set; and how many lines there may be.
+//! Notices in the log about what senders send, in words that name the key to set; and how many lines there may be.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl Notice {
         !matches!(self, Self::UsedAfterAll { .. })
     }
 
-    /// What is wrong and what to do, whatever the job.
+    /// Says what is wrong and what to do, whatever the job.
     pub(super) fn advice(&self) -> String {
         match self {
             Self::NoIdentity { identity, labels, .. } => format!(
@@ -95,7 +95,7 @@ fn list(names: &[String]) -> String {
     }
 }
 
-/// How many lines there were.
+/// Count of the lines that there were.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
     /// When the hour began in which lines are counted.

@@ -28,7 +28,7 @@ pub(super) struct Reloader {
     pub(super) metrics: Metrics,
 }
 
-/// What is kept of the setup that runs, to hold the next one to.
+/// Part of the running setup that is kept, to hold the next one to.
 pub(super) struct Running {
     config: Config,
     environment: Environment,
@@ -149,7 +149,7 @@ fn quoted(key: &str) -> String {
     if key.contains(' ') { key.to_owned() } else { format!("`{key}`") }
 }
 
-/// How the last reload went, named as Prometheus names it.
+/// Outcome of the last reload, named as Prometheus names it.
 pub(super) struct Metrics {
     successful: IntGauge,
     succeeded_at: Gauge,

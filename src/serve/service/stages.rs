@@ -21,10 +21,10 @@ use crate::serve::scorer::{Message, NewModels};
 use crate::serve::silences::Silences;
 use crate::setup::Setup;
 
-/// How long a push that was replaced may take for what it still has.
+/// Time that a push that was replaced may take for what it still has.
 const OLD_PUSH: Duration = Duration::from_secs(60);
 
-/// What is left to do for a stage: it cannot fail, and runs while the shards wait and nobody else writes.
+/// Remaining work of a stage: it cannot fail, and runs while the shards wait and nobody else writes.
 pub(super) type Change = Box<dyn FnOnce() + Send>;
 
 /// All stages behind the shards, and what they were started with.
@@ -41,10 +41,10 @@ pub(super) struct Stages {
     pub(super) webhook: WebhookCell,
 }
 
-/// Where the results are pushed now, if anywhere.
+/// Push of the results that runs now, if any.
 pub(super) type PushCell = Arc<Mutex<Option<Pusher>>>;
 
-/// Who is told of events now, if anybody.
+/// Webhook that is told of events now, if any.
 pub(super) type WebhookCell = Arc<Mutex<Option<Notifier>>>;
 
 /// Starts webhooks one after the other; their counters go on.
@@ -111,12 +111,14 @@ impl Stages {
         models: Vec<Models>,
     ) -> anyhow::Result<Vec<Change>> {
         let schema = setup.schema();
+        // First, so that nothing has been started where this fails.
+        let ingest = self.change_ingest(setup)?;
         let push = self.new_push(running, setup, &schema)?;
         let webhook = self.new_webhook(running, setup)?;
         let mut changes = vec![self.change_results(schema), self.change_scorers(models, push.as_ref())];
         changes.extend(push.map(|new| self.replace_push(new)));
         changes.extend(webhook.map(|new| self.replace_webhook(new)));
-        changes.extend([self.change_ingest(setup)?, self.change_events(setup), self.change_silences(setup)]);
+        changes.extend([ingest, self.change_events(setup), self.change_silences(setup)]);
         Ok(changes)
     }
 

@@ -165,7 +165,9 @@ impl Report {
             Verdict::Quiet => ("not flagged, right".to_owned(), "32"),
             Verdict::Flagged { for_ms } => (format!("flagged {} min", for_ms / MINUTE_MS), "33"),
             Verdict::State(state) => (format!("state {state}"), "32"),
-            Verdict::Unheard { for_ms } => (format!("unheard for {}", duration_short(for_ms / MINUTE_MS * MINUTE_MS)), "32"),
+            Verdict::Unheard { for_ms } => {
+                (format!("unheard for {}", duration_short(for_ms / MINUTE_MS * MINUTE_MS)), "32")
+            }
             Verdict::WrongState(state) => (format!("state {state}, WRONG"), "31"),
         };
         let began = format!("{} ago", duration_short(self.end_ms - fault.from_ms));
