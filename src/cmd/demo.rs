@@ -26,7 +26,7 @@ const HOUR_MS: i64 = 3_600_000;
 /// Simulated history. The service flags after 6 h of it; the faults fill the rest.
 const HISTORY_MS: i64 = 72 * HOUR_MS;
 
-/// From here on the service may flag: its default of `detection.min_history`.
+/// Age of a host from which on the service may flag: its default of `detection.min_history`.
 const MIN_HISTORY_MS: i64 = 6 * HOUR_MS;
 
 /// Simulated time between two looks at the flagged hosts: short, so that a flag is seen with the reasons it was raised for.

@@ -78,7 +78,7 @@ fn step(text: &str) -> Result<i64, String> {
     step_ms.ok_or_else(|| "must be a duration from 1ms to 1d, such as 30s".to_owned())
 }
 
-/// What became of the features.
+/// Outcome of the features.
 struct Found {
     /// Per feature, in how many rows it had a value.
     values: Vec<u64>,
@@ -131,7 +131,7 @@ fn quoted(text: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// What a reader must know to trust the rows: what was read, dropped and never there. One matter per line.
+/// Summarises what a reader must know to trust the rows: what was read, dropped and never there. One matter per line.
 fn summary(history: &History, found: &Found, names: &[&str], step_ms: i64) -> String {
     let totals = history.totals();
     let (decoded, counts) = (&totals.decoded, &totals.counts);

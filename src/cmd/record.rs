@@ -1,6 +1,7 @@
 //! `outlierd record`: takes remote write and writes the bodies to a folder, as received.
 //!
-//! What cannot be decoded is refused, as `serve` refuses it; nothing is changed, so that a recording is what a sender sent: `features`, `train` and `backtest` read it by `--from`.
+//! Bodies that cannot be decoded are refused, as `serve` refuses them; nothing is changed, so that a recording is what a sender
+//! sent: `features`, `train` and `backtest` read it by `--from`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,13 +19,13 @@ use crate::decode::{Decoder, Encoding, TimeBounds, Wanted};
 use crate::offline::history::recorder::Recorder;
 use crate::serve::http::{self, WriteError};
 
-/// How often the index is written: what a crash costs.
+/// Interval between writes of the index: what a crash costs.
 const INDEX_EVERY: Duration = Duration::from_secs(10);
 
 /// Any label: no sample is told apart.
 const INSTANCE: &str = "instance";
 
-/// How long requests in flight may take at the end.
+/// Longest time that requests in flight may take at the end.
 const DRAIN_MS: u64 = 5_000;
 
 /// Flags of `record`.

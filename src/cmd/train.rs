@@ -33,15 +33,15 @@ use crate::offline::train::split::HeldBack;
 use crate::offline::train::usable::keep_usable;
 use crate::setup::Setup;
 
-/// Distance of two rows where nothing says otherwise.
+/// Step, in milliseconds, where nothing says otherwise.
 const STEP_MS: i64 = 60_000;
 /// The longest window; beyond, the service's memory per host would be absurd.
 const WINDOW_MAX: u64 = 1_000;
-/// What the flags say where nothing is given.
+/// Values of the flags where nothing is given.
 const DEFAULT: Options = Options::DEFAULT;
-/// What a path may hold.
+/// Data that a path may hold.
 const HELD: &str = "recording (index.json), labelled data (<host>.npz) or one CSV";
-/// Where the public data of labelled servers can be had.
+/// Sources of the public data of labelled servers.
 const WHERE: &str = "the Server Machine Dataset is published by NetManAIOps/OmniAnomaly and zhhlee/InterFusion (MIT), the Application \
      Server Dataset by zhhlee/InterFusion, JumpStarter's by NetManAIOps/JumpStarter: <host>.npz holds float32 `train` and `test` \
      [rows, columns] and uint8 `label` [rows of test]";
@@ -324,7 +324,7 @@ fn name(flags: &Flags) -> String {
     flags.name.clone().or_else(stem).unwrap_or_else(|| "mine".to_owned())
 }
 
-/// Where the rows came from, without the path that leads there: that is nobody's business, and would change the bytes.
+/// Returns the source of the rows, without the path that leads there: that is nobody's business, and would change the bytes.
 fn source(flags: &Flags) -> String {
     let from = flags.history.from.as_deref().unwrap_or_default();
     let last = from.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
@@ -335,7 +335,7 @@ fn source(flags: &Flags) -> String {
     }
 }
 
-/// What `--from` names as a report may show it: a URL without user, password and query.
+/// Returns what `--from` names as a report may show it: a URL without user, password and query.
 fn shown(from: &str) -> String {
     if !from.contains("://") {
         return from.to_owned();
@@ -381,7 +381,7 @@ impl Interrupt {
     }
 }
 
-/// What is shown of a training: a bar with the time left on a terminal, else a line for each tenth.
+/// Display of a training: a bar with the time left on a terminal, else a line for each tenth.
 struct Meter {
     started: std::time::Instant,
     /// Windows of a batch.

@@ -1,4 +1,4 @@
-//! What runs on recordings: history and where it comes from, labelled data, training, evaluation. Never on the running service.
+//! Work on recordings: history and where it comes from, labelled data, training, evaluation. Never on the running service.
 
 pub mod evaluate;
 pub mod history;

@@ -1,4 +1,4 @@
-//! What is made up: a simulated fleet for the demonstration, and labelled data played as if a sender sent it.
+//! Made-up data: a simulated fleet for the demonstration, and labelled data played as if a sender sent it.
 
 pub mod demo;
 pub mod playback;

@@ -11,7 +11,7 @@ use crate::offline::evaluate::quality::Quality;
 use crate::offline::evaluate::rows::{Rows, Statistics};
 use crate::offline::labelled::LabelledHost;
 
-/// What came of one host.
+/// Result of one host.
 #[derive(Debug)]
 pub(super) struct HostReport {
     pub(super) name: String,

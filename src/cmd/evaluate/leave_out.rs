@@ -16,7 +16,7 @@ use crate::offline::train::dataset::{Column, Scale};
 use crate::offline::train::fit::{Options, fit};
 use crate::offline::train::source::{collect_unlabelled, labelled_features};
 
-/// Where neither the data nor a bundle says how far rows are apart.
+/// Step, in milliseconds, where neither the data nor a bundle says how far rows are apart.
 const STEP_MS: i64 = 60_000;
 
 /// Trains a model without each of `n_groups` groups of hosts, 0 for every host alone; each host is judged by the one without it.

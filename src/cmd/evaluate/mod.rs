@@ -23,7 +23,7 @@ use crate::offline::evaluate::baseline::Kind;
 use crate::offline::evaluate::rows::Statistics;
 use crate::offline::labelled::{LabelledHost, read_hosts};
 
-/// What `--bundle` says for none.
+/// Value of `--bundle` for none.
 const NO_BUNDLE: &str = "none";
 
 /// Flags of `evaluate`.
@@ -137,12 +137,12 @@ fn run_system(
     report.write(flags.format)
 }
 
-/// What judges each host.
+/// Subjects that judge each host.
 struct Subjects {
     all: Vec<Subject>,
     /// By host, which of them.
     by_host: Vec<usize>,
-    /// What they are, for the title.
+    /// Description of them, for the title.
     source: String,
 }
 

@@ -1,4 +1,4 @@
-//! What `evaluate` writes: a table or JSON to stdout, scores as CSV, notes to stderr.
+//! Output of `evaluate`: a table or JSON to stdout, scores as CSV, notes to stderr.
 
 use std::collections::BTreeMap;
 use std::io::{BufWriter, Write};
@@ -28,7 +28,7 @@ const HEADS: [&str; 11] = [
     "hit@100",
 ];
 
-/// What is written.
+/// Content that is written.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
     #[serde(skip)]
@@ -77,7 +77,7 @@ impl Report {
         }
     }
 
-    /// What a reader must know to trust the numbers.
+    /// Returns what a reader must know to trust the numbers.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         for (host, n) in &self.n_unscored {

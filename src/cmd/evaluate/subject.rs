@@ -1,4 +1,4 @@
-//! What is evaluated: a bundle and the ways of the service around it, or those ways alone for the baselines.
+//! Subject of an evaluation: a bundle and the ways of the service around it, or those ways alone for the baselines.
 
 use ndarray::Array2;
 
@@ -19,15 +19,15 @@ const LISTED: usize = 12;
 pub(super) struct Subject {
     /// `None` where baselines are measured alone.
     pub(super) bundle: Option<Bundle>,
-    /// What the model sees, in its order.
+    /// Features that the model sees, in its order.
     pub(super) features: Vec<String>,
-    /// What windows are made with.
+    /// Settings of windows.
     pub(super) windows: WindowConfig,
     /// By feature, the values that it can take.
     pub(super) bounds: Vec<Bounds>,
     /// From errors to flags.
     pub(super) rule: Rule,
-    /// Distance of two rows.
+    /// Step, in milliseconds.
     pub(super) step_ms: i64,
 }
 
@@ -80,7 +80,7 @@ impl Subject {
         Array2::from_shape_fn((host.values.nrows(), columns.len()), cell)
     }
 
-    /// What was blamed, by the model's features; those that it doesn't see are left out.
+    /// Returns what was blamed, by the model's features; those that it doesn't see are left out.
     pub(super) fn blames(&self, host: &LabelledHost) -> Vec<Blame> {
         let feature = |column: &usize| self.features.iter().position(|name| *name == host.features[*column]);
         let blame = |blame: &Blame| Blame {
@@ -90,7 +90,7 @@ impl Subject {
         host.blames.iter().map(blame).collect()
     }
 
-    /// What is not there, for whoever reads the result.
+    /// Returns notes on what is not there, for whoever reads the result.
     ///
     /// # Errors
     /// A host has none of the features.

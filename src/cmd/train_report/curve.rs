@@ -16,12 +16,12 @@ const LINEAR_MAX: f64 = 8.0;
 /// Ticks of an axis, about.
 const TICKS: f64 = 5.0;
 
-/// What the curve shows beside itself.
+/// Marks that the curve shows beside itself.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Marks {
     /// The held-back error of an untrained guess.
     pub(super) untrained: Option<f64>,
-    /// Where the weights were taken.
+    /// Step at which the weights were taken.
     pub(super) best_step: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What a training came to: what was learnt from, what was left out and why, and how good it is against knowing nothing.
+//! Outcome of a training: what was learnt from, what was left out and why, and how good it is against knowing nothing.
 //!
 //! Owns the facts, and how a terminal shows them; `page.rs` shows the same facts and more on a page.
 
@@ -22,17 +22,17 @@ const FIRST_DATE_MS: TimestampMs = 978_307_200_000;
 /// A training that has ended.
 #[derive(Debug)]
 pub(super) struct Report<'a> {
-    /// What `--from` named, without a password.
+    /// Origin that `--from` named, without a password.
     pub(super) from: String,
-    /// What was learnt from.
+    /// Data that was learnt from.
     pub(super) data: &'a Dataset,
-    /// What was not.
+    /// Findings about what was not learnt from.
     pub(super) findings: &'a Findings,
-    /// How.
+    /// Options of the training.
     pub(super) options: &'a Options,
-    /// How it went.
+    /// Course of the training.
     pub(super) fitted: &'a Fitted,
-    /// What came of it.
+    /// Result of the training.
     pub(super) trained: &'a Trained,
     /// In all, the reading too.
     pub(super) seconds: f64,
@@ -58,7 +58,7 @@ impl Report<'_> {
         page::page(self)
     }
 
-    /// What it is about, and what holds.
+    /// Returns what it is about, and what holds.
     fn facts(&self) -> Vec<(&'static str, String)> {
         let (data, findings, fitted, manifest) = (self.data, self.findings, self.fitted, &self.trained.manifest);
         let step = duration_text(data.scale.step_ms);

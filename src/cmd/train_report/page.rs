@@ -34,7 +34,7 @@ pub(super) fn page(report: &Report<'_>) -> String {
     )
 }
 
-/// What may stand in HTML text and between quotes.
+/// Escapes `text` so that it may stand in HTML text and between quotes.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -61,7 +61,7 @@ fn percent(share: f64) -> String {
     if share > 0.0 && share < 0.0095 { format!("{:.1} %", 100.0 * share) } else { format!("{:.0} %", 100.0 * share) }
 }
 
-/// What the untrained guess is called.
+/// Returns the name of the untrained guess.
 fn guess(report: &Report<'_>) -> &'static str {
     match report.options.network.kind {
         Kind::Forecast => "the row before",

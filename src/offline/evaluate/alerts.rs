@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::runs;
 
-/// How the flags of one host, or of several together, compare with the labels.
+/// Comparison of the flags of one host, or of several together, with the labels.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Alerts {
     /// Labelled incidents.

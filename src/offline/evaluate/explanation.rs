@@ -1,6 +1,6 @@
 //! Whether the features with the largest errors are those that the labellers blamed.
 
-/// How the explanations of some incidents did.
+/// Quality of the explanations of some incidents.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Explanation {
     /// Incidents with a blamed feature and an error.

@@ -7,17 +7,17 @@ use crate::engine::row::{AlertEligibility, Window};
 use crate::offline::labelled::Blame;
 use crate::series::TimestampMs;
 
-/// How much of an incident is looked at for its explanation.
+/// Part of an incident that is looked at for its explanation.
 const EXPLAINED_MS: i64 = 15 * 60_000;
 
-/// Which row of a host, and when.
+/// Row of a host, and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timed {
     /// Counted from the host's first one.
     pub row: usize,
     /// Its time.
     pub t_ms: TimestampMs,
-    /// How long the host is known by then.
+    /// Time for which the host is known by then.
     pub history_ms: i64,
 }
 
@@ -26,7 +26,7 @@ pub struct Timed {
 pub struct Rule {
     /// The service's decision.
     pub decision: Decision,
-    /// How long a host must be known before it can be flagged.
+    /// Time for which a host must be known before it can be flagged.
     pub min_history_ms: i64,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// How well the largest errors at the start of the incidents agree with what was blamed.
+    /// Measures how well the largest errors at the start of the incidents agree with what was blamed.
     #[must_use]
     pub fn explanation(&self) -> Explanation {
         let mut explanation = Explanation::default();

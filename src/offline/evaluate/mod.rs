@@ -1,4 +1,4 @@
-//! How good a detector is on labelled data: the metrics, the rows that they are taken of, and what they are compared with.
+//! Quality of a detector on labelled data: the metrics, the rows that they are taken of, and what they are compared with.
 //!
 //! Pure: hosts come in as values, quality goes out as numbers; `labelled` reads the files and `cmd/evaluate.rs` runs the model.
 //! Rows are standardised, windows made and verdicts given by the code of the service; nothing of that is repeated here.

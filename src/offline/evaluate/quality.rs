@@ -13,7 +13,7 @@ const MERGED_MS: i64 = 15 * 60_000;
 const DAY_MS: f64 = 86_400_000.0;
 const MINUTE_MS: f64 = 60_000.0;
 
-/// How good scores and flags are. A number that cannot be told, such as a recall where nothing happened, is `None`.
+/// Quality of scores and flags. A number that cannot be told, such as a recall where nothing happened, is `None`.
 ///
 /// Of several hosts there are two: [`Quality::mean`], in which every host weighs the same, and [`Quality::pooled`], in which every
 /// incident does.
@@ -45,12 +45,12 @@ pub struct Quality {
     pub events: usize,
     /// Alerts.
     pub alerts: usize,
-    /// What it was computed from.
+    /// Counts that it was computed from.
     #[serde(skip)]
     counts: Alerts,
     #[serde(skip)]
     explanation: Explanation,
-    /// Distance of two rows.
+    /// Step, in milliseconds.
     #[serde(skip)]
     step_ms: i64,
 }

@@ -1,4 +1,4 @@
-//! How well scores rank rows: average precision and the best F1, by row and without adjusting points.
+//! Quality of the ranking of rows by scores: average precision and the best F1, by row and without adjusting points.
 
 /// Rows at or over one threshold.
 struct Cut {

@@ -9,7 +9,7 @@ use crate::engine::standardise::Standardised;
 use crate::engine::windows::{StandardisedRow, WindowConfig, Windows};
 use crate::series::TimestampMs;
 
-/// Where mean and deviation come from.
+/// Source of mean and deviation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistics {
     /// The engine's running statistics: what the service does.
@@ -26,9 +26,9 @@ const FLOOR: f64 = 0.02;
 pub struct Rows<'a> {
     /// `[rows × F]`: the columns that the model sees, in its order; NaN where missing.
     pub values: ArrayView2<'a, f64>,
-    /// When each row is; `None` where they are a step apart.
+    /// Time of each row; `None` where they are a step apart.
     pub t_ms: Option<&'a [TimestampMs]>,
-    /// Distance of two rows.
+    /// Step, in milliseconds.
     pub step_ms: i64,
     /// Rows without a label; they come first.
     pub n_unlabelled: usize,

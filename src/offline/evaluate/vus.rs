@@ -28,7 +28,7 @@ pub fn vus_pr(scores: &[f64], labels: &[bool], buffer_rows: usize) -> Option<f64
     Some(areas.sum::<f64>() / (buffer_rows + 1) as f64)
 }
 
-/// What all buffers share.
+/// Data that all buffers share.
 struct Surface<'a> {
     /// Runs of labelled rows.
     events: &'a [Range<usize>],

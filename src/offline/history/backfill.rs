@@ -14,7 +14,7 @@ use crate::decode::Wanted;
 use crate::engine::Output;
 use crate::setup::Setup;
 
-/// How far reading is.
+/// Progress of reading.
 #[derive(Debug, Default, Clone)]
 pub struct Progress {
     /// Hosts whose rows are all out.
@@ -41,7 +41,7 @@ pub struct Backfill {
     span_ms: i64,
     /// The running host and its engine.
     host: Option<(Arc<str>, EngineDriver)>,
-    /// What is left of the newest chunk, and how much history it is.
+    /// Rest of the newest chunk, and how much history it is.
     chunk: Option<(Slices, i64)>,
     /// Whether the end was reached and everything pending is closed.
     is_finished: bool,
@@ -135,7 +135,7 @@ impl Backfill {
         }
     }
 
-    /// How far it is; known from the first call of [`Backfill::advance`] on.
+    /// Returns the progress; known from the first call of [`Backfill::advance`] on.
     #[must_use]
     pub fn progress(&self) -> &Progress {
         &self.progress
@@ -147,7 +147,7 @@ impl Backfill {
         &self.absent
     }
 
-    /// What came of it so far.
+    /// Returns the totals so far.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals

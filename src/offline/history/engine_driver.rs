@@ -10,14 +10,14 @@ use crate::engine::{Counts, ENGINE_COUNTERS, Engine, EngineConfig, FRAME_WAIT_MS
 use crate::series::TimestampMs;
 use crate::setup::Setup;
 
-/// What came of a history so far.
+/// Totals of a history so far.
 #[derive(Debug, Default, Clone)]
 pub struct Totals {
     /// Bodies of a recording, those without samples among them; chunks of a database.
     pub bodies: u64,
-    /// What decode found, summed over the bodies; series that the engine found invalid are among the invalid ones.
+    /// Statistics of decode, summed over the bodies; series that the engine found invalid are among the invalid ones.
     pub decoded: DecodeStats,
-    /// What the engine counted.
+    /// Counts of the engine.
     pub counts: Counts,
     /// Hosts that were ever seen; one that was forgotten and came back counts twice.
     pub hosts: u64,

@@ -22,7 +22,7 @@ use self::source::reader::Request;
 use crate::engine::Output;
 use crate::setup::Setup;
 
-/// Where history is.
+/// Location of history.
 #[derive(Debug, Clone)]
 pub enum Origin {
     /// A folder of remote-write bodies with an index, or one body.
@@ -64,7 +64,7 @@ impl History {
     /// it returns `false`, with `out` cleared in between.
     ///
     /// # Errors
-    /// What is read is unreachable or malformed. The caller stops there: rows with a hole would pass for what the hosts did.
+    /// The origin is unreachable or malformed. The caller stops there: rows with a hole would pass for what the hosts did.
     pub fn advance(&mut self, out: &mut Output) -> anyhow::Result<bool> {
         match self {
             Self::Recording(replay) => replay.advance(out),
@@ -72,7 +72,7 @@ impl History {
         }
     }
 
-    /// What came of it so far.
+    /// Returns the totals so far.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         match self {
@@ -81,7 +81,7 @@ impl History {
         }
     }
 
-    /// How far it is; a recording's length isn't known in hosts, only in bodies: see [`Replay::n_bodies`].
+    /// Returns the progress; a recording's length isn't known in hosts, only in bodies: see [`Replay::n_bodies`].
     #[must_use]
     pub fn progress(&self) -> Option<&Progress> {
         match self {

@@ -14,7 +14,7 @@ use crate::base::storage;
 use crate::decode::Encoding;
 use crate::series::TimestampMs;
 
-/// What a body takes beside its bytes, on disk and in the index.
+/// Cost of a body beside its bytes, on disk and in the index.
 const BODY_COST: u64 = 256;
 
 /// A recording that grows.
@@ -22,7 +22,7 @@ const BODY_COST: u64 = 256;
 pub struct Recorder {
     folder: PathBuf,
     entries: Vec<Entry>,
-    /// How many bytes may still come.
+    /// Bytes that may still come.
     room: u64,
     /// Entries that the index on disk has.
     n_indexed: usize,

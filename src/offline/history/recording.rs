@@ -19,17 +19,17 @@ pub(super) const INDEX: &str = "index.json";
 /// One body, as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body {
-    /// Where it was read from.
+    /// Path that it was read from.
     pub path: PathBuf,
     /// As received, compressed.
     pub bytes: Vec<u8>,
-    /// What its sender said, or what its first bytes say.
+    /// Encoding that its sender said, or that its first bytes say.
     pub encoding: Encoding,
-    /// When it was received, where the recording knows.
+    /// Time at which it was received, where the recording knows.
     pub received_ms: Option<TimestampMs>,
 }
 
-/// What the index says of a body. It may say more, such as `headers`, which is for people.
+/// Entry of a body in the index. It may say more, such as `headers`, which is for people.
 #[derive(Debug, Deserialize)]
 struct Entry {
     /// Relative to the folder.
@@ -64,7 +64,7 @@ impl Recording {
         Ok(Self { folder, entries: entries.into_iter(), body_bytes_max })
     }
 
-    /// How many bodies are left.
+    /// Returns the number of bodies that are left.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }

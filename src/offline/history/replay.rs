@@ -72,13 +72,13 @@ impl Replay {
         Ok(true)
     }
 
-    /// How many bodies there are; [`Totals::bodies`] says how many were taken.
+    /// Returns the number of bodies; [`Totals::bodies`] says how many were taken.
     #[must_use]
     pub fn n_bodies(&self) -> usize {
         self.n_bodies
     }
 
-    /// What came of it so far.
+    /// Returns the totals so far.
     #[must_use]
     pub fn totals(&self) -> &Totals {
         &self.totals

@@ -15,7 +15,7 @@ const FRAMES_MAX: usize = 64;
 /// A longer silence ends a slice, so that the engine is told of the time that passed.
 const SILENCE_MS: i64 = 60_000;
 
-/// What is left of a chunk.
+/// Rest of a chunk.
 #[derive(Debug)]
 pub(super) struct Slices {
     /// The wanted series, with their metric and how many samples were taken.

@@ -53,7 +53,7 @@ fn parse(text: &str, name: String) -> anyhow::Result<LabelledHost> {
     })
 }
 
-/// What the columns are.
+/// Columns of the file.
 struct Header {
     features: Vec<String>,
     /// All columns.

@@ -31,17 +31,17 @@ pub struct LabelledHost {
     pub features: Vec<String>,
     /// `[rows × columns]` in their own units, in order; NaN where missing. First the rows without a label.
     pub values: Array2<f64>,
-    /// When each row is, rising; `None` where the file doesn't say: then they are a step apart.
+    /// Time of each row, rising; `None` where the file doesn't say: then they are a step apart.
     pub t_ms: Option<Vec<TimestampMs>>,
-    /// Distance of two rows; `None` where the file doesn't say.
+    /// Step, in milliseconds; `None` where the file doesn't say.
     pub step_ms: Option<i64>,
     /// Whether a row belongs to an incident, of the last rows.
     pub label: Vec<bool>,
-    /// What the labellers blamed, where they said.
+    /// Blames by the labellers, where they said.
     pub blames: Vec<Blame>,
 }
 
-/// What the labellers blamed for an incident.
+/// Blame by the labellers for an incident.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Blame {
     /// Labelled rows, counted from the first one with a label.

@@ -14,7 +14,7 @@ const VALUES_MAX: usize = 32 << 20;
 const HEAD_BYTES_MAX: usize = 4_096;
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// What the head says.
+/// Content of the head.
 struct Head {
     /// Such as `<f4`.
     descr: String,

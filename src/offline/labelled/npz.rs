@@ -16,7 +16,7 @@ use super::{Blame, LabelledHost, STEP_MS_MAX, columns, host_name, npy};
 /// Arrays that a message names.
 const NAMES_SHOWN: usize = 10;
 
-/// What `<host>.json` says; anything else in it is left alone.
+/// Content of `<host>.json`; anything else in it is left alone.
 #[derive(Debug, Default, Deserialize)]
 struct About {
     #[serde(default)]

@@ -7,7 +7,7 @@ const MEMORIES: [f32; 2] = [0.9, 0.999];
 /// Added to the root of the mean square.
 const EPSILON: f32 = 1e-8;
 
-/// What is remembered of the gradients of some parameters.
+/// Memory of the gradients of some parameters.
 #[derive(Debug)]
 pub struct Adam {
     /// By parameter: running means of its gradient and of the gradient's square.

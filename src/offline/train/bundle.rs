@@ -14,7 +14,7 @@ const NAMES_SHOWN: usize = 10;
 /// A bundle that was just trained.
 #[derive(Debug)]
 pub struct Trained {
-    /// What it says of itself.
+    /// Manifest: what it says of itself.
     pub manifest: Manifest,
     /// The file.
     pub bytes: Vec<u8>,

@@ -19,10 +19,10 @@ use crate::series::TimestampMs;
 /// Rows for which room is made at once, so that memory follows what is there.
 const GROWTH_ROWS: usize = 1_440;
 
-/// What rows are standardised with.
+/// Scale that rows are standardised with.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scale {
-    /// Distance of two rows.
+    /// Step, in milliseconds.
     pub step_ms: i64,
     /// Standardised inputs are clipped to ± this.
     pub input_clip: f32,
@@ -45,7 +45,7 @@ pub struct Column {
     pub bounds: Bounds,
 }
 
-/// What was seen of one feature of one host.
+/// Observations of one feature of one host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Seen {
     /// Rows with a value.
@@ -78,11 +78,11 @@ pub struct HostRows {
 /// Standardised rows of hosts, in the order in which the hosts first came.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// F.
+    /// F: columns of a row.
     pub columns: Vec<Column>,
-    /// How it was standardised.
+    /// Scale that it was standardised with.
     pub scale: Scale,
-    /// Whose.
+    /// Hosts, each with its rows.
     pub hosts: Vec<HostRows>,
 }
 
@@ -217,7 +217,7 @@ impl Collector {
 }
 
 impl HostRows {
-    /// When the row at place `row` was, `step_ms` being the distance of two rows.
+    /// Returns the time of the row at place `row`, `step_ms` being the interval between rows.
     #[must_use]
     pub fn time_ms(&self, row: usize, step_ms: i64) -> TimestampMs {
         let stretch = self.stretches.partition_point(|stretch| stretch.start <= row).saturating_sub(1);

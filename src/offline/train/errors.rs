@@ -1,4 +1,4 @@
-//! How large a network's errors are on rows that it never learnt from, as the service will see them: the verdicts on the newest row of
+//! Sizes of a network's errors on rows that it never learnt from, as the service will see them: the verdicts on the newest row of
 //! each window, in order.
 
 use super::dataset::Dataset;
@@ -13,14 +13,14 @@ use crate::model::manifest::{ErrorStatistics, Kind, Quantile};
 
 /// Windows in all: at a few thousand a second this stays under the time that training takes.
 const WINDOWS: usize = 20_000;
-/// What is judged of a host is no shorter than this where it has as much: a verdict depends on what was usual in the day before.
+/// Shortest time that is judged of a host, where it has as much: a verdict depends on what was usual in the day before.
 const DAY_MS: i64 = 24 * 3_600_000;
 /// Windows forecast at once.
 const BATCH: usize = 128;
 /// Of the smoothed mse.
 const QUANTILES: [f64; 6] = [0.5, 0.9, 0.95, 0.99, 0.995, 0.999];
 
-/// How large they are.
+/// Sizes of errors.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Errors {
     /// Of the network, for the bundle.
@@ -84,7 +84,7 @@ fn window(target: Box<[f32]>) -> Window {
     Window { input: Box::default(), target, mean: vec![0.0; n].into(), deviation: vec![1.0; n].into() }
 }
 
-/// What is expected of the newest rows without training, `[B × F]`: see [`Errors::untrained`].
+/// Returns what is expected of the newest rows without training, `[B × F]`: see [`Errors::untrained`].
 fn untrained(batch: &Batch, kind: Kind) -> Vec<f32> {
     let (steps, n_windows, n_features) = batch.sizes;
     match kind {

@@ -15,7 +15,7 @@ use crate::model::manifest::{Kind, Losses};
 
 /// Gradients are scaled down to this norm.
 const GRADIENT_NORM_MAX: f64 = 1.0;
-/// How often the held-back error is taken in a training of full length.
+/// Number of times that the held-back error is taken in a training of full length.
 const JUDGEMENTS: usize = 30;
 /// Judgements in a row without a better one that end the training.
 const PATIENCE: usize = 8;
@@ -33,18 +33,18 @@ pub struct Options {
     pub network: NetworkConfig,
     /// Windows and batches.
     pub shape: Shape,
-    /// How training windows differ from the rows.
+    /// Differences of training windows from the rows.
     pub augmentation: Augmentation,
     /// Batches.
     pub steps: usize,
     /// At the start; falls to 0 with a cosine.
     pub learning_rate: f64,
-    /// What is not learnt from.
+    /// Part that is not learnt from.
     pub held_back: HeldBack,
 }
 
 impl Options {
-    /// What `outlierd train` does unless told otherwise: its flags take their defaults from here.
+    /// Options of `outlierd train` unless told otherwise: its flags take their defaults from here.
     pub const DEFAULT: Self = Self {
         seed: 1,
         network: NetworkConfig { kind: Kind::Forecast, layers: 1, hidden: 32, predicts_change: true },
@@ -56,7 +56,7 @@ impl Options {
     };
 }
 
-/// How far a training is.
+/// Progress of a training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Progress {
     /// Batches done.
@@ -69,7 +69,7 @@ pub struct Progress {
     pub best: Option<f64>,
 }
 
-/// How far off the network was at some point of the training.
+/// Error of the network at some point of the training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judgement {
     /// Batches before it.

@@ -11,10 +11,10 @@ use crate::base::random::Random;
 use crate::model::manifest::Kind;
 use crate::model::onnx::{LstmLayer, LstmWeights};
 
-/// What decides the shapes of a network beside the data.
+/// Settings that decide the shapes of a network beside the data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
-    /// What it computes.
+    /// Kind of what it computes.
     pub kind: Kind,
     /// LSTM layers; an autoencoder has as many again in its decoder.
     pub layers: usize,
@@ -42,7 +42,7 @@ pub struct Network {
     head: Array2<f32>,
 }
 
-/// What a network made of a batch, and what its way back needs.
+/// Output of a network for a batch, and what its way back needs.
 #[derive(Debug)]
 pub struct Forward {
     layers: Vec<Pass>,
@@ -79,7 +79,7 @@ impl Network {
         Self { config: config.clone(), layers, decoder, head }
     }
 
-    /// What the optimiser changes.
+    /// Returns the parameters that the optimiser changes.
     pub fn parameters(&self) -> impl Iterator<Item = &Array2<f32>> {
         self.layers.iter().chain(&self.decoder).chain([&self.head])
     }
@@ -89,7 +89,7 @@ impl Network {
         self.layers.iter_mut().chain(&mut self.decoder).chain([&mut self.head])
     }
 
-    /// What is expected at every step: `[T, B, F]` → `[T · B × F]`. A forecaster's step n is the row after row n.
+    /// Returns what is expected at every step: `[T, B, F]` → `[T · B × F]`. A forecaster's step n is the row after row n.
     ///
     /// # Errors
     /// Where the network is for other features, or `rows` has none.
@@ -97,7 +97,7 @@ impl Network {
         self.forward(rows, false)
     }
 
-    /// What is expected of the newest row: `[T, B, F]` → `[B × F]`. For a forecaster it is the row after the last of `rows`, else
+    /// Returns the expected newest row: `[T, B, F]` → `[B × F]`. For a forecaster it is the row after the last of `rows`, else
     /// the last itself.
     ///
     /// # Errors

@@ -11,13 +11,13 @@ use super::split::{Stretch, n_windows};
 use crate::base::random::Random;
 use crate::model::manifest::Kind;
 
-/// How often a feature is missing from a window.
+/// Probability that a feature is missing from a window.
 const FEATURE_MISSING: f64 = 0.1;
-/// How often a window lacks a whole family of features.
+/// Probability that a window lacks a whole family of features.
 const FAMILY_MISSING: f64 = 0.15;
-/// How often a feature has a gap.
+/// Probability that a feature has a gap.
 const GAP: f64 = 0.05;
-/// How often all features have the same gap: lost scrapes.
+/// Probability that all features have the same gap: lost scrapes.
 const ROWS_LOST: f64 = 0.05;
 /// A gap is shorter than this, in rows.
 const GAP_ROWS: usize = 20;
@@ -26,7 +26,7 @@ const HELD_ROWS: usize = 2;
 /// The first steps of a forecast have seen too little to be judged.
 const STEPS_UNJUDGED: usize = 5;
 
-/// How training windows differ from the rows that they were drawn from.
+/// Differences of training windows from the rows that they were drawn from.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Augmentation {
     /// Deviation of the logarithm of a feature's scale; 0 for none.
@@ -37,14 +37,14 @@ pub struct Augmentation {
     pub thins_out: bool,
 }
 
-/// What windows look like.
+/// Shape of windows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shape {
     /// T: rows of a window, the newest included.
     pub window: usize,
     /// Windows of a batch.
     pub batch: usize,
-    /// What the windows are for.
+    /// Purpose of the windows.
     pub kind: Kind,
 }
 
@@ -72,9 +72,9 @@ pub struct Batch {
 /// One feature in one row.
 #[derive(Debug, Clone, Copy)]
 struct Cell {
-    /// What the network is given.
+    /// Value that the network is given.
     shown: f32,
-    /// What was there; NaN where missing.
+    /// Value that was there; NaN where missing.
     actual: f32,
 }
 

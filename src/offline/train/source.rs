@@ -1,4 +1,4 @@
-//! Where rows come from: a CSV, or labelled data of which the unlabelled halves are taken. Recordings and databases are samples, which
+//! Sources of rows: a CSV, or labelled data of which the unlabelled halves are taken. Recordings and databases are samples, which
 //! need an engine: `cmd/train.rs` drives it.
 
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What is trained on and what is held back: some hosts altogether, and the last part of every other host's time.
+//! Split into what is trained on and what is held back: some hosts altogether, and the last part of every other host's time.
 //!
 //! Held-back rows say when to stop and how large errors are; the network never learns from them.
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::dataset::Dataset;
 use crate::base::random::Random;
 
-/// How much is held back.
+/// Extent of what is held back.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeldBack {
     /// Share of the hosts, rounded down; none where that is less than one host.

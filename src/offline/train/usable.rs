@@ -1,4 +1,4 @@
-//! What of the collected rows can be learnt from, and what a person should know of the rest.
+//! Part of the collected rows that can be learnt from, and what a person should know of the rest.
 //!
 //! Leaves hosts and features out by name and with the reason; decides nothing about windows.
 
@@ -15,7 +15,7 @@ const DAY_MS: i64 = 24 * 3_600_000;
 /// Names listed in one line of a message; more are counted.
 const NAMES_SHOWN: usize = 10;
 
-/// What was left out, and what is doubtful.
+/// Findings about the rows: what was left out, and what is doubtful.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Findings {
     /// Features without enough values, by name.
@@ -84,7 +84,7 @@ fn unusable(host: &HostRows, window: usize) -> Option<String> {
 }
 
 impl Findings {
-    /// What holds for names, each with what to do, and the names.
+    /// Returns what holds for names, each with what to do, and the names.
     #[must_use]
     pub fn lists(&self) -> [(&'static str, &[String]); 3] {
         [

@@ -1,4 +1,4 @@
-//! What the demonstration reads of the service's API: `/api/v1/hosts` and `/api/v1/hosts/{host}`.
+//! Part of the service's API that the demonstration reads: `/api/v1/hosts` and `/api/v1/hosts/{host}`.
 //!
 //! Fields that are not read are not named; a missing field is an error that says which.
 
@@ -11,7 +11,7 @@ use crate::series::TimestampMs;
 pub struct Answer<T> {
     /// `success`.
     pub status: String,
-    /// What was asked for.
+    /// Data that was asked for.
     pub data: T,
 }
 
@@ -67,7 +67,7 @@ pub struct Row {
     pub flag: Option<bool>,
 }
 
-/// What a feature has to do with a flag.
+/// Contribution of a feature to a flag.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Contribution {
     /// Its name.

@@ -16,11 +16,11 @@ pub struct Page {
     series: Vec<TimeSeries>,
     /// Place of the next series of the scrape that is being written.
     next: usize,
-    /// How many of `series` come from the exporter.
+    /// Number of `series` that come from the exporter.
     exported: usize,
     /// Labels that the scraper adds to each.
     target: Vec<(String, String)>,
-    /// When the scrape is said to have been.
+    /// Time at which the scrape is said to have been.
     t_ms: TimestampMs,
 }
 
@@ -66,7 +66,7 @@ impl Page {
         &self.series[if ending { 0 } else { self.exported }..]
     }
 
-    /// What the scraper itself says of a target; last, as vmagent does.
+    /// Writes what the scraper itself says of a target; last, as vmagent does.
     fn scraper(&mut self, up: bool) {
         let exported = if up { self.exported as f64 } else { 0.0 };
         self.put("up", &[], f64::from(u8::from(up)));

@@ -6,7 +6,7 @@ use crate::series::TimestampMs;
 
 const MINUTE_MS: i64 = 60_000;
 
-/// What goes wrong.
+/// Kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A process burns CPU without end.
@@ -27,7 +27,7 @@ pub enum Kind {
     Silent,
 }
 
-/// What the service should make of a fault.
+/// Reaction that is expected of the service to a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// The host is flagged.
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// What the service should make of it.
+    /// Returns what the service should make of it.
     #[must_use]
     pub fn expected(self) -> Expected {
         match self {
@@ -73,22 +73,22 @@ impl Kind {
 pub struct Fault {
     /// The host's place in the fleet.
     pub host: usize,
-    /// What goes wrong.
+    /// Kind of the fault.
     pub kind: Kind,
-    /// When it begins.
+    /// Time at which it begins.
     pub from_ms: TimestampMs,
-    /// When it ends, exclusive.
+    /// Time at which it ends, exclusive.
     pub to_ms: TimestampMs,
 }
 
-/// What faults do to a host's signals at one moment; all 0 for a healthy one.
+/// Effect of faults on a host's signals at one moment; all 0 for a healthy one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Strain {
     /// CPUs burnt, as a share of all.
     pub busy: f64,
     /// Memory taken, as a share of all.
     pub memory: f64,
-    /// How near the disk is pushed to its limit, 0..1.
+    /// Degree to which the disk is pushed to its limit, 0..1.
     pub disk: f64,
     /// Packets received beyond the normal, as a multiple of it.
     pub packets: f64,
@@ -103,7 +103,7 @@ impl Fault {
         (self.from_ms..self.to_ms).contains(&t_ms)
     }
 
-    /// What it does to the host at `t_ms`.
+    /// Returns what it does to the host at `t_ms`.
     #[must_use]
     pub fn strain(&self, t_ms: TimestampMs) -> Strain {
         if !self.active(t_ms) {

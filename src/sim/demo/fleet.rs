@@ -26,7 +26,7 @@ struct Target {
     instance: String,
     host: Host,
     page: Page,
-    /// When it is scraped next.
+    /// Time of its next scrape.
     next_ms: TimestampMs,
     /// Whether the last scrape succeeded.
     up: bool,
@@ -72,7 +72,7 @@ impl Fleet {
         &self.faults
     }
 
-    /// When the next scrape is due.
+    /// Returns the time at which the next scrape is due.
     #[must_use]
     pub fn next_ms(&self) -> TimestampMs {
         self.targets.iter().map(|target| target.next_ms).min().unwrap_or(TimestampMs::MAX)

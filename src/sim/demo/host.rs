@@ -9,7 +9,7 @@ use super::wander::Wander;
 use crate::base::random::Random;
 use crate::series::TimestampMs;
 
-/// What a host is for.
+/// Purpose of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Many connections, little disk.
@@ -20,10 +20,10 @@ pub enum Role {
     Batch,
 }
 
-/// What never changes of a host.
+/// Properties of a host that never change.
 #[derive(Debug, Clone)]
 pub struct Profile {
-    /// What it is for.
+    /// Purpose of the host.
     pub role: Role,
     /// Number of CPUs.
     pub cpus: usize,
@@ -79,7 +79,7 @@ impl Profile {
 /// The modes of `node_cpu_seconds_total`, in the order of [`Counters::cpu_s`].
 pub const CPU_MODES: [&str; 8] = ["idle", "iowait", "irq", "nice", "softirq", "steal", "system", "user"];
 
-/// What the kernel counts since the boot.
+/// Counters of the kernel since the boot.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     /// Seconds of each CPU in each of [`CPU_MODES`].
@@ -132,7 +132,7 @@ pub struct Counters {
     pub waited_s: [f64; 3],
 }
 
-/// What the kernel says of the present moment.
+/// Gauges of the kernel at the present moment.
 #[derive(Debug, Clone, Default)]
 pub struct Gauges {
     /// Load averages over 1, 5 and 15 minutes.
@@ -164,22 +164,22 @@ pub struct Gauges {
 /// One host.
 #[derive(Debug, Clone)]
 pub struct Host {
-    /// What never changes.
+    /// Properties that never change.
     pub profile: Profile,
-    /// What it counted since its boot.
+    /// Counters since its boot.
     pub counters: Counters,
-    /// How it stands.
+    /// Gauges at the present moment.
     pub gauges: Gauges,
-    /// When it booted.
+    /// Time of the boot.
     pub boot_ms: TimestampMs,
-    /// How much its users want, beside the daily rhythm: slow and quick.
+    /// Demand of its users, beside the daily rhythm: slow and quick.
     demand: [Wander; 2],
-    /// How much memory its programs hold, beside the load.
+    /// Memory that its programs hold, beside the load.
     appetite: Wander,
     random: Random,
 }
 
-/// What users and faults ask of the host in one step, per second.
+/// Demands of users and faults on the host in one step, per second.
 struct Demand {
     /// Requests.
     rps: f64,

@@ -14,7 +14,7 @@ use crate::base::write_request::WriteRequestEncoder;
 /// Samples of a full block: vmagent's default of `-remoteWrite.maxRowsPerBlock`.
 pub const SAMPLES_PER_BLOCK: usize = 10_000;
 
-/// How often a request is sent that is answered 429 or 503, and the pause between.
+/// Number of times that a request is sent that is answered 429 or 503, and the pause between.
 const ATTEMPTS: u32 = 60;
 const PAUSE: Duration = Duration::from_millis(500);
 

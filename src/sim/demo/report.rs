@@ -1,4 +1,4 @@
-//! What was found, as text for a terminal: one line per fault, false alerts counted, and where to look.
+//! Findings, as text for a terminal: one line per fault, false alerts counted, and where to look.
 //!
 //! Pure: findings in, text out.
 
@@ -15,7 +15,7 @@ const MINUTE_MS: i64 = 60_000;
 /// An alert that begins this long after a fault has ended still belongs to it: things swing back.
 const AFTERMATH_MS: i64 = 30 * MINUTE_MS;
 
-/// What became of a fault.
+/// Verdict on a fault.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Verdict {
     /// Flagged, so long after it began.
@@ -48,9 +48,9 @@ pub enum Verdict {
 pub struct Outcome {
     /// The fault.
     pub fault: Fault,
-    /// Whom it befell.
+    /// Instance that it befell.
     pub instance: String,
-    /// What became of it.
+    /// Verdict on the fault.
     pub verdict: Verdict,
     /// The highest score while it was on.
     pub peak: Option<f64>,
@@ -97,7 +97,7 @@ pub fn belongs(alert: &Alert, fault: &Fault) -> bool {
 pub struct Report {
     /// The service, such as `http://127.0.0.1:9201`.
     pub base: String,
-    /// When the history ended.
+    /// Time at which the history ended.
     pub end_ms: TimestampMs,
     /// One per fault.
     pub outcomes: Vec<Outcome>,

@@ -19,11 +19,11 @@ pub const MERGE_MS: i64 = 15 * 60_000;
 const TOP: usize = 3;
 const SHARE_MIN: f64 = 0.05;
 
-/// How long [`Watch::settle`] waits for the service to score what was sent.
+/// Attempts and pause with which [`Watch::settle`] waits for the service to score what was sent.
 const SETTLE_ATTEMPTS: u32 = 600;
 const SETTLE_PAUSE: Duration = Duration::from_millis(50);
 
-/// What a flagged host said of itself, as it was first seen.
+/// Reason that a flagged host gave, as it was first seen.
 #[derive(Debug, Clone)]
 pub struct Reason {
     /// The newest row when it was read.
@@ -52,7 +52,7 @@ pub struct Alert {
     pub to_ms: TimestampMs,
 }
 
-/// What was seen of one host.
+/// Observations of one host.
 #[derive(Debug, Clone, Default)]
 pub struct Findings {
     /// Flag and score of every scored row.
@@ -181,7 +181,7 @@ impl Watch {
         Ok(hosts.hosts.len())
     }
 
-    /// What was seen of `host`.
+    /// Returns what was seen of `host`.
     #[must_use]
     pub fn findings(&self, host: &str) -> Option<&Findings> {
         self.findings.get(host)

@@ -29,7 +29,7 @@ struct Plain {
     feature: &'static str,
     metric: &'static str,
     labels: &'static Labels,
-    /// What 1 stands for.
+    /// Amount that 1 stands for.
     unit: f64,
     is_rate: bool,
 }
@@ -100,7 +100,7 @@ pub struct Exporter {
     joint: [Option<usize>; JOINT.len()],
     /// The counters in the order of a scrape.
     counters: Vec<f64>,
-    /// When the last scrape was.
+    /// Time of the last scrape.
     last_ms: Option<TimestampMs>,
 }
 

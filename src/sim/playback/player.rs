@@ -20,7 +20,7 @@ const CHUNK_ROWS: usize = 25;
 const PHASE_MS: i64 = 7_000;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What the service said of one host.
+/// Answers of the service about one host.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Played {
     /// By row of the host, its score; `None` where the service gave none.

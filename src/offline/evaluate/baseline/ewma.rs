@@ -13,7 +13,7 @@ impl Ewma {
         Self { mean: vec![0.0; n_features] }
     }
 
-    /// What it expected of this row, which it then learns.
+    /// Returns what it expected of this row, which it then learns.
     pub(super) fn expect(&mut self, input: &[f64]) -> Vec<f64> {
         let expected = self.mean.clone();
         for (mean, z) in self.mean.iter_mut().zip(input) {

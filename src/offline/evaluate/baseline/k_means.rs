@@ -10,9 +10,9 @@ use super::Setting;
 
 /// Models that must agree.
 const MODELS: usize = 18;
-/// What one model is trained on.
+/// Span that one model is trained on.
 const TRAINED_MS: i64 = 6 * 3_600_000;
-/// Distance of two trainings.
+/// Interval between trainings.
 const RETRAIN_MS: i64 = 3 * 3_600_000;
 /// Rows that are averaged.
 const SMOOTHED: usize = 3;

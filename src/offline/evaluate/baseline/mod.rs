@@ -1,4 +1,4 @@
-//! What a model must beat: simple forecasts that are fitted to the host itself, or to nothing.
+//! Baselines that a model must beat: simple forecasts that are fitted to the host itself, or to nothing.
 //!
 //! All of them see the rows that the model sees, standardised by the same statistics and clipped to the same bounds, and are judged
 //! by the same verdicts.
@@ -54,7 +54,7 @@ impl Kind {
 /// A standardised row of a host that is judged.
 #[derive(Debug)]
 pub struct Seen {
-    /// Which and when.
+    /// Row that is judged, and its time.
     pub timed: Timed,
     /// Its values.
     pub row: StandardisedRow,
@@ -62,14 +62,14 @@ pub struct Seen {
     pub has_window: bool,
 }
 
-/// What of the model's ways a baseline keeps to.
+/// Settings of the model that a baseline keeps to.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
     /// Inputs are clipped to ± this.
     pub input_clip: f32,
     /// The smoothed mse at which a host is flagged.
     pub limit: f64,
-    /// Distance of two rows.
+    /// Step, in milliseconds.
     pub step_ms: i64,
     /// Rows without a label; they come first, and are what is fitted to.
     pub n_unlabelled: usize,

@@ -32,7 +32,7 @@ impl Pca {
         Self { mean, components, window: vec![0.0; size].into(), n_features }
     }
 
-    /// What the components make of this row, together with the ones before.
+    /// Returns what the components make of this row, together with the ones before.
     pub(super) fn expect(&mut self, input: &[f64]) -> Vec<f64> {
         self.window.drain(..self.n_features);
         self.window.extend(input);

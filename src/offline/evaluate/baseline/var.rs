@@ -27,7 +27,7 @@ impl Var {
         Self { weights, last }
     }
 
-    /// What it expected of this row, which it then remembers.
+    /// Returns what it expected of this row, which it then remembers.
     pub(super) fn expect(&mut self, input: &[f64]) -> Vec<f64> {
         let expected = ArrayView1::from(&self.last).dot(&self.weights);
         self.last[..input.len()].copy_from_slice(input);

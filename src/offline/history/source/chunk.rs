@@ -39,13 +39,13 @@ pub struct Chunk {
     span: Span,
     series: Vec<Series>,
     by_labels: HashMap<Labels, usize>,
-    /// How many more samples fit.
+    /// Number of samples that still fit.
     room: usize,
     /// Bytes of the answers it came in, decompressed.
     pub(super) n_bytes: u64,
 }
 
-/// What a series takes beside its samples and the text of its labels, in samples.
+/// Cost of a series beside its samples and the text of its labels, in samples.
 const SERIES_COST: usize = 16;
 
 impl Chunk {
@@ -54,7 +54,7 @@ impl Chunk {
         Self { span, series: Vec::new(), by_labels: HashMap::new(), room: samples_max, n_bytes: 0 }
     }
 
-    /// Where the series with `labels` is from now on.
+    /// Returns the index that the series with `labels` has from now on.
     ///
     /// # Errors
     /// [`Failure::TooLarge`].

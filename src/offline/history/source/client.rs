@@ -33,21 +33,21 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// What to tell the user.
+    /// Returns the error to tell the user.
     pub fn into_error(self) -> anyhow::Error {
         let (Self::Busy(e) | Self::Cut(e) | Self::TooLarge(e) | Self::NoSuchPath(e) | Self::Fatal(e)) = self;
         e
     }
 }
 
-/// Where a database is and how it is asked.
+/// Location of a database and the way that it is asked.
 #[derive(Debug, Clone)]
 pub struct Address {
     /// `http://host:port/prefix`, perhaps with a user and password.
     pub url: String,
     /// A file that holds a bearer token; read once.
     pub bearer_token_file: Option<PathBuf>,
-    /// How often a request is made that fails in a way that may pass; at least 1.
+    /// Number of attempts at a request that fails in a way that may pass; at least 1.
     pub attempts: u32,
     /// The first pause between two attempts; each further one is twice as long.
     pub pause: Duration,

@@ -56,13 +56,13 @@ impl Database {
         Ok(Self { client, server, selection })
     }
 
-    /// How it is read.
+    /// Returns the type of server that it is read as.
     #[must_use]
     pub fn server(&self) -> ServerType {
         self.server
     }
 
-    /// Where it is, without secrets.
+    /// Returns its address, without secrets.
     #[must_use]
     pub fn shown(&self) -> &str {
         self.client.shown()

@@ -167,7 +167,7 @@ pub(super) async fn range_query(
         .await
 }
 
-/// What every answer of the API is wrapped in.
+/// Wrapper of every answer of the API.
 #[derive(Deserialize)]
 pub(super) struct Envelope<T> {
     pub(super) status: String,

@@ -15,14 +15,14 @@ use super::selection::Selection;
 use super::{Database, ServerType};
 use crate::config::duration_text;
 
-/// What is read, and from where.
+/// Request for history: what is read, and from where.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The database.
     pub address: Address,
-    /// What it is; `None` to ask it.
+    /// Type of the database; `None` to ask it.
     pub server: Option<ServerType>,
-    /// What is read of every host.
+    /// Span that is read of every host.
     pub span: Span,
     /// The longest part of it that is asked for at once.
     pub chunk_ms: i64,
@@ -41,15 +41,15 @@ impl Request {
 /// The shortest part that is asked for when answers are too large.
 const CHUNK_MS_MIN: i64 = 60_000;
 
-/// How long a cancellation may go unnoticed.
+/// Longest time that a cancellation may go unnoticed.
 const NOTICE: Duration = Duration::from_millis(100);
 
-/// What the thread says.
+/// Messages of the thread.
 #[derive(Debug)]
 pub enum Piece {
     /// First of all: what there is.
     Opened {
-        /// How many hosts will come.
+        /// Number of hosts that will come.
         hosts: usize,
         /// Metric names that features read and no host has.
         absent: Vec<String>,
@@ -58,11 +58,11 @@ pub enum Piece {
     Chunk {
         /// Its name.
         host: Arc<str>,
-        /// How many hosts came before it.
+        /// Number of hosts that came before it.
         index: usize,
-        /// What was asked for.
+        /// Span that was asked for.
         span: Span,
-        /// What there was.
+        /// Series that there were.
         series: Vec<Series>,
         /// Bytes that it came in, decompressed.
         n_bytes: u64,

@@ -1,4 +1,4 @@
-//! Which series are asked for: those with the metric names that features read, of one host.
+//! Series that are asked for: those with the metric names that features read, of one host.
 //!
 //! By names alone, not by the features' selectors: these overlap, and what overlaps comes twice from some servers.
 
@@ -6,7 +6,7 @@ use crate::promql::Plan;
 use crate::promql::plan::{UP, UP_NAME};
 use crate::series::{METRIC_NAME, Quoted};
 
-/// What is asked for.
+/// Selection of what is asked for.
 #[derive(Debug, Clone)]
 pub struct Selection {
     /// The label whose values are the hosts.
@@ -20,7 +20,7 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// What the features of `plan` read.
+    /// Selects what the features of `plan` read.
     #[must_use]
     pub fn new(plan: &Plan, identity: &str) -> Self {
         let is_read = |metric: &usize| *metric != usize::from(UP) || plan.candidates(UP_NAME).next().is_some();

@@ -54,7 +54,7 @@ struct Frame<'a> {
     message: &'a [u8],
     /// As sent.
     crc: u32,
-    /// Where the next frame begins.
+    /// Start of the next frame.
     end: usize,
 }
 

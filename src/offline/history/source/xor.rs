@@ -111,7 +111,7 @@ impl Bits<'_> {
         Ok((folded >> 1) as i64 ^ -((folded & 1) as i64))
     }
 
-    /// How many ones stand before says how many bits the number has.
+    /// Reads a number; the count of ones before it says how many bits it has.
     fn delta_of_delta(&mut self) -> Result<i64, BadChunk> {
         for size in [0, 14, 17, 20] {
             if self.take(1)? == 0 {
