@@ -1,4 +1,4 @@
-//! What decode hands to a shard: flat columns, so that a block of 10,000 samples is four allocations.
+//! Batches that decode hands to a shard: flat columns, so that a block of 10,000 samples is four allocations.
 //!
 //! Owns its bytes (copied from the request's buffer: only wanted series), so nothing borrows from a pooled buffer and no
 //! `unsafe` is needed.
@@ -35,7 +35,7 @@ struct Series {
     metric: MetricId,
 }
 
-/// Where something stands in a column of a batch.
+/// Position of something in a column of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(super) struct Place {
     pub(super) at: u32,
@@ -135,7 +135,8 @@ impl SampleBatch {
         self.push_entries(&entries, Place::default(), hash, host, metric, samples.len() as u32);
     }
 
-    /// Where `host` stands among the hosts, put there if need be: most often it is the last one, as a scrape comes in one piece.
+    /// Returns the place of `host` among the hosts, put there if need be: most often it is the last one, as a scrape comes in one
+    /// piece.
     pub(super) fn place_host(&mut self, host: &str) -> Place {
         if let Some(&Series { host: place, .. }) = self.series.last()
             && self.hosts[place.range()] == *host
@@ -188,13 +189,13 @@ impl SampleBatch {
         }
     }
 
-    /// How many series it has.
+    /// Returns the number of its series.
     #[must_use]
     pub fn series(&self) -> usize {
         self.series.len()
     }
 
-    /// How many samples all its series have.
+    /// Returns the number of samples that all its series have.
     #[must_use]
     pub fn samples(&self) -> usize {
         self.samples.len()

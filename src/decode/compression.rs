@@ -21,7 +21,7 @@ const WINDOW_LOG_MAX: u32 = 23;
 /// The densest snappy element copies 64 bytes and takes 3.
 const SNAPPY_RATIO_MAX: usize = 22;
 
-/// How a body is compressed, as its `Content-Encoding` says.
+/// Compression of a body, as its `Content-Encoding` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// Remote write 1.0; block format, never framed.
@@ -31,8 +31,9 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// What the bytes say, whatever the header said: vmagents before v1.116 mislabel blocks that they had queued in the other
-    /// encoding. No valid snappy body starts like a zstd frame, as its first element would be a copy from nowhere.
+    /// Returns the encoding that the bytes say, whatever the header said: vmagents before v1.116 mislabel blocks that they had
+    /// queued in the other encoding. No valid snappy body starts like a zstd frame, as its first element would be a copy from
+    /// nowhere.
     #[must_use]
     pub fn of(body: &[u8]) -> Self {
         match body {

@@ -17,14 +17,14 @@ pub enum DecodeError {
     },
     /// A snappy body declares more than `limits.body`; nothing was allocated for it.
     DeclaredTooLarge {
-        /// What its first bytes declare.
+        /// Size that its first bytes declare.
         declared: usize,
         /// `limits.body`.
         limit: usize,
     },
     /// A snappy body declares more than its own length can possibly hold; nothing was allocated for it.
     DeclaredImplausible {
-        /// What its first bytes declare.
+        /// Size that its first bytes declare.
         declared: usize,
         /// Its size.
         bytes: usize,
@@ -40,14 +40,14 @@ pub enum DecodeError {
     Zstd(String),
     /// Not a remote write message.
     Protobuf {
-        /// Where the top-level field starts that is malformed, in decompressed bytes.
+        /// Start of the top-level field that is malformed, in decompressed bytes.
         at: usize,
-        /// What is wrong with it.
+        /// Defect of that field.
         problem: Malformed,
     },
 }
 
-/// What is wrong with a protobuf message.
+/// Defect of a protobuf message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// A length or a value reaches beyond the message that holds it.

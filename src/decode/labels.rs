@@ -6,7 +6,7 @@ use super::error::Malformed;
 use super::wire::{Reader, WireType, write_field};
 use crate::config::Limits;
 
-/// What a kept series' labels are held to.
+/// Limits that a kept series' labels are held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LabelLimits {
     /// Labels of a series.
@@ -122,8 +122,8 @@ fn parse_any_label(label: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
 /// value are left out: to Prometheus they are absent.
 ///
 /// # Errors
-/// What makes the series invalid; `labels` is then empty. Entries that are not protobuf (which decode never hands out) count
-/// as invalid UTF-8.
+/// Returns what makes the series invalid; `labels` is then empty. Entries that are not protobuf (which decode never hands out)
+/// count as invalid UTF-8.
 pub fn parse_labels<'a>(
     entries: [&'a [u8]; 2],
     limits: LabelLimits,

@@ -31,7 +31,7 @@ impl Unused {
     }
 }
 
-/// What all decoders of the process have done.
+/// Counters of what all decoders of the process have done.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     received: IntCounter,

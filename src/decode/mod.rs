@@ -53,11 +53,11 @@ impl TimeBounds {
 pub struct Decoded {
     /// One per shard, in order of shards, possibly empty.
     pub batches: Vec<SampleBatch>,
-    /// What was in the body and what became of it.
+    /// Counts of what was in the body and what became of it.
     pub stats: DecodeStats,
 }
 
-/// What was in a body and what became of it. The samples of invalid series are in `received_samples` alone.
+/// Counts of what was in a body and what became of it. The samples of invalid series are in `received_samples` alone.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeStats {
     /// Series of any kind.
@@ -98,7 +98,7 @@ pub struct Decoder {
     spare_max: usize,
 }
 
-/// What the columns of a batch keep for the next body, each.
+/// Bytes that the columns of a batch keep for the next body, each.
 const RETAINED_BYTES: usize = 1 << 20;
 
 impl Default for Decoder {

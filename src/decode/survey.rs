@@ -13,7 +13,7 @@ use crate::series::METRIC_NAME;
 /// Most series of a message that are looked at: two blocks of vmagent. A larger one costs no more.
 const SERIES_MAX: usize = 20_000;
 
-/// What one series says of where it comes from and whether it is used.
+/// Summary of what one series says of where it comes from and whether it is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SeriesSummary<'a> {
     /// The metric name; not empty, not necessarily UTF-8.
@@ -32,7 +32,7 @@ pub struct SeriesSummary<'a> {
 
 /// When a decoder looks at a body again, and who is told what is in it.
 pub struct Look<'l> {
-    /// What was looked at before; what is found now is added.
+    /// Names that were looked at before; those that are found now are added.
     pub seen: &'l Seen,
     /// Whether to look at a body in which nothing is new, too.
     pub is_due: bool,

@@ -18,7 +18,7 @@ pub(super) struct Tail<'a> {
     pub(super) entries: &'a [u8],
     /// A shard whose batch has them, and where.
     placed: Option<(usize, Place)>,
-    /// How many.
+    /// Number of label entries.
     pub(super) n: usize,
     /// The sum of their hashes.
     pub(super) hash: u64,
@@ -35,7 +35,7 @@ pub(super) struct Tail<'a> {
 }
 
 impl<'a> Tail<'a> {
-    /// What follows the tail where `entries` begins with it.
+    /// Returns what follows the tail where `entries` begins with it.
     #[inline]
     pub(super) fn strip_from<'b>(&self, entries: &'b [u8]) -> Option<&'b [u8]> {
         if self.n == 0 || word(entries, 0) != self.first {
@@ -56,7 +56,7 @@ impl<'a> Tail<'a> {
         self.n > 0 && (is_after_tail(18) || is_after_tail(9))
     }
 
-    /// Where `batch`, the one of `shard`, has the entries: put there unless it was the last one asked for.
+    /// Returns where `batch`, the one of `shard`, has the entries: put there unless it was the last one asked for.
     #[inline]
     pub(super) fn place_in(&mut self, batch: &mut SampleBatch, shard: usize) -> Place {
         match self.placed {

@@ -68,7 +68,7 @@ struct Walk<'a, 's> {
 
 /// Whether an unwanted name was met that nobody has looked at.
 struct Unseen<'s> {
-    /// What was looked at; nobody asks where `None`.
+    /// Names that were looked at; nobody asks where `None`.
     seen: Option<&'s Seen>,
     is_met: bool,
 }
@@ -88,7 +88,7 @@ struct Host {
     /// Empty before the first one.
     name: String,
     shard: usize,
-    /// Where it stands in the batch of its shard; `None` before it has a series there.
+    /// Place in the batch of its shard; `None` before it has a series there.
     place: Option<Place>,
 }
 
@@ -103,10 +103,10 @@ struct Name<'a> {
     hash: u64,
 }
 
-/// What the labels of a series say.
+/// Summary of what the labels of a series say.
 #[derive(Default)]
 struct Labels<'a> {
-    /// How many there are.
+    /// Number of labels.
     n: usize,
     /// The sum of their hashes.
     hash: u64,
@@ -120,19 +120,19 @@ struct Labels<'a> {
     problem: Option<InvalidSeries>,
 }
 
-/// What becomes of a series.
+/// Outcome for a series.
 enum SeriesOutcome {
     /// Nobody wants it.
     Ignored,
     Invalid(InvalidSeries),
-    /// What of it is within the bounds goes to a shard.
+    /// Its samples within the bounds go to a shard.
     Kept {
         metric: MetricId,
         shard: usize,
     },
 }
 
-/// How much of what stands behind the labels of a series. Samples of series that aren't kept count in `samples` alone.
+/// Counts of what stands behind the labels of a series. Samples of series that aren't kept count in `samples` alone.
 #[derive(Default)]
 struct Rest {
     samples: u64,
@@ -278,7 +278,7 @@ impl<'a> Walk<'a, '_> {
         Ok((series.len() - rest.len(), behind_tail == Some(rest.len())))
     }
 
-    /// What becomes of a series with these labels. Of a kept one the walk's last host is the host.
+    /// Decides what becomes of a series with these labels. Of a kept one the walk's last host is the host.
     #[inline]
     fn fate(&mut self, labels: &Labels<'_>, metric: Option<MetricId>) -> SeriesOutcome {
         match (labels.name, metric, labels.problem) {

@@ -1,4 +1,4 @@
-//! What a process wants from remote write: metric names, the identity label, limits; and which shard a host belongs to.
+//! Series that a process wants from remote write: metric names, the identity label, limits; and which shard a host belongs to.
 //!
 //! Built once per configuration and shared; immutable.
 
@@ -30,7 +30,7 @@ pub struct Wanted {
     pub(super) shards: usize,
     /// Bytes of a body, compressed and decompressed each.
     pub(super) body_bytes: usize,
-    /// What a kept series' labels are held to.
+    /// Limits that a kept series' labels are held to.
     pub(super) labels: LabelLimits,
 }
 
@@ -107,7 +107,7 @@ impl Wanted {
         str::from_utf8(&self.identity.name).unwrap_or_default()
     }
 
-    /// What a kept series' labels are held to.
+    /// Returns the limits that a kept series' labels are held to.
     #[must_use]
     pub fn label_limits(&self) -> LabelLimits {
         self.labels

@@ -1,9 +1,9 @@
-//! What to do about what hosts are sent, in words: for the log and for readers. Pure.
+//! Advice on what hosts are sent, in words: for the log and for readers. Pure.
 
 use crate::promql::duration::duration_text;
 use crate::promql::plan::RANGE_INTERVALS;
 
-/// What to do about a host whose senders differ in `labels`.
+/// Returns advice on a host whose senders differ in `labels`.
 #[must_use]
 pub fn twins_advice(labels: &str) -> String {
     format!(
@@ -12,11 +12,11 @@ pub fn twins_advice(labels: &str) -> String {
     )
 }
 
-/// What to do about a host that is scraped less often than the configuration says.
+/// Advice on a host that is scraped less often than the configuration says.
 pub const SELDOM_ADVICE: &str = "its range, which follows `ingest.interval`, holds too few scrapes: set that to how often the host is scraped, \
                                  or leave it out and it is told from what arrives";
 
-/// What to do about a range of `selector` that is too short for a host that is scraped each `interval_ms`.
+/// Returns advice on a range of `selector` that is too short for a host that is scraped each `interval_ms`.
 #[must_use]
 pub fn range_advice(selector: &str, interval_ms: i64) -> String {
     let (interval, range) = (duration_text(interval_ms), duration_text(RANGE_INTERVALS.saturating_mul(interval_ms)));

@@ -15,7 +15,7 @@ const LOST_AFTER_MS: u32 = 24 * 3_600_000;
 /// A feature that does not apply.
 const NEVER: u32 = u32::MAX;
 
-/// How long ago each feature of one host had a value.
+/// Time since each feature of one host had a value.
 #[derive(Debug, Clone)]
 pub struct Applicable {
     /// By configured feature: event time since the newest value, in milliseconds; [`NEVER`] where it does not apply.

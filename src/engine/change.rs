@@ -1,4 +1,4 @@
-//! What differs between two configurations, for the windows of hosts: which features and columns stay, and where they stand.
+//! Differences between two configurations, for the windows of hosts: which features and columns stay, and where they stand.
 
 use super::applicable::{Applicable, Lacking};
 use super::pace::first_step_from;
@@ -11,7 +11,7 @@ use crate::promql::Plan;
 use crate::promql::program::LeafId;
 use crate::series::TimestampMs;
 
-/// What windows are made by, before or after the change.
+/// Settings that windows are made by, before or after the change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Side<'a> {
     plan: &'a Plan,
@@ -27,7 +27,7 @@ impl<'a> Side<'a> {
     }
 }
 
-/// What becomes of the windows of every host that goes from one pace to another.
+/// Change of the windows of every host that goes from one pace to another.
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     old: Side<'a>,
@@ -49,7 +49,7 @@ impl<'a> Change<'a> {
         change
     }
 
-    /// Where the windows of the model in this role take their columns from; `None` if they stay as they are.
+    /// Returns where the windows of the model in this role take their columns from; `None` if they stay as they are.
     fn columns(&self, role: usize, config: &WindowConfig) -> Option<Vec<Column>> {
         if self.new.step_ms != self.old.step_ms {
             return Some(vec![None; config.scored.len()]);
@@ -84,13 +84,13 @@ impl<'a> Change<'a> {
         old.moved(&self.features)
     }
 
-    /// What a host lacks, by its new indices.
+    /// Returns what a host lacks, by its new indices.
     pub(super) fn lacking(&self, old: &Lacking) -> Lacking {
         let moved = |all: &[Missing]| all.iter().filter_map(|missing| self.missing(*missing)).collect();
         Lacking { missing: moved(&old.missing), not_applicable: moved(&old.not_applicable) }
     }
 
-    /// What is missing, by its new indices: the same expression has its leaves in the same order.
+    /// Returns what is missing, by its new indices: the same expression has its leaves in the same order.
     fn missing(&self, old: Missing) -> Option<Missing> {
         let feature = self.feature(old.feature)?;
         let new_leaf = |leaf: LeafId| {

@@ -1,4 +1,4 @@
-//! What the engine counted during one `apply`; the caller adds it to its metrics.
+//! Counts of the engine during one `apply`; the caller adds them to its metrics.
 
 /// Something that happened to a sample, a series or a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl EngineCounter {
     }
 }
 
-/// How often each [`EngineCounter`] happened.
+/// Number of times that each [`EngineCounter`] happened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts([u64; ENGINE_COUNTERS.len()]);
 
@@ -76,7 +76,7 @@ impl Counts {
         self.0[event as usize] += n;
     }
 
-    /// How often `event` happened.
+    /// Returns how often `event` happened.
     #[must_use]
     pub fn get(&self, event: EngineCounter) -> u64 {
         self.0[event as usize]

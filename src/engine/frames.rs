@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::promql::rollup::{ABSENT, FrameView, is_absent};
 use crate::series::{TimestampMs, is_stale};
 
-/// How long a host's first frames wait for more, to tell how often it is scraped: one that is scraped each 15 minutes has told it.
+/// Longest wait of a host's first frames for more, to tell its scrape interval: one that is scraped each 15 minutes has told it.
 pub const FRAME_WAIT_MS_MAX: i64 = 3_600_000;
 /// Two samples of one series that are nearer than this are one scrape by two senders that nothing tells apart: nobody scrapes as often.
 /// The later one is dropped: where it was read first, a counter would seem to have begun anew.
@@ -24,7 +24,7 @@ pub(super) struct Frame {
     values: Vec<f64>,
 }
 
-/// What became of a sample.
+/// Outcome of inserting a sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Inserted {
     New,
@@ -33,7 +33,7 @@ pub(super) enum Inserted {
 }
 
 impl Frame {
-    /// What is in it.
+    /// Returns a view of what is in it.
     pub(super) fn view(&self) -> FrameView<'_> {
         FrameView { t_ms: self.t_ms, first_place: self.first_slot, values: &self.values }
     }

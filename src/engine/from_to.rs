@@ -1,6 +1,6 @@
 //! Two of a kind: before a change, and after it.
 
-/// What was before a change, and what is after it.
+/// States before and after a change.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FromTo<T> {
     pub(super) from: T,

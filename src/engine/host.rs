@@ -34,18 +34,18 @@ pub(super) struct Host {
     /// See [`super::selection::selection_class`].
     pub(super) selection_class: u64,
     pub(super) slots: Slots,
-    /// How often it is scraped; `None` where its samples don't tell yet, or the configuration says it.
+    /// Scrape interval; `None` where its samples don't tell yet, or the configuration says it.
     pub(super) interval_ms: Option<i64>,
     /// The number of its pace.
     pub(super) pace: usize,
-    /// How many settled frames have been looked at for the interval: they wait until they tell it. `None` once they have, or where the
-    /// configuration says it.
+    /// Number of settled frames that have been looked at for the interval: they wait until they tell it. `None` once they have,
+    /// or where the configuration says it.
     pub(super) frames_seen: Option<usize>,
     /// From then on; `None` where the configuration says the interval.
     pub(super) watch: Option<Watch>,
-    /// Who writes it.
+    /// Senders that write it.
     pub(super) senders: Senders,
-    /// Whom it is scraped from.
+    /// Targets that it is scraped from.
     targets: Targets,
     /// Series that two senders write at once.
     pub(super) twins: Option<Twins>,
@@ -337,7 +337,7 @@ impl Host {
         &shared.paces[self.pace]
     }
 
-    /// How often it is scraped, as the configuration says or its samples; `None` where neither does.
+    /// Returns its scrape interval, as the configuration says or its samples; `None` where neither does.
     pub(super) fn interval_ms(&self, shared: &Shared) -> Option<i64> {
         shared.config.interval_ms.or(self.interval_ms)
     }
@@ -404,7 +404,7 @@ impl Host {
         self.expire_series(t_ms, shared);
     }
 
-    /// What the row of the step may cause.
+    /// Returns what the row of the step may cause.
     fn eligibility(&mut self, t_ms: TimestampMs, shared: &mut Shared) -> AlertEligibility {
         self.silenced = shared.calendar.active(&self.silences, t_ms).map(Arc::new);
         if self.silenced.is_some() {
@@ -465,7 +465,7 @@ impl Host {
         i64::from(self.windows.n_rows().saturating_sub(1)).saturating_mul(self.step_ms(shared))
     }
 
-    /// What is known of the host now.
+    /// Returns what is known of the host now.
     pub(super) fn status(&mut self, shared: &mut Shared) -> HostStatus {
         self.see_targets(None, shared);
         let now = Moment { t_ms: self.newest_ms, age_ms: self.paced(shared).pace.spans.lookback_ms };

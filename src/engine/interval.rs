@@ -1,4 +1,4 @@
-//! How often a host is scraped, seen from the times of its samples.
+//! Scrape interval of a host, seen from the times of its samples.
 //!
 //! Pure. The first scrapes tell it; later ones are watched, in case it changes. Scrapes jitter, and some are missed.
 
@@ -35,7 +35,7 @@ const NEAR_JITTER: f64 = 0.1;
 const MISSED: f64 = 1.9;
 /// Scrapes of which all distances are within this share of multiples of the median jitter too little for that.
 const STEADY: f64 = 0.25;
-/// How many times as long or short an interval must have become to be another one. `[$range]` holds four: it works until then.
+/// Factor by which an interval must have become longer or shorter to be another one. `[$range]` holds four: it works until then.
 const CHANGED: f64 = 1.4;
 /// Ratios of two intervals that are twice one another.
 const TWICE: (f64, f64) = (1.9, 2.1);
@@ -97,7 +97,7 @@ fn median(distances: &[i64]) -> f64 {
     if sorted.len() % 2 == 1 { sorted[middle] as f64 } else { (sorted[middle - 1] + sorted[middle]) as f64 / 2.0 }
 }
 
-/// What the first frames of a host tell.
+/// Interval that the first frames of a host tell, if they do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// More are needed.
@@ -106,9 +106,9 @@ pub(super) enum Told {
     Interval(Option<(i64, u32)>),
 }
 
-/// What the first `frames` tell of a host with `n_slots` series. Series that come together are a group, as those of one exporter; the
-/// interval is the longest of any group that counts. `is_same` says of two intervals whether the same follows from both: then any
-/// between them will do. Nothing more is waited for where `is_last`: then one distance must do.
+/// Returns what the first `frames` tell of a host with `n_slots` series. Series that come together are a group, as those of one
+/// exporter; the interval is the longest of any group that counts. `is_same` says of two intervals whether the same follows from
+/// both: then any between them will do. Nothing more is waited for where `is_last`: then one distance must do.
 pub(super) fn of_frames<'a>(
     frames: impl Iterator<Item = &'a Frame>,
     n_slots: usize,

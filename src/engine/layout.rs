@@ -20,7 +20,7 @@ pub(super) struct Series {
     pub(super) labels: LabelSetId,
     /// The leaves that select it.
     pub(super) leaves: Box<[u16]>,
-    /// How far back those leaves read: without a sample for so long it is forgotten.
+    /// Longest span that those leaves read, before the step: without a sample for so long it is forgotten.
     pub(super) reach_ms: i64,
     /// Whether it is an `up`.
     pub(super) is_up: bool,

@@ -54,7 +54,7 @@ use crate::promql::eval::{EvalError, PartValue, Vector};
 use crate::promql::labelset::LabelSets;
 use crate::series::{Labels, Sample, TimestampMs};
 
-/// What an engine is built with.
+/// Configuration of an engine.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// The compiled features.
@@ -67,21 +67,21 @@ pub struct EngineConfig {
     pub drop: Vec<String>,
     /// Labels, beside the identity label, that a host's results carry.
     pub keep: Vec<String>,
-    /// Distance of two rows; of hosts that are scraped less often, their scrape interval instead.
+    /// Interval between rows, in milliseconds; of hosts that are scraped less often, their scrape interval instead.
     pub step_ms: i64,
-    /// How often hosts are scraped; by each host's own samples where `None`.
+    /// Scrape interval of hosts; told by each host's own samples where `None`.
     pub interval_ms: Option<i64>,
-    /// How long a frame waits for late samples, in event time and since it came.
+    /// Time that a frame waits for late samples, in event time and since it came.
     pub lateness_ms: i64,
     /// Rows that are closed so long after their time, by the caller's clock, may raise no flag.
     pub max_lag_ms: i64,
     /// Event time that a host must have been seen before its flag counts.
     pub min_history_ms: i64,
-    /// What rows are standardised and windows made with.
+    /// Settings that rows are standardised and windows made with.
     pub windows: WindowConfig,
     /// The same for a second model, whose windows are made beside; none, and no cost, where `None`.
     pub shadow: Option<WindowConfig>,
-    /// What bounds memory.
+    /// Limits of memory.
     pub limits: EngineLimits,
 }
 
@@ -96,7 +96,7 @@ pub struct ScoredFeature {
     pub range_rows: u32,
 }
 
-/// What bounds an engine's memory.
+/// Limits of an engine's memory.
 #[derive(Debug, Clone, Copy)]
 pub struct EngineLimits {
     /// Hosts of this engine.
@@ -134,7 +134,7 @@ pub enum Input<'a> {
     Silences(&'a [Arc<Silence>]),
 }
 
-/// What came of an input.
+/// Results of an input.
 #[derive(Debug, Default)]
 pub struct Output {
     /// Rows that were closed, in order for each host.
@@ -143,7 +143,7 @@ pub struct Output {
     pub statuses: Vec<HostStatus>,
     /// Hosts that were forgotten.
     pub forgotten: Vec<Arc<HostId>>,
-    /// How often what happened.
+    /// Number of times that each event happened.
     pub counts: Counts,
     /// Series whose labels are not valid, by `InvalidSeries as usize`.
     pub invalid_series: [u64; InvalidSeries::ALL.len()],
@@ -160,7 +160,7 @@ pub struct OutOfBounds {
     pub host: Arc<HostId>,
     /// Index of the configured feature.
     pub feature: u16,
-    /// What the expression gave.
+    /// Value that the expression gave.
     pub value: f64,
 }
 
@@ -191,11 +191,11 @@ pub struct Engine {
     label_bytes_max: usize,
 }
 
-/// What all hosts of a shard use in turn.
+/// State that all hosts of a shard use in turn.
 #[derive(Debug)]
 pub(crate) struct Shared {
     config: EngineConfig,
-    /// What differs by how often a host is scraped.
+    /// Settings that differ by how often a host is scraped.
     paces: Paces,
     /// See [`targets::scored_leaves`].
     scored_leaves: Box<[bool]>,

@@ -29,7 +29,7 @@ pub(super) struct NewSeries<'a> {
 }
 
 impl NewSeries<'_> {
-    /// How many samples it came with.
+    /// Returns the number of samples that it came with.
     pub(super) fn n_samples(&self) -> u64 {
         self.samples.len() as u64
     }

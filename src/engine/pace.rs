@@ -1,4 +1,4 @@
-//! What follows from how often a host is scraped: how far apart its rows are, how far `[$range]` and the lookback reach. Pure.
+//! Consequences of how often a host is scraped: how far apart its rows are, how far `[$range]` and the lookback reach. Pure.
 
 use super::EngineConfig;
 use crate::promql::plan::Spans;
@@ -7,12 +7,12 @@ use crate::series::TimestampMs;
 /// Rows are as far apart as scrapes where those are at least 7/5 of a step apart: nearer ones are taken for jitter.
 const STEP_RATIO: (i64, i64) = (7, 5);
 
-/// What follows from a scrape interval.
+/// Settings that follow from a scrape interval.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
-    /// How far apart rows are.
+    /// Interval between rows, in milliseconds.
     pub(super) step_ms: i64,
-    /// How far back leaves read whose expression doesn't say.
+    /// Spans that leaves read whose expression doesn't say.
     pub(super) spans: Spans,
 }
 

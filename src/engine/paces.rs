@@ -16,11 +16,11 @@ pub(super) struct Paced {
     /// Which state serves which leaf.
     pub(super) wiring: Wiring,
     pub(super) layouts: Layouts,
-    /// What windows of the live model are made with, at this step.
+    /// Settings of the live model's windows, at this step.
     pub(super) windows: WindowConfig,
     /// The same of the shadow's.
     pub(super) shadow: Option<WindowConfig>,
-    /// How far back any leaf reads.
+    /// Longest span that any leaf reads, before the step.
     pub(super) reach_ms_max: i64,
 }
 

@@ -1,4 +1,4 @@
-//! How a host comes to its pace: its first frames wait until they tell how often it is scraped, and later ones are watched.
+//! Choice of a host's pace: its first frames wait until they tell how often it is scraped, and later ones are watched.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What the engine gives out: closed rows, completed windows, and what is known of a host.
+//! Output of the engine: closed rows, completed windows, and what is known of a host.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use crate::promql::eval::EvalError;
 use crate::promql::program::LeafId;
 use crate::series::{Labels, TimestampMs};
 
-/// Who a row belongs to; shared. A host whose labels change has another one of the same name from then on.
+/// Host that a row belongs to; shared. A host whose labels change has another one of the same name from then on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct HostId {
     /// The value of the identity label.
@@ -19,7 +19,7 @@ pub struct HostId {
 /// One closed step of one host. Emitted once per host and step, in order.
 #[derive(Debug, Clone)]
 pub struct Row {
-    /// Whose.
+    /// Host of the row.
     pub host: Arc<HostId>,
     /// The step, `phase + k·step`.
     pub t_ms: TimestampMs,
@@ -31,11 +31,11 @@ pub struct Row {
     pub window: Option<Window>,
     /// The same for the shadow's model, where there is one.
     pub shadow: Option<Window>,
-    /// What it may cause.
+    /// Effects that it may have beside a score.
     pub eligibility: AlertEligibility,
 }
 
-/// What a row may cause beside a score.
+/// Effects that a row may have beside a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlertEligibility {
     /// Everything.
@@ -69,16 +69,16 @@ pub struct Window {
     pub deviation: Box<[f64]>,
 }
 
-/// What is known of a host beside its rows. Emitted at most once per `apply`, for every host that the input concerned.
+/// Status of a host, known beside its rows. Emitted at most once per `apply`, for every host that the input concerned.
 #[derive(Debug, Clone)]
 pub struct HostStatus {
-    /// Whose.
+    /// Host of the status.
     pub host: Arc<HostId>,
     /// Timestamp of its newest frame.
     pub last_sample_ms: TimestampMs,
     /// Distance of its rows.
     pub step_ms: i64,
-    /// How often it is scraped; `None` where its samples don't tell yet.
+    /// Scrape interval; `None` where its samples don't tell yet.
     pub interval_ms: Option<i64>,
     /// Labels in which senders differ that write it at once and are both used, as a list for people; `None` where there are none.
     pub twin_labels: Option<Arc<str>>,

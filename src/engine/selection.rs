@@ -25,7 +25,8 @@ pub(super) fn hash_of<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> u
     labels.fold(0, |hash, (name, value)| hash.wrapping_add(label_hash(name, value)))
 }
 
-/// How far back `leaves` read: at least the lookback, else a series that is scraped less often than its range would come and go.
+/// Returns how far back `leaves` read: at least the lookback, else a series that is scraped less often than its range would come
+/// and go.
 pub(super) fn reach_ms(plan: &Plan, leaves: &[u16], spans: Spans) -> i64 {
     let reaches = leaves.iter().map(|leaf| plan.leaves[*leaf as usize].reach_ms(spans));
     reaches.fold(spans.lookback_ms, i64::max)

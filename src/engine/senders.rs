@@ -38,7 +38,7 @@ pub(super) struct Senders {
     elections: Vec<Election>,
     /// By slot: which of the elections its job is; empty where there is one.
     election_of: Box<[u8]>,
-    /// What readers are told; `None` while each job has one sender.
+    /// Senders that readers are told of; `None` while each job has one sender.
     shown: Option<Arc<[Sender]>>,
 }
 
@@ -66,7 +66,7 @@ struct Other {
     distance_ms: Option<i64>,
 }
 
-/// What becomes of a sender's samples.
+/// Outcome for a sender's samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hearing {
     Heard,
@@ -102,7 +102,7 @@ impl Senders {
         self.elections.get_mut(place).is_none_or(|election| election.is_heard(said))
     }
 
-    /// What becomes of what a sender says that was not the one that is heard.
+    /// Decides what becomes of what a sender says that was not the one that is heard.
     pub(super) fn contest(&mut self, slot: u32, said: Said<'_>, interval_ms: Option<i64>, names: &Names) -> Hearing {
         self.hear_of(self.place(slot), said, interval_ms, names)
     }
@@ -111,7 +111,7 @@ impl Senders {
         usize::from(self.election_of.get(slot as usize).copied().unwrap_or_default())
     }
 
-    /// What becomes of what is said of a series that the host doesn't know; `run` are the series that came with it.
+    /// Decides what becomes of what is said of a series that the host doesn't know; `run` are the series that came with it.
     pub(super) fn hear_new(
         &mut self,
         found: &NewSeries<'_>,
@@ -179,7 +179,7 @@ impl Senders {
         self.shown = Some(several.flat_map(shown).collect());
     }
 
-    /// What readers are told; `None` where each job has one sender.
+    /// Returns the senders that readers are told of; `None` where each job has one sender.
     pub(super) fn shown(&self) -> Option<Arc<[Sender]>> {
         self.shown.clone()
     }

@@ -21,8 +21,8 @@ pub(super) struct Slots {
     pub(super) layout: Arc<Layout>,
     /// The slot that the next sample probably belongs to: senders keep their order.
     expected: u32,
-    /// What the labels that all series of the host share, and those that are dropped, add to a series' hash, with the sender that
-    /// the dropped ones tell. One per replica.
+    /// Part of a series' hash that the labels that all series of the host share, and those that are dropped, add to it, with the
+    /// sender that the dropped ones tell. One per replica.
     offsets: Vec<(u64, SenderKey)>,
     /// The one of the newest sample.
     offset: usize,
@@ -78,7 +78,8 @@ impl Slots {
         None
     }
 
-    /// What a series with `labels_hash` may be remembered as if no feature reads it; `class` is that of all shared labels.
+    /// Yields the keys that a series with `labels_hash` may be remembered as if no feature reads it; `class` is that of all shared
+    /// labels.
     pub(super) fn ignored_keys(&self, labels_hash: u64, class: u64) -> impl Iterator<Item = u64> {
         let whole = self.offsets.iter().map(move |(offset, _)| (*offset, class));
         let all = whole.chain(self.partial_offsets.iter().copied());

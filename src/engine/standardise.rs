@@ -46,9 +46,9 @@ pub struct Constants {
     pub fast_s: f64,
     /// Distance of the fast from the slow mean, in deviations, that counts towards a takeover.
     pub takeover_deviations: f64,
-    /// How long that distance must hold until the fast track takes over.
+    /// Time for which that distance must hold until the fast track takes over.
     pub takeover_hold_s: f64,
-    /// How long the range remembers extremes.
+    /// Time that the range remembers extremes.
     pub range_s: f64,
     /// A value farther beyond the range than the range is wide extends it once such a value is seen again, so long after the first;
     /// at least five rows.
@@ -121,7 +121,7 @@ pub struct RowConstants {
     takeover_hold: u32,
     /// Width of a bucket of the range, in milliseconds of event time.
     bucket_ms: i64,
-    /// How long the range remembers extremes, in rows.
+    /// Time that the range remembers extremes, in rows.
     remembered: u32,
     /// In rows.
     confirm: u32,
@@ -185,7 +185,7 @@ struct Excursion {
 impl Excursion {
     const NONE: Self = Self { value: f32::MIN, rows: 0 };
 
-    /// Where the range that ends at `end` ends with a row of `x`: such a value was seen before, long enough ago.
+    /// Returns where the range that ends at `end` ends with a row of `x`: such a value was seen before, long enough ago.
     fn confirm(&mut self, x: f32, end: f32, confirm_rows: u32, remembered_rows: u32) -> f32 {
         self.rows = self.rows.saturating_add(1);
         if self.value <= end || self.rows > remembered_rows {
@@ -206,7 +206,8 @@ impl Excursion {
         }
     }
 
-    /// Where the range ends for now: an excursion counts like the range while it may last, so that its next rows are no news.
+    /// Returns where the range ends for now: an excursion counts like the range while it may last, so that its next rows are no
+    /// news.
     fn end_for_now(&self, end: f32, confirm_rows: u32) -> f32 {
         if *self != Self::NONE && self.rows < confirm_rows { end.max(self.value) } else { end }
     }

@@ -31,7 +31,7 @@ struct Suspect {
     fall_until_ms: TimestampMs,
 }
 
-/// How long a counter that was far too high may take to fall back.
+/// Longest time that a counter that was far too high may take to fall back.
 const FALL_WAIT_MS: i64 = 86_400_000;
 
 /// A value that an expression gave.
@@ -71,7 +71,7 @@ impl Suspects {
         self.0.push(Suspect { feature, since_ms: t_ms, is_missing: true, until_ms, fall_until_ms });
     }
 
-    /// What `reading` counts as in its row; NaN where that is nothing. Values out of bounds are put into `out`.
+    /// Returns what `reading` counts as in its row; NaN where that is nothing. Values out of bounds are put into `out`.
     pub(super) fn admit(&mut self, reading: Reading<'_>, config: &EngineConfig, out: &mut Vec<OutOfBounds>) -> f64 {
         let Reading { host, feature, value, t_ms, spans } = reading;
         let bounds = config.bounds.get(usize::from(feature)).copied().unwrap_or(Bounds::NONE);

@@ -1,4 +1,4 @@
-//! Whom a host's series are scraped from: which labels its results carry, and whether it is down.
+//! Targets that a host's series are scraped from: which labels its results carry, and whether it is down.
 //!
 //! Both follow from the live series that features read, those of scored features where there are some, and not from the order in
 //! which series came. A target is known by `job` and `instance`: its `up` speaks for what was scraped from it, and for nothing else.
@@ -23,7 +23,7 @@ const SILENT_MAX: usize = 16;
 /// The targets of one host.
 #[derive(Debug, Default)]
 pub(super) struct Targets {
-    /// What the groups are of; `None` where it is not known.
+    /// Layout that the groups are of; `None` where it is not known.
     layout: Option<Arc<Layout>>,
     /// Series that agree in the labels that matter here.
     groups: Vec<Group>,
@@ -39,7 +39,7 @@ struct Group {
     target: u64,
     /// Those that the results would carry.
     labels: Labels,
-    /// How many of its series are live, by what they feed.
+    /// Number of its series that are live, by what they feed.
     n_live: Live,
 }
 
@@ -59,7 +59,7 @@ struct Fed {
     feeds: Feeds,
 }
 
-/// What a series or a target feeds.
+/// Features that a series or a target feeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Feeds {
     Nothing,
@@ -114,7 +114,7 @@ pub(super) struct Moment {
 }
 
 impl Targets {
-    /// What is known of series is to be looked at again, since what features are scored has changed.
+    /// Forgets what is known of series, which is then looked at again, since what features are scored has changed.
     pub(super) fn forget_layout(&mut self) {
         self.layout = None;
     }

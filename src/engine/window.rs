@@ -26,11 +26,11 @@ pub(super) struct WindowRing {
     /// `[T × F]`, a ring of rows, in units of the clip / 32767: half the memory of an f32, and at a clip of 5 an error of less
     /// than 0.0001 standard deviations.
     cells: Box<[i16]>,
-    /// What the model's inputs are clipped to, ±.
+    /// Bound that the model's inputs are clipped to, ±.
     clip: f32,
-    /// F.
+    /// F: features of a row.
     n_features: usize,
-    /// T.
+    /// T: rows of a window.
     n_rows_max: usize,
     /// Rows pushed since the ring was last empty, at most T.
     n_rows: usize,

@@ -10,13 +10,13 @@ use super::standardise::{RowConstants, Standardised, Standardiser};
 use super::window::WindowRing;
 use crate::series::TimestampMs;
 
-/// Where a column of a window comes from: which of the old models' windows (0 the live one's, 1 the shadow's), and its column.
+/// Origin of a window's column: which of the old models' windows (0 the live one's, 1 the shadow's), and its column.
 pub(super) type Column = Option<(usize, usize)>;
 
-/// What windows are made with.
+/// Settings of windows.
 #[derive(Debug, Clone)]
 pub struct WindowConfig {
-    /// T.
+    /// T: rows of a window.
     pub window_rows: usize,
     /// The features that the model sees, in its order.
     pub scored: Vec<ScoredFeature>,
@@ -69,7 +69,7 @@ impl StandardisedRow {
     }
 }
 
-/// What one host's next window needs of its earlier rows.
+/// State that one host's next window needs of its earlier rows.
 #[derive(Debug)]
 pub struct Windows {
     ring: WindowRing,

@@ -8,22 +8,22 @@ use crate::promql::rollup::{Kind, RangeFunction};
 /// The series' samples as one offset sees them: `x offset 1h` at a step is `x` at a step an hour later.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct FeedPlan {
-    /// How much later its samples come.
+    /// Time by which its samples come later.
     pub(super) offset_ms: i64,
     /// Range and kind of every state that it keeps.
     pub(super) ranges: Vec<(i64, Kind)>,
 }
 
-/// Where a leaf reads.
+/// Feed, and part of it, that a leaf reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct LeafPlan {
     /// Index of the feed.
     pub(super) feed: usize,
-    /// What of it.
+    /// Part of the feed that is read.
     pub(super) source: Source,
 }
 
-/// What a leaf reads of a feed.
+/// Part of a feed that a leaf reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Source {
     /// The newest samples.
@@ -66,7 +66,7 @@ impl Wiring {
         Self { feeds, leaves }
     }
 
-    /// What `leaf` reads, beyond one wiring: the feed's offset, and what of it is kept.
+    /// Returns what `leaf` reads, beyond one wiring: the feed's offset, and what of it is kept.
     fn state(&self, leaf: &LeafPlan) -> (i64, Option<(i64, Kind)>) {
         let feed = &self.feeds[leaf.feed];
         let range = match leaf.source {
@@ -81,7 +81,7 @@ impl Wiring {
         self.state(&self.leaves[leaf as usize]) == other.state(&other.leaves[of_other as usize])
     }
 
-    /// How far back `leaf` reads samples that `limits.samples_per_host` bounds; `None` where it reads none.
+    /// Returns how far back `leaf` reads samples that `limits.samples_per_host` bounds; `None` where it reads none.
     pub(super) fn samples_reach(&self, leaf: &LeafPlan, lookback_ms: i64) -> Option<i64> {
         let feed = &self.feeds[leaf.feed];
         let reach_ms = match leaf.source {

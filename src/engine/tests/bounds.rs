@@ -66,8 +66,8 @@ fn they_teach_nothing() {
     assert!(learnt(&with(90.0)) > learnt(&without));
 }
 
-/// What comes of 40 minutes in which one device shows 10^12 once: the fall back looks like a restart, after which the counter would
-/// have counted to 1,200. `then` is done a minute later.
+/// Returns the output of 40 minutes in which one device shows 10^12 once: the fall back looks like a restart, after which the
+/// counter would have counted to 1,200. `then` is done a minute later.
 fn with_a_jump(then: impl Fn(&mut Engine)) -> Output {
     let mut engine = bounded();
     let mut out = Output::default();
@@ -149,7 +149,7 @@ fn a_counter_that_falls_back_late_gives_no_wrong_rate() {
     }
 }
 
-/// What the rate of a counter over two rows gives, of 80 scrapes each 15 s, where `change` alters what it shows.
+/// Returns what the rate of a counter over two rows gives, of 80 scrapes each 15 s, where `change` alters what it shows.
 fn rates(bounds: Option<Bounds>, change: impl Fn(i64, f64) -> f64) -> Vec<f64> {
     rates_over("2m", bounds, change)
 }

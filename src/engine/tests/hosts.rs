@@ -1,4 +1,4 @@
-//! Who a host is, and whether it is down: by the series that scored features read, in whatever order they came.
+//! Identity of a host, and whether it is down: by the series that scored features read, in whatever order they came.
 
 use super::*;
 use crate::config::silence::{Silence, When};

@@ -76,7 +76,7 @@ fn ranges_and_rows_follow_the_interval() {
     check(300, (300, 1_200));
 }
 
-/// What follows from the first scrapes holds from the first row on.
+/// The interval that the first scrapes tell holds from the first row on.
 #[test]
 fn the_first_rows_are_as_if_the_interval_had_been_known() {
     for interval_s in [5, 15, 60] {

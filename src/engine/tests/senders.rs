@@ -13,7 +13,7 @@ fn scrape_by(engine: &mut Engine, (label, value): (&str, &str), t_ms: i64, offse
     engine.apply(Input::Samples { batch: &batch, now_ms: t_ms }, out);
 }
 
-/// What comes of scrapes: by whom, when.
+/// Returns the rows and the output of scrapes, each by its replica at its time.
 fn rows_of(scrapes: &[(&str, i64)]) -> (Vec<(i64, Vec<u64>)>, Output) {
     let mut engine = engine();
     let mut out = Output::default();

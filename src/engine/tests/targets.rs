@@ -9,7 +9,7 @@ use crate::promql::rollup::RangeFunction;
 const SCRAPE_MS: i64 = 15_000;
 const LOOKBACK_MS: i64 = 300_000;
 
-/// What tells a series apart; an empty label is one that it lacks.
+/// Labels that tell a series apart; an empty label is one that it lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     metric: &'static str,
