@@ -34,7 +34,7 @@ pub struct Sample {
 pub struct Labels {
     /// Name and value of each label, back to back.
     text: Box<str>,
-    /// Where each name and each value ends in `text`.
+    /// End of each name and each value in `text`.
     ends: Box<[(u32, u32)]>,
 }
 

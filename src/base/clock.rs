@@ -6,13 +6,13 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crate::series::TimestampMs;
 
-/// Where the time comes from.
+/// Source of the time.
 #[derive(Debug, Clone, Default)]
 pub enum Clock {
     /// The system's clock.
     #[default]
     System,
-    /// What was set last, in milliseconds since the Unix epoch: days pass in seconds.
+    /// Time that was set last, in milliseconds since the Unix epoch: days pass in seconds.
     Simulated(Arc<AtomicI64>),
 }
 

@@ -1,4 +1,4 @@
-//! What everything else stands on and nobody has to know: the clock, random numbers, files that survive a crash, settings of outbound
+//! Base of everything else, which nobody has to know: the clock, random numbers, files that survive a crash, settings of outbound
 //! requests, the generated messages, the bounds of values.
 
 pub mod bounds;

@@ -7,10 +7,10 @@ use anyhow::{Context as _, bail};
 use reqwest::header::RETRY_AFTER;
 use reqwest::{ClientBuilder, RequestBuilder, Response, Url};
 
-/// How long an idle connection is used again: the server may have closed older ones.
+/// Time for which an idle connection is used again: the server may have closed older ones.
 const REUSE: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// How much of an error's text is shown.
+/// Bytes of an error's text that are shown.
 const TEXT_BYTES_MAX: usize = 500;
 
 /// The URL in `text`, perhaps with a user and password, which reqwest turns into a header.
@@ -49,7 +49,7 @@ pub fn client() -> ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
 }
 
-/// What became of a request that tells something.
+/// Outcome of a request that tells something.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DeliveryOutcome {
     /// It was taken.
@@ -58,14 +58,14 @@ pub enum DeliveryOutcome {
     Refused {
         /// Status.
         code: String,
-        /// What the receiver said.
+        /// Answer of the receiver.
         said: String,
     },
     /// It may go well later.
     Failed {
         /// Status, `timeout` or `connection`.
         code: String,
-        /// What the receiver, or the network, said.
+        /// Answer of the receiver, or of the network.
         said: String,
         /// When the receiver wants it again.
         retry_after: Option<String>,
@@ -96,7 +96,7 @@ pub async fn deliver(request: RequestBuilder) -> DeliveryOutcome {
     }
 }
 
-/// What the body of an error says, shortened.
+/// Returns what the body of an error says, shortened.
 pub async fn error_excerpt(mut response: Response) -> String {
     let mut bytes = Vec::new();
     while bytes.len() < TEXT_BYTES_MAX {

@@ -1,4 +1,4 @@
-//! Where the columns of one configuration stand in the next.
+//! Positions of one configuration's columns in the next.
 
 /// For each column now its place before.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What runs without a configuration file.
+//! Defaults: what runs without a configuration file.
 
 use super::{
     Config, Detail, Detection, Feedback, Identity, Ingest, Limits, Metrics, Model, StandardisationOverrides, Threads,

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, each with its place: `file:line:column: message` and the line itself.
+//! Problems of a configuration file, each with its place: `file:line:column: message` and the line itself.
 
 use std::fmt;
 
@@ -12,16 +12,16 @@ pub struct Place {
     pub line: usize,
     /// The column of the first character.
     pub column: usize,
-    /// How many characters of that line are meant; at least 1.
+    /// Number of characters of that line that are meant; at least 1.
     pub len: usize,
 }
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Where; `None` where the file as a whole is meant, such as one that can't be read.
+    /// Place of the problem; `None` where the file as a whole is meant, such as one that can't be read.
     pub place: Option<Place>,
-    /// What is wrong and what to write instead.
+    /// Description of what is wrong and what to write instead.
     pub message: String,
 }
 
@@ -41,7 +41,7 @@ impl ConfigErrors {
         Self { file: file.to_owned(), text: text.to_owned(), problems }
     }
 
-    /// What is wrong, in the order of the file's lines.
+    /// Returns what is wrong, in the order of the file's lines.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems

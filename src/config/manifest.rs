@@ -12,14 +12,14 @@ use super::yaml::{self, Node, Value};
 const WINDOW_MAX: usize = 10_000;
 const DAY_MS: i64 = 86_400_000;
 
-/// What a model trained elsewhere must say of itself.
+/// Description that a model trained elsewhere must give of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelManifest {
     /// A short name.
     pub name: String,
     /// Whether it reconstructs its window; else it forecasts the newest row.
     pub reconstructs: bool,
-    /// Distance of two rows.
+    /// Interval between rows.
     pub step_ms: i64,
     /// T: rows of a window, the newest included.
     pub window: usize,
@@ -33,7 +33,7 @@ pub struct ModelManifest {
     pub limit: f64,
     /// Time constant of the smoothing, in rows. Default 10.
     pub smoothing_rows: f64,
-    /// What it was trained on, in a sentence.
+    /// Data that it was trained on, in a sentence.
     pub trained_on: String,
 }
 

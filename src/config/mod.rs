@@ -73,9 +73,9 @@ pub fn parse_with(file_name: &str, text: &str, env: &dyn Fn(&str) -> Option<Stri
 pub struct Config {
     /// The file that it was read from.
     pub file: Option<PathBuf>,
-    /// How samples are told apart by host.
+    /// Settings by which samples are told apart by host.
     pub identity: Identity,
-    /// Distance of two rows; the bundle's where `None`.
+    /// Interval between rows; the bundle's where `None`.
     pub step_ms: Option<i64>,
     /// Which bundle, under which name.
     pub model: Model,
@@ -93,21 +93,21 @@ pub struct Config {
     pub features: Vec<Feature>,
     /// Event time: lateness and bounds.
     pub ingest: Ingest,
-    /// Where results are pushed to; nowhere where `None`.
+    /// Receiver that results are pushed to; none where `None`.
     pub push: Option<push::Push>,
-    /// How far what people say of events may move limits.
+    /// Bounds within which what people say of events may move limits.
     pub feedback: Feedback,
-    /// Who is told of events; nobody where `None`.
+    /// Receiver that is told of events; nobody where `None`.
     pub webhook: Option<webhook::Webhook>,
-    /// What bounds memory.
+    /// Limits of memory.
     pub limits: Limits,
-    /// What `/metrics` shows.
+    /// Content of `/metrics`.
     pub metrics: Metrics,
     /// Parallelism.
     pub threads: Threads,
 }
 
-/// How samples are told apart by host.
+/// Settings by which samples are told apart by host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// The label whose values are the hosts. Default `instance`.
@@ -147,7 +147,7 @@ pub struct Detection {
     pub limit: Option<Limit>,
     /// Time constant of the smoothing, in rows.
     pub smoothing_rows: Option<f64>,
-    /// What the errors of features are taken relative to.
+    /// Scale that the errors of features are taken relative to.
     pub scale: Option<Scale>,
     /// Rows in a row over the limit that raise the flag.
     pub for_rows: Option<u32>,
@@ -165,7 +165,7 @@ pub struct Detection {
     pub max_lag_ms: i64,
 }
 
-/// What the smoothed mse is compared with.
+/// Limit that the smoothed mse is compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Limit {
     /// The same for ever.
@@ -174,10 +174,10 @@ pub enum Limit {
     Auto,
 }
 
-/// What the squared errors of features are taken relative to before their mean is.
+/// Scale that the squared errors of features are taken relative to before their mean is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// What is usual for the feature on the host, by time of day.
+    /// Usual error of the feature on the host, by time of day.
     Residual,
     /// Nothing.
     None,
@@ -192,7 +192,7 @@ pub struct StandardisationOverrides {
     pub warmup_s: Option<f64>,
     /// Floor of the deviation as a share of the range.
     pub floor: Option<f64>,
-    /// How long a level shift must hold until it is learnt.
+    /// Time that a level shift must hold until it is learnt.
     pub takeover_hold_s: Option<f64>,
 }
 
@@ -213,14 +213,14 @@ pub struct Feature {
     pub bounds: Bounds,
     /// Which of its errors count. Default all.
     pub rule: Rule,
-    /// Where the expression stands, for messages: `file:line:column`.
+    /// Place of the expression, for messages: `file:line:column`.
     pub at: String,
     /// The lines of the file that hold the expression; none where the file writes it in another way.
     pub lines: Vec<Verbatim>,
 }
 
 impl Feature {
-    /// Where a character of the expression stands, counted from 1: `file:line:column`; `None` where that can't be told.
+    /// Returns the place of a character of the expression, counted from 1: `file:line:column`; `None` where that can't be told.
     #[must_use]
     pub fn at_character(&self, character: usize) -> Option<String> {
         let (line, column) = verbatim::place_of(&self.lines, character)?;
@@ -232,11 +232,11 @@ impl Feature {
 /// Event time: lateness and bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ingest {
-    /// How often hosts are scraped; by each host's own samples where `None`.
+    /// Scrape interval of hosts; by each host's own samples where `None`.
     pub interval_ms: Option<i64>,
-    /// How long a step waits for late samples. Default 10 s.
+    /// Time that a step waits for late samples. Default 10 s.
     pub lateness_ms: i64,
-    /// How far an instant selector looks back. Default 5 min.
+    /// Lookback of an instant selector. Default 5 min.
     pub lookback_ms: i64,
     /// Samples further than this ahead of the clock are refused. Default 10 min.
     pub max_future_ms: i64,
@@ -244,10 +244,10 @@ pub struct Ingest {
     pub max_age_ms: i64,
 }
 
-/// How far what people say of events may move the limit of a host.
+/// Bounds within which what people say of events may move the limit of a host.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Feedback {
-    /// What one opinion multiplies or divides the limit with. Default 1.1.
+    /// Factor that one opinion multiplies or divides the limit with. Default 1.1.
     pub step: f64,
     /// The least that all of them multiply the limit with. Default 0.5.
     pub min: f64,
@@ -255,14 +255,14 @@ pub struct Feedback {
     pub max: f64,
 }
 
-/// What bounds memory. Reaching one moves a counter with a `reason`.
+/// Limits of memory. Reaching one moves a counter with a `reason`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request body, compressed and decompressed each. Default 32 MiB.
     pub body_bytes: usize,
     /// Requests decoded at once; more wait. Default 2 × cores.
     pub concurrent_requests: usize,
-    /// How long a request waits for a place before it is answered 429. Default 10 s.
+    /// Time that a request waits for a place before it is answered 429. Default 10 s.
     pub queue_wait_ms: u64,
     /// Connections open at once; more wait to be accepted. Default 10,000.
     pub connections: usize,
@@ -298,16 +298,16 @@ pub struct Limits {
     pub event_log_bytes: usize,
 }
 
-/// What `/metrics` shows.
+/// Content of `/metrics`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
-    /// How much of each host. Default full.
+    /// Detail of each host. Default full.
     pub detail: Detail,
     /// Series of hosts; past it the page is compact, and past it still the rest is left out. Default 1,000,000.
     pub max_series: usize,
 }
 
-/// How much of each host `/metrics` shows.
+/// Detail in which `/metrics` shows each host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// Everything.

@@ -48,9 +48,9 @@ pub enum Detect {
     /// Above and below.
     #[default]
     Both,
-    /// Where the value is above what was expected.
+    /// Values above what was expected.
     Above,
-    /// Where the value is below what was expected.
+    /// Values below what was expected.
     Below,
     /// Nowhere: the model sees the feature, but it raises no flag.
     Never,
@@ -65,7 +65,7 @@ pub struct Maintenance {
     pub hosts: String,
     /// When it starts, as cron has it, valid.
     pub schedule: String,
-    /// How long it lasts.
+    /// Duration.
     pub duration_ms: i64,
 }
 

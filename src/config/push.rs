@@ -15,12 +15,12 @@ const MINUTE_MS: i64 = 60 * SECOND_MS;
 const OWN_HEADERS: [&str; 5] =
     ["content-type", "content-encoding", "content-length", "transfer-encoding", "x-prometheus-remote-write-version"];
 
-/// Where and how results are pushed.
+/// Receiver of results and settings of pushing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Push {
-    /// Where to: http, without user and password.
+    /// URL of the receiver: http, without user and password.
     pub url: Url,
-    /// Who we are; at most one way.
+    /// Our credentials; at most one way.
     pub credentials: Option<Credentials>,
     /// Further headers, such as a tenant's.
     pub headers: Vec<(HeaderName, Secret)>,
@@ -28,19 +28,19 @@ pub struct Push {
     pub series: PushSeries,
     /// Whether `outlierd_host_anomaly` and its like are pushed too. Default no: they are scraped.
     pub host_metrics: bool,
-    /// What vmanomaly's names begin with. Default nothing.
+    /// Prefix of vmanomaly's names. Default nothing.
     pub prefix: String,
     /// Value of the label `preset`. Default `node-exporter`.
     pub preset: String,
     /// Value of the label `scheduler_alias`. Default `stream`.
     pub scheduler_alias: String,
-    /// How long a sample waits for others before it is sent. Default 5 s.
+    /// Time that a sample waits for others before it is sent. Default 5 s.
     pub interval_ms: u64,
     /// Samples of a request; one row more where it does not come out even. Default 10,000.
     pub batch_samples: usize,
     /// Samples that may wait; beyond it the newest are dropped. Default 1,000,000: some 10 MB.
     pub queue_samples: usize,
-    /// How long a request may take. Default 30 s.
+    /// Time that a request may take. Default 30 s.
     pub timeout_ms: u64,
     /// The first pause after a failed request. Default 1 s.
     pub retry_min_ms: i64,
@@ -48,7 +48,7 @@ pub struct Push {
     pub retry_max_ms: i64,
 }
 
-/// How a receiver is told who we are.
+/// Credentials that tell a receiver who we are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
     /// `Authorization: Bearer`.
@@ -77,7 +77,7 @@ pub enum PushSeries {
     All,
 }
 
-/// What `map` says; `None` where there is no such section, whose key is at `place`, or it is wrong.
+/// Reads what `map` says; `None` where there is no such section, whose key is at `place`, or it is wrong.
 pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Push> {
     let https = |host: &str| {
         format!("let a vmagent on this machine take it over http and send it on with -remoteWrite.url=https://{host}")

@@ -10,7 +10,7 @@ use super::size;
 use super::verbatim::{self, Verbatim};
 use super::yaml::{Entry, Node, Value};
 
-/// What all mappings of one file share.
+/// State that all mappings of one file share.
 pub(super) struct Context<'a> {
     /// The whole text, to find the place of an environment variable.
     text: &'a str,
@@ -119,7 +119,7 @@ impl<'a> Context<'a> {
         complete.then_some(out)
     }
 
-    /// Where `needle` first stands from the beginning of `node` on; the node itself where it can't be found.
+    /// Finds where `needle` first stands from the beginning of `node` on; the node itself where it can't be found.
     fn place_of(&self, needle: &str, node: Place) -> Place {
         for (i, line) in self.text.lines().enumerate().skip(node.line - 1) {
             let skipped = if i + 1 == node.line { node.column - 1 } else { 0 };

@@ -1,4 +1,4 @@
-//! What is accepted, what is refused, and with which words.
+//! Tests of what is accepted, what is refused, and with which words.
 
 use super::push::PushSeries;
 use super::*;

@@ -1,4 +1,4 @@
-//! Where the characters of a scalar stand in the file, so that a place inside an expression can be told.
+//! Places of a scalar's characters in the file, so that a place inside an expression can be told.
 
 use super::errors::Place;
 

@@ -11,28 +11,28 @@ use super::reader::{Map, is_name};
 const SECOND_MS: i64 = 1_000;
 const MINUTE_MS: i64 = 60 * SECOND_MS;
 
-/// Where Alertmanager takes alerts.
+/// Path at which Alertmanager takes alerts.
 const PATH: &str = "/api/v2/alerts";
 
-/// What every alert is called, and how grave it is, unless `labels` says otherwise.
+/// Name and severity of every alert, unless `labels` says otherwise.
 const LABELS: [(&str, &str); 2] = [("alertname", "HostAnomalous"), ("severity", "warning")];
 
-/// Where and how alerts are sent.
+/// Receiver of alerts and settings of sending.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhook {
-    /// Where to: http, without user and password, with the path of the API.
+    /// URL of the receiver: http, without user and password, with the path of the API.
     pub url: Url,
-    /// Who we are; at most one way.
+    /// Our credentials; at most one way.
     pub credentials: Option<Credentials>,
     /// Under which URL people reach outlierd, without a slash at its end. Default none: alerts have no link.
     pub external_url: Option<String>,
     /// Labels that every alert has beside its host's. Default `alertname: HostAnomalous`, `severity: warning`.
     pub labels: BTreeMap<String, String>,
-    /// How often an alert is sent that goes on; it ends by itself after three times as long. Default 1 min.
+    /// Interval at which an alert that goes on is sent again; it ends by itself after three times as long. Default 1 min.
     pub resend_ms: i64,
     /// Alerts of a request. Default 500.
     pub batch_alerts: usize,
-    /// How long a request may take. Default 10 s.
+    /// Time that a request may take. Default 10 s.
     pub timeout_ms: u64,
     /// The first pause after a failed request. Default 1 s.
     pub retry_min_ms: i64,
@@ -40,7 +40,7 @@ pub struct Webhook {
     pub retry_max_ms: i64,
 }
 
-/// What `map` says; `None` where there is no such section, whose key is at `place`, or it is wrong.
+/// Reads what `map` says; `None` where there is no such section, whose key is at `place`, or it is wrong.
 pub(super) fn read(mut map: Map<'_>, place: Option<Place>) -> Option<Webhook> {
     let hint = "use a proxy on this machine that adds TLS, or http";
     let url = url(&mut map, "webhook", place, "http://alertmanager:9093", &|_| hint.to_owned()).map(with_path);

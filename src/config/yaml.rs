@@ -17,7 +17,7 @@ pub(super) struct Node {
     pub(super) value: Value,
 }
 
-/// What a node is.
+/// Value of a node.
 #[derive(Debug)]
 pub(super) enum Value {
     /// Nothing, `~` or `null`.

@@ -1,4 +1,4 @@
-//! How errors become a flag: the constants of a host's decision, and which host has which.
+//! Constants of a host's decision, by which errors become a flag, and which host has which.
 //!
 //! Pure. Numbers are settled here; `verdict` applies them.
 
@@ -10,7 +10,7 @@ use crate::model::residual::Constants;
 use crate::promql::selector::Selector;
 use crate::series::Labels;
 
-/// How errors become a flag.
+/// Constants by which errors become a flag.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The smoothed mse over which a row counts as anomalous; where there is an `own_limit`, what a host begins with.
@@ -22,19 +22,19 @@ pub struct Decision {
     /// Time constant of a second, shorter smoothing for incidents that are over before the first has risen; none where it is not
     /// shorter.
     pub short_smoothing_rows: f64,
-    /// What the mse of the shorter smoothing is multiplied with before the larger one counts.
+    /// Factor that the mse of the shorter smoothing is multiplied with before the larger one counts.
     pub short_weight: f64,
-    /// What errors are relative to; the plain squares count where `None`.
+    /// Constants of what errors are relative to; the plain squares count where `None`.
     pub residual: Option<Constants>,
     /// Rows in a row over the limit that raise the flag.
     pub for_rows: u32,
     /// The score under which the flag is cleared.
     pub clear: f64,
-    /// Distance of two rows.
+    /// Interval between rows.
     pub step_ms: i64,
     /// Silence after which the smoothing starts over.
     pub reset_after_ms: i64,
-    /// What the limit is multiplied with, because of what people said of the host's events.
+    /// Factor that the limit is multiplied with, because of what people said of the host's events.
     pub feedback: f64,
     /// `[F]` in the order of the bundle: which errors count. Empty where all do.
     pub rules: Arc<[FeatureRule]>,
@@ -55,7 +55,7 @@ impl Decision {
 pub struct OwnLimit {
     /// The quantile that is followed.
     pub quantile: f64,
-    /// What it is multiplied with.
+    /// Factor that it is multiplied with.
     pub factor: f64,
     /// The least limit.
     pub least: f64,
@@ -67,7 +67,7 @@ pub struct OwnLimit {
 const QUANTILE_GAIN: f64 = 0.05;
 
 impl OwnLimit {
-    /// What was measured beside the fixed `limit`: 1.6 times the 0.98 quantile, between 0.9 and 1.55 times the limit.
+    /// Returns what was measured beside the fixed `limit`: 1.6 times the 0.98 quantile, between 0.9 and 1.55 times the limit.
     #[must_use]
     pub fn around(limit: f64) -> Self {
         Self { quantile: 0.98, factor: 1.6, least: 0.9 * limit, most: 1.55 * limit }

@@ -18,7 +18,7 @@ pub type LimitFactors = HashMap<String, f64>;
 pub struct Model {
     /// Its session.
     pub batch: Batch,
-    /// How its errors become a flag, by host.
+    /// Decisions by which its errors become a flag, by host.
     pub decisions: Decisions,
     /// Its features, in its order.
     pub features: Vec<FeatureId>,
@@ -64,7 +64,7 @@ impl HostDetector {
         Self { model, expected: Vec::new(), hosts: HashMap::new() }
     }
 
-    /// T.
+    /// Returns T: rows of a window.
     pub fn window_rows(&self) -> usize {
         self.model.batch.window_rows()
     }

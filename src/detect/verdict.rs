@@ -8,7 +8,7 @@ use crate::engine::row::{AlertEligibility, Window};
 use crate::model::residual::ResidualLevels;
 use crate::series::TimestampMs;
 
-/// What the model says of one row.
+/// Verdict of the model on one row.
 #[derive(Debug, Clone)]
 pub struct Verdict {
     /// Smoothed mean over the present features of the squared standardised residual, each relative to what is usual for it.
@@ -36,26 +36,26 @@ impl Verdict {
     }
 }
 
-/// What one feature of a row comes to, were all others as expected.
+/// Score of one feature of a row, were all others as expected.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FeatureScore {
     /// Its part of the row's score before smoothing; NaN where missing.
     pub score: f64,
-    /// How far below and above the expected value it may be before `score` is over 1, in the feature's unit; infinite on a side
-    /// that does not count.
+    /// Distance below and above the expected value that it may have before `score` is over 1, in the feature's unit; infinite on a
+    /// side that does not count.
     pub reach: [f64; 2],
 }
 
-/// What a host's next verdict needs of its earlier ones.
+/// State that a host's next verdict needs of its earlier ones.
 #[derive(Debug, Clone, Default)]
 pub struct VerdictState {
     /// The mse by the long and by the short smoothing; `None` before the first row.
     smoothed: Option<[f64; 2]>,
     /// The same since the running silence began; `None` outside of one.
     silenced: Option<[f64; 2]>,
-    /// How wrong the model usually is. Outlives silences.
+    /// Usual errors of the model. Outlives silences.
     levels: ResidualLevels,
-    /// What the host's own limit follows; `None` where it has none or before the first row.
+    /// Quantile that the host's own limit follows; `None` where it has none or before the first row.
     quantile: Option<f64>,
     /// Rows in a row over the limit.
     n_over: u32,
@@ -122,13 +122,13 @@ impl VerdictState {
         })
     }
 
-    /// What the smoothed mse is compared with.
+    /// Returns the limit that the smoothed mse is compared with.
     fn limit(&self, decision: &Decision) -> f64 {
         decision.own_limit.map_or(decision.limit, |own| own.limit(self.quantile)) * decision.feedback
     }
 
-    /// What each feature alone would come to, `[F]` in the order of the bundle. To be asked before the row is judged, which
-    /// changes what is usual.
+    /// Computes what each feature alone would come to, `[F]` in the order of the bundle. To be asked before the row is judged,
+    /// which changes what is usual.
     ///
     /// ```text
     /// gain_f  = what relative errors multiply a squared residual with; 1 where the plain squares count

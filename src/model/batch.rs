@@ -24,19 +24,20 @@ impl Batch {
         Self { session, windows: Array3::zeros((BATCH_WINDOWS, window_rows, n_features)) }
     }
 
-    /// T.
+    /// Returns T: rows of a window.
     #[must_use]
     pub fn window_rows(&self) -> usize {
         self.windows.shape()[1]
     }
 
-    /// F.
+    /// Returns F: features of a row.
     #[must_use]
     pub fn n_features(&self) -> usize {
         self.windows.shape()[2]
     }
 
-    /// What the model expects of the newest row of each of at most [`BATCH_WINDOWS`] windows, `[windows × F]` in `expected`.
+    /// Computes what the model expects of the newest row of each of at most [`BATCH_WINDOWS`] windows, `[windows × F]` in
+    /// `expected`.
     ///
     /// # Errors
     /// A window has another size, there are too many, or as [`Session::run`].

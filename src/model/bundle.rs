@@ -12,7 +12,7 @@ use crate::engine::standardise::Constants;
 
 /// Rows of a window: more would cost the service too much memory per host.
 pub const WINDOW_ROWS_MAX: usize = 10_000;
-/// Distance of two rows: a day.
+/// Longest interval between rows: a day.
 const STEP_MS_MAX: i64 = 24 * 3_600_000;
 
 /// The bundle that ships with the binary: trained on public server data, see models/README.md.
@@ -21,11 +21,11 @@ const BUILT_IN: &[u8] = include_bytes!("../../models/node-exporter.onnx");
 /// A bundle whose manifest makes sense; the graph is checked against it by the session that opens it.
 #[derive(Debug, Clone)]
 pub struct Bundle {
-    /// What it says of itself.
+    /// Manifest: what it says of itself.
     pub manifest: Manifest,
     /// The file.
     pub bytes: Arc<[u8]>,
-    /// Where it comes from, for messages.
+    /// Source of the bundle, for messages.
     pub source: String,
 }
 

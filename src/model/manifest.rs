@@ -13,7 +13,7 @@ pub const METADATA_KEY: &str = "outlierd";
 /// The version of the format that this build reads and writes.
 pub const FORMAT: u32 = 1;
 
-/// What the graph computes.
+/// Kind of graph, by what it computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -31,9 +31,9 @@ pub struct Manifest {
     pub format: u32,
     /// A short name, such as `node-exporter`.
     pub name: String,
-    /// What the graph computes.
+    /// Kind of graph, by what it computes.
     pub kind: Kind,
-    /// Distance of two rows, in milliseconds.
+    /// Step, in milliseconds.
     pub step_ms: i64,
     /// T: rows of a window, the newest included.
     pub window: usize,
@@ -46,13 +46,13 @@ pub struct Manifest {
     /// Constants of the running statistics that the model was trained with.
     #[serde(default)]
     pub standardisation: Constants,
-    /// How its errors become a flag, unless the configuration says otherwise.
+    /// Settings by which its errors become a flag, unless the configuration says otherwise.
     #[serde(default)]
     pub detection: Detection,
-    /// How large its errors are on rows that it never learnt from; absent where that is not known.
+    /// Size of its errors on rows that it never learnt from; absent where that is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errors: Option<ErrorStatistics>,
-    /// Where it comes from.
+    /// Origin of the bundle.
     pub training: Training,
 }
 
@@ -135,13 +135,13 @@ pub struct Detection {
     /// Time constant of the second, shorter smoothing, in rows; none where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_smoothing_rows: Option<f64>,
-    /// What the mse of the shorter smoothing is multiplied with before the larger one counts; 1 where absent.
+    /// Factor that the mse of the shorter smoothing is multiplied with before the larger one counts; 1 where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short_weight: Option<f64>,
     /// Rows in a row over the limit that raise the flag; 3 where absent.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub for_rows: Option<u32>,
-    /// What errors are relative to; the plain squares count where absent.
+    /// Constants of what errors are relative to; the plain squares count where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub residual: Option<residual::Constants>,
 }
@@ -159,13 +159,13 @@ impl Default for Detection {
     }
 }
 
-/// Where a bundle comes from; shown, never interpreted.
+/// Origin of a bundle; shown, never interpreted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// Identifies the run: a hash of the data and the options.
     pub id: String,
-    /// What it was trained on, in a sentence.
+    /// Data that it was trained on, in a sentence.
     pub data: String,
     /// Number of hosts.
     pub n_hosts: usize,
@@ -173,12 +173,12 @@ pub struct Training {
     pub n_windows: usize,
     /// Seed of every random choice.
     pub seed: u64,
-    /// How it went; absent for bundles from elsewhere.
+    /// Course of the training; absent for bundles from elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
 }
 
-/// How a training went.
+/// Course of a training.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Run {

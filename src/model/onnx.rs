@@ -59,7 +59,7 @@ pub struct LstmWeights {
     pub predicts_change: bool,
 }
 
-/// What the graph's input says of its first two axes; `None` leaves one open. Bundles leave both open.
+/// First two axes of the graph's input; `None` leaves one open. Bundles leave both open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dims {
     /// Windows of a call.
@@ -71,7 +71,7 @@ pub struct Dims {
 /// A bundle. The same weights and manifest give the same bytes.
 ///
 /// # Errors
-/// Where the weights' shapes disagree with each other or with the manifest.
+/// The weights' shapes disagree with each other or with the manifest.
 pub fn write_bundle(weights: &LstmWeights, manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
     let kind = if weights.decoder.is_empty() { Kind::Forecast } else { Kind::Reconstruct };
     ensure!(manifest.kind == kind, "the weights are of kind {kind:?} and the manifest says {:?}", manifest.kind);
@@ -84,7 +84,7 @@ pub fn write_bundle(weights: &LstmWeights, manifest: &Manifest) -> anyhow::Resul
 /// tests write it.
 ///
 /// # Errors
-/// Where the weights' shapes disagree with each other.
+/// The weights' shapes disagree with each other.
 pub fn write_graph(weights: &LstmWeights, manifest: &Manifest, dims: Dims) -> anyhow::Result<Vec<u8>> {
     let metadata = serde_json::to_string(manifest).context("cannot write the manifest as JSON")?;
     let model = ModelProto {
@@ -101,7 +101,7 @@ pub fn write_graph(weights: &LstmWeights, manifest: &Manifest, dims: Dims) -> an
 /// The ONNX model in `graph`, which stays as it is, with `manifest` in its metadata.
 ///
 /// # Errors
-/// Where `graph` is no ONNX model, or has a manifest already.
+/// `graph` is no ONNX model, or has a manifest already.
 pub fn with_manifest(graph: &[u8], manifest: &Manifest) -> anyhow::Result<Vec<u8>> {
     const NO_MODEL: &str = "not an ONNX model";
     let model = ModelProto::decode(graph).context(NO_MODEL)?;
@@ -115,10 +115,10 @@ pub fn with_manifest(graph: &[u8], manifest: &Manifest) -> anyhow::Result<Vec<u8
     Ok([graph, &ModelProto { metadata_props: metadata, ..ModelProto::default() }.encode_to_vec()].concat())
 }
 
-/// What the bundle in `bytes` says about itself; the graph is not looked at.
+/// Reads what the bundle in `bytes` says about itself; the graph is not looked at.
 ///
 /// # Errors
-/// Where `bytes` are not an ONNX model, or one without a manifest that this build reads.
+/// `bytes` are not an ONNX model, or one without a manifest that this build reads.
 pub fn read_manifest(bytes: &[u8]) -> anyhow::Result<Manifest> {
     const NO_MODEL: &str = "not an ONNX model";
     let model = ModelProto::decode(bytes).context(NO_MODEL)?;

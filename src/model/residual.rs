@@ -1,4 +1,4 @@
-//! How wrong the model usually is about each feature of one host: what makes errors of features comparable.
+//! Usual error of the model for each feature of one host: what makes errors of features comparable.
 //!
 //! Pure. A feature that nobody can forecast, or that does the same unforeseen thing at the same time every day, must be further off
 //! than usual to count; one that is always forecast well counts as soon as it is not.
@@ -62,7 +62,7 @@ pub struct ResidualLevels {
     span_rows: Box<[u16]>,
 }
 
-/// What is known of the errors of one feature.
+/// Running levels of the errors of one feature.
 #[derive(Debug, Clone, Copy)]
 struct Level {
     /// Running mean of the squared residual, in deviations².
@@ -140,8 +140,8 @@ impl ResidualLevels {
         target.iter().zip(expected).zip(levels).map(error).collect()
     }
 
-    /// What [`ResidualLevels::relative`] would multiply the squared residuals of a row at `t_ms` with, `[F]`, for as many of
-    /// `n_features`; the bound of a burst is left out.
+    /// Returns what [`ResidualLevels::relative`] would multiply the squared residuals of a row at `t_ms` with, `[F]`, for as many
+    /// of `n_features`; the bound of a burst is left out.
     #[must_use]
     pub fn gains(&self, n_features: usize, t_ms: TimestampMs, c: &Constants) -> Vec<f64> {
         if self.features.len() != n_features {
@@ -158,7 +158,7 @@ fn span_of(t_ms: TimestampMs) -> usize {
     (t_ms.rem_euclid(DAY_MS) * SPANS as i64 / DAY_MS) as usize
 }
 
-/// How much one row changes the levels.
+/// Weights by which one row changes the levels.
 struct Weights {
     /// In rows.
     prior: f64,
@@ -185,7 +185,7 @@ impl Weights {
 }
 
 impl Level {
-    /// What a squared residual counts, each unit of it. `at_time` is the level at this time of day.
+    /// Returns what each unit of a squared residual counts. `at_time` is the level at this time of day.
     fn gain(&self, at_time: f64, c: &Constants) -> f64 {
         let usual = (f64::from(self.residual).max(at_time) + TINY) / (f64::from(self.spread) + TINY);
         (1.0 + c.least) / (usual.min(1.0) + c.least)

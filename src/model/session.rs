@@ -47,7 +47,7 @@ impl Runtime {
     }
 }
 
-/// Where the library is looked for, in this order.
+/// Returns the places where the library is looked for, in this order.
 fn places(explicit: Option<&Path>) -> Vec<PathBuf> {
     if let Some(path) = explicit {
         return vec![path.to_owned()];
@@ -101,7 +101,7 @@ pub struct Session {
     kind: Kind,
     /// Rows that the graph sees.
     input_rows: usize,
-    /// F.
+    /// F: features of a row.
     n_features: usize,
 }
 

@@ -60,7 +60,7 @@ impl EvalError {
         }
     }
 
-    /// What is wrong and what to do about it, for people.
+    /// Returns what is wrong and what to do about it, for people.
     #[must_use]
     pub fn advice(self) -> &'static str {
         match self {
@@ -91,7 +91,7 @@ impl EvalError {
     }
 }
 
-/// What a part gave at a step; `None` where no feature has asked for it.
+/// Result of a part at a step; `None` where no feature has asked for it.
 pub type PartValue = Option<Result<Vector, EvalError>>;
 
 /// Ends a step of a host: what its parts gave is forgotten, and their vectors come to `spare`.
@@ -114,7 +114,7 @@ pub struct Evaluation<'a> {
     pub incomplete: &'a [Option<EvalError>],
     /// The parts of the plan.
     pub parts: &'a [Node],
-    /// What they gave, in the same order: nothing of another host or step, see [`give_back_parts`].
+    /// Results of the parts, in the same order: nothing of another host or step, see [`give_back_parts`].
     pub values_of_parts: &'a mut Vec<PartValue>,
     /// The labels that all series of the host have with the same value, which stand as [`SHARED`] in its label sets.
     pub shared_labels: &'a Labels,

@@ -61,10 +61,10 @@ pub struct LabelSets {
 
 const UNKNOWN: u32 = u32::MAX;
 
-/// What a set takes beside its text: its entries in three tables.
+/// Memory of a set beside its text: its entries in three tables.
 const SET_OVERHEAD_BYTES: usize = 200;
 
-/// What a known join takes.
+/// Memory of a known join.
 const JOIN_BYTES: usize = 32;
 
 impl LabelSets {

@@ -1,6 +1,6 @@
 //! PromQL text → program: with the files beside, the only part that sees the parser's types.
 //!
-//! What is not evaluated is refused with the construct, its place and, where there is one, the way to write it instead.
+//! Anything that is not evaluated is refused with the construct, its place and, where there is one, the way to write it instead.
 
 mod binary;
 mod checks;
@@ -21,7 +21,7 @@ use super::vocabulary::{self, Function, Grouped};
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// Where in the expression, counted in characters from 1; `None` where all of it is meant.
+    /// Place in the expression, counted in characters from 1; `None` where all of it is meant.
     pub(super) character: Option<usize>,
     /// The construct, and what to write instead where there is something.
     pub(super) message: String,

@@ -15,7 +15,7 @@ pub(super) fn take_common(features: &mut [Node]) -> Vec<Node> {
 /// Nodes by their text: equal for those that give the same.
 #[derive(Default)]
 struct Common {
-    /// How often a node stands in the features and in the parts, where each part stands once.
+    /// Times that a node stands in the features and in the parts, where each part stands once.
     uses: HashMap<String, u32>,
     ids: HashMap<String, PartId>,
     parts: Vec<Node>,

@@ -17,18 +17,18 @@ pub struct FeatureSource<'a> {
     pub name: &'a str,
     /// Its PromQL.
     pub expr: &'a str,
-    /// Where it stands: `file:line:column`.
+    /// Place of the expression: `file:line:column`.
     pub at: &'a str,
 }
 
 /// Why an expression is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExprError {
-    /// Where the expression stands: `file:line:column`.
+    /// Place of the expression: `file:line:column`.
     pub at: String,
     /// The feature's name.
     pub feature: String,
-    /// Where in the expression, counted in characters from 1; `None` where all of it is meant.
+    /// Place in the expression, counted in characters from 1; `None` where all of it is meant.
     pub character: Option<usize>,
     /// The construct, and what to write instead where there is something.
     pub message: String,
@@ -46,7 +46,7 @@ impl fmt::Display for ExprError {
 
 impl std::error::Error for ExprError {}
 
-/// What turns the samples of one series into one value at a step.
+/// Reduction of the samples of one series to one value at a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rollup {
     /// The newest sample, not older than the lookback.
@@ -69,12 +69,12 @@ pub const RANGE_INTERVALS: i64 = 4;
 /// The least that `[$range]` is: shorter ranges of hosts that are scraped often are noise.
 const RANGE_MS_MIN: i64 = 120_000;
 
-/// How far back a host's leaves read where the expression doesn't say: by how often the host is scraped.
+/// Spans that a host's leaves read back where the expression doesn't say: by how often the host is scraped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spans {
-    /// How far an instant selector looks back, in milliseconds.
+    /// Lookback of an instant selector, in milliseconds.
     pub lookback_ms: i64,
-    /// What `[$range]` stands for, in milliseconds.
+    /// Length of `[$range]`, in milliseconds.
     pub range_ms: i64,
 }
 
@@ -104,23 +104,23 @@ impl Range {
 /// A selector with its rollup: evaluated once per host and step, whoever asks.
 #[derive(Debug)]
 pub struct Leaf {
-    /// Which series.
+    /// Series that are selected.
     pub selector: Selector,
-    /// What of them.
+    /// Rollup of their samples.
     pub rollup: Rollup,
-    /// How long before the step the range ends, or the newest sample may stand: `offset`. Never negative.
+    /// Time before the step at which the range ends, or the newest sample may stand: `offset`. Never negative.
     pub offset_ms: i64,
 }
 
 impl Leaf {
-    /// What it reads as a text: equal for leaves that give the same.
+    /// Returns what it reads as a text: equal for leaves that give the same.
     #[must_use]
     pub fn key(&self) -> String {
         let Self { selector, rollup, offset_ms } = self;
         format!("{:?}|{selector}|{rollup:?}|{offset_ms}", selector.metric)
     }
 
-    /// How far back it reads.
+    /// Returns the span that it reads, before the step.
     #[must_use]
     pub fn reach_ms(&self, spans: Spans) -> i64 {
         let range_ms = match self.rollup {
@@ -131,7 +131,7 @@ impl Leaf {
     }
 }
 
-/// What a feature is, beyond one configuration: two that agree in it give the same values.
+/// Identity of a feature, beyond one configuration: two that agree in it give the same values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FeatureId {
     /// Its name.
@@ -149,7 +149,7 @@ pub struct Plan {
     pub leaves: Vec<Leaf>,
     /// One program per feature, in the order given.
     pub features: Vec<Node>,
-    /// What stands in several places of the programs.
+    /// Parts that stand in several places of the programs.
     pub parts: Vec<Node>,
     /// By feature, the leaves that it reads, in the order in which they stand.
     pub leaves_of: Vec<Box<[LeafId]>>,
@@ -161,7 +161,7 @@ pub struct Plan {
     leaves_by_metric: HashMap<String, Vec<LeafId>>,
     /// Leaves whose selector names no metric: every series must be looked at.
     unnamed_leaves: Vec<LeafId>,
-    /// How far an instant selector looks back on a host that is scraped often enough for it.
+    /// Lookback of an instant selector on a host that is scraped often enough for it.
     pub lookback_ms: i64,
 }
 
@@ -179,13 +179,13 @@ impl Plan {
         named.iter().chain(&self.unnamed_leaves).copied()
     }
 
-    /// How far back any leaf reads on a host with these spans: its range or the lookback, with its offset.
+    /// Returns how far back any leaf reads on a host with these spans: its range or the lookback, with its offset.
     #[must_use]
     pub fn reach_ms_max(&self, spans: Spans) -> i64 {
         self.leaves.iter().map(|leaf| leaf.reach_ms(spans)).max().unwrap_or(spans.lookback_ms)
     }
 
-    /// How long the longest range of a feature is on a host with these spans, wherever an offset moves it; 0 where it has none.
+    /// Returns the longest range of a feature on a host with these spans, wherever an offset moves it; 0 where it has none.
     #[must_use]
     pub fn range_ms(&self, feature: u16, spans: Spans) -> i64 {
         let leaves = self.leaves_of.get(usize::from(feature)).into_iter().flatten();

@@ -58,7 +58,7 @@ pub enum Node {
         right: Box<Node>,
         /// Which labels must agree.
         matching: GroupingId,
-        /// How many elements of each side may match.
+        /// Number of elements of each side that may match.
         cardinality: Cardinality,
     },
     /// `and`, `or`, `unless`.
@@ -94,7 +94,7 @@ pub enum Node {
     Ranked {
         /// The greatest, or the least.
         order: Order,
-        /// How many.
+        /// Number of elements.
         k: Box<Scalar>,
         /// Of what.
         argument: Box<Node>,
@@ -107,7 +107,7 @@ pub enum Node {
     Absent {
         /// v.
         argument: Box<Node>,
-        /// What the selector asks for with `=`.
+        /// Labels that the selector asks for with `=`.
         labels: Labels,
     },
     /// A part of the date: of the step without an argument.
@@ -232,7 +232,7 @@ pub enum SetOperator {
     Unless,
 }
 
-/// How many elements of each side may match.
+/// Number of elements of each side that may match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cardinality {
     /// One of each; the result has the labels that were matched.

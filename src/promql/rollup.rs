@@ -73,7 +73,7 @@ pub struct Member {
     pub labels: LabelSetId,
 }
 
-/// What is kept of a range.
+/// Form in which a range is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The first sample of each pane.
@@ -85,7 +85,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// What `function` over `range_ms` needs at steps `step_ms` apart, with at most `n_series_max` series in a host.
+    /// Chooses what `function` over `range_ms` needs at steps `step_ms` apart, with at most `n_series_max` series in a host.
     #[must_use]
     pub fn new(function: RangeFunction, range_ms: i64, step_ms: i64, n_series_max: usize) -> Self {
         match (function, Panes::new(range_ms, step_ms)) {
@@ -107,7 +107,7 @@ impl Kind {
     }
 }
 
-/// What all leaves with one range and kind keep of a host's series.
+/// State that all leaves with one range and kind keep of a host's series.
 #[derive(Debug)]
 pub enum RangeState {
     /// See [`Kind::Edges`].
@@ -118,7 +118,7 @@ pub enum RangeState {
     Rings(Vec<Ring>),
 }
 
-/// What [`RangeState::push`] reads beside the frame.
+/// Input of [`RangeState::push`] beside the frame.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// Some step, always the same one.

@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::series::METRIC_NAME;
 
-/// How a matcher compares. Regular expressions are anchored at both ends, and `.` matches a line end, as in Prometheus.
+/// Comparison of a matcher. Regular expressions are anchored at both ends, and `.` matches a line end, as in Prometheus.
 #[derive(Debug, Clone)]
 enum Comparison {
     Equal(Box<str>),

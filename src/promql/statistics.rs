@@ -5,7 +5,7 @@
 pub(super) struct CompensatedSum {
     /// The sum without the compensation.
     pub(super) sum: f64,
-    /// What rounding has lost so far; zero once the sum is infinite.
+    /// Loss to rounding so far; zero once the sum is infinite.
     pub(super) compensation: f64,
 }
 
@@ -36,7 +36,7 @@ impl CompensatedSum {
 pub(super) struct Mean {
     /// The sum; the mean itself where `by_steps`.
     sum: CompensatedSum,
-    /// How many values.
+    /// Number of values.
     count: f64,
     by_steps: bool,
 }

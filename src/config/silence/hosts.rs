@@ -35,7 +35,7 @@ impl HostLabels {
     /// Holds matchers to the labels that hosts carry.
     ///
     /// # Errors
-    /// What they are about instead, and what to write.
+    /// A matcher is about another label; the error names it, and says what to write.
     pub fn check(&self, selector: &Selector) -> Result<(), String> {
         let Some(unknown) = selector.labels().find(|label| self.names.iter().all(|name| name != label)) else {
             return Ok(());

@@ -15,7 +15,7 @@ use crate::series::{Labels, TimestampMs};
 /// Hosts, and when they are silenced.
 #[derive(Debug)]
 pub struct Silence {
-    /// What people call it; the id of one that was asked for.
+    /// Name that people call it by; the id of one that was asked for.
     pub name: Arc<str>,
     /// Which hosts.
     pub hosts: Selector,
@@ -40,7 +40,7 @@ impl Schedule {
     /// Reads `minute hour day month weekday`, with a time zone's name at the end where it is not UTC.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The text is no schedule; the error says what is wrong with it.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut options = ParseOptions::default();
         options.fallback_timezone_option = FallbackTimezoneOption::UTC;

@@ -1,4 +1,4 @@
-//! What can be refused by looking at the tokens alone, whatever stands around them; and where a syntax error is.
+//! Refusals by the tokens alone, whatever stands around them; and the place of a syntax error.
 
 use super::Refusal;
 use super::tokens::{KEYWORDS, Kind, OPERATOR_STARTS, RANGE, Token, Tokens};
@@ -17,7 +17,7 @@ impl Tokens<'_> {
         (0..self.tokens.len()).try_for_each(|i| self.check(i))
     }
 
-    /// Where the parser has probably stopped: two operands in a row, or an operator without one.
+    /// Refuses with `message` where the parser has probably stopped: two operands in a row, or an operator without one.
     pub(super) fn refuse_syntax(&self, message: String) -> Refusal {
         let is_keyword = |token: &Token<'_>| KEYWORDS.contains(&token.text.to_ascii_lowercase().as_str());
         let is_operand = |token: &Token<'_>| token.kind != Kind::Symbol && !is_keyword(token);

@@ -90,7 +90,7 @@ pub fn host_selector(text: &str) -> Result<Selector, String> {
         .map_err(|(_, message)| format!("{message}; {expected}"))
 }
 
-/// What the tokens have made sure of fits.
+/// Converts `ms`, which the tokens have made sure fits.
 pub(super) fn milliseconds(ms: u128) -> i64 {
     i64::try_from(ms).unwrap_or(i64::MAX)
 }

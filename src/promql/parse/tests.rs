@@ -1,4 +1,4 @@
-//! What is refused, where, and what is said of it; and that no text does harm.
+//! Tests of what is refused, where, and what is said of it; and that no text does harm.
 
 use proptest::prelude::*;
 

@@ -9,7 +9,7 @@ use crate::series::Quoted;
 /// Longest expression, in bytes.
 const EXPRESSION_BYTES_MAX: usize = 16 << 10;
 
-/// What the parser, which knows no placeholders, gets for `$range`: longer than any range that may be written.
+/// Range that the parser, which knows no placeholders, gets for `$range`: longer than any range that may be written.
 pub(super) const SCRAPES: &str = "25d";
 /// [`SCRAPES`] in milliseconds.
 pub(super) const SCRAPES_MS: i64 = 25 * 86_400_000;
@@ -28,7 +28,7 @@ pub(super) const OPERATOR_STARTS: [char; 10] = ['+', '-', '*', '/', '%', '^', '=
 pub(super) const KEYWORDS: [&str; 12] =
     ["by", "without", "on", "ignoring", "group_left", "group_right", "bool", "and", "or", "unless", "atan2", "offset"];
 
-/// What a token is.
+/// Kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A name, keyword or label.

@@ -23,12 +23,12 @@ pub const SERIES_MAX: usize = 20_000;
 /// each sample gains nothing.
 const RESETS_MAX: usize = SERIES_MAX;
 
-/// How a range is cut into panes by the steps.
+/// Division of a range into panes by the steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Panes {
     /// Length of the range.
     range_ms: i64,
-    /// Distance of two steps.
+    /// Interval between steps.
     step_ms: i64,
     /// Panes in a range.
     n: i64,
@@ -99,7 +99,7 @@ struct Doubt {
     is_at_border: bool,
 }
 
-/// What came in one pane.
+/// Samples that came in one pane.
 #[derive(Debug)]
 struct Pane {
     /// By series: index into `clocks` plus 1; 0 where the series has no sample in the pane.
@@ -360,7 +360,7 @@ impl Edges {
     }
 }
 
-/// What is known by series, by their `new` positions.
+/// Returns what is known by series, moved to their `new` positions.
 fn moved_to<T>(
     all: HashMap<u32, T, foldhash::fast::RandomState>,
     new: &[Option<u32>],

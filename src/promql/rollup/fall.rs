@@ -4,7 +4,7 @@
 //! was before it more than doubled, or rises again to where it was before it fell: one of its values was wrong. Of counters that have
 //! counted little this is not always so (5, a restart, 3): it costs the rows of a range.
 
-/// How many ranges a counter may take to fall back from a wrong value, or rise back.
+/// Ranges that a counter may take to fall back from a wrong value, or rise back.
 pub(super) const OPEN_RANGES: i64 = 4;
 
 /// A fall, or a rise to more than double, that may yet prove wrong.

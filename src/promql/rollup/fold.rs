@@ -9,7 +9,7 @@ use super::RangeFunction;
 use crate::promql::over::over;
 use crate::series::{Sample, TimestampMs};
 
-/// What a stretch of samples comes to.
+/// Result of a stretch of samples.
 #[derive(Debug, Clone, Copy)]
 struct Partial {
     /// Sum and its compensation: the exact sum is nearer to their sum than to `sum`.

@@ -18,7 +18,7 @@ pub struct Ring {
     resets: VecDeque<Sample>,
     /// Time of the newest sample that the next one doesn't go on from.
     doubtful: Option<TimestampMs>,
-    /// What may yet prove wrong. After a gap longer than the range nothing is compared, unlike where panes are kept.
+    /// Fall or rise that may yet prove wrong. After a gap longer than the range nothing is compared, unlike where panes are kept.
     pending: Option<Open>,
     /// Neighbours that differ.
     n_changes: u32,
